@@ -1,0 +1,221 @@
+"""From the exact network of the file to the integer network: requantizers are compiled here."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+import math
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+from hwgen.frontend.importer import Network
+from hwgen.frontend.quantize_nodes import code_limits
+from hwgen.frontend.quantizers import Quantizer
+from hwgen.frontend.values import Codes, CodeSource, ConvSource, Layer, MaxPoolStep, Pending, PoolLayer, PoolSource
+from hwgen.graph.check import check
+from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale, Tensor
+from hwgen.graph.ranges import accumulator_range
+from hwgen.graph.requantize import compile_affine, compile_fused
+from hwgen.graph.rescale import compile_rescale
+from hwgen.graph.thresholds import MAX_STEPS
+
+ROUNDINGS = {"HALF_EVEN": "half_even", "FLOOR": "floor", "CEIL": "ceil", "DOWN": "toward_zero",
+             "UP": "away_from_zero", "HALF_UP": "half_away", "HALF_DOWN": "half_toward_zero"}
+"""QONNX's names to those of hwgen.graph.requantize."""
+
+M_BITS = 18
+
+
+def lower(network: Network, m_bits: int = M_BITS) -> Graph:
+    """The integer network of a file without problems.
+
+    m_bits: width of the multipliers.  Layers that no output depends on are dropped.
+    """
+    assert network.input is not None and not network.problems
+    maker = _Maker(m_bits)
+    maker.tensor(network.input)
+    for layer in _needed(network):
+        if isinstance(layer, PoolLayer):
+            target = Codes(layer.output, layer.step.shape, layer.input.quantizer)
+            maker.max_pool(layer.step, layer.input.tensor, target)
+        else:
+            maker.layer(layer)
+    metadata = dict(sorted(network.file.metadata.items()))
+    graph = Graph(network.file.name, maker.tensors, tuple(maker.ops), network.input.tensor,
+                  tuple(codes.tensor for codes in network.outputs), metadata)
+    check(graph)
+    return graph
+
+
+def _needed(network: Network) -> Iterable[Layer | PoolLayer]:
+    wanted = {codes.tensor for codes in network.outputs}
+    kept = []
+    for layer in reversed(network.layers):
+        if layer.output in wanted:
+            kept.append(layer)
+            wanted.update(inputs(layer))
+    return reversed(kept)
+
+
+def inputs(layer: Layer | PoolLayer) -> list[str]:
+    """Names of the tensors a layer reads."""
+    if isinstance(layer, PoolLayer):
+        return [layer.input.tensor]
+    pending = layer.pending
+    return [pending.source.input.tensor] + ([pending.residual.tensor] if pending.residual else [])
+
+
+def code_affine(x: Pending, quantizer: Quantizer) -> tuple[list[Fraction], list[Fraction], list[Fraction]]:
+    """(slope, coefficient, intercept) in the source's integers: ``y/s + zero`` before rounding."""
+    scale = quantizer.scale
+    return ([a / scale for a in x.slope], [c / scale for c in x.coefficient],
+            [b / scale + quantizer.zero for b in x.intercept])
+
+
+class _Maker:
+    def __init__(self, m_bits: int):
+        self.m_bits = m_bits
+        self.tensors: dict[str, Tensor] = {}
+        self.ops: list[Op] = []
+        self.names: set[str] = set()
+
+    def tensor(self, codes: Codes) -> Tensor:
+        quantizer = codes.quantizer
+        tensor = Tensor(codes.tensor, codes.shape, quantizer.code_bits, float(quantizer.scale), quantizer.code_zero)
+        self.tensors[codes.tensor] = tensor
+        return tensor
+
+    def name(self, wanted: str) -> str:
+        """``wanted``, or with a number where an operation has it already."""
+        name, count = wanted, 1
+        while name in self.names:
+            count += 1
+            name = f"{wanted}_{count}"
+        self.names.add(name)
+        return name
+
+    def max_pool(self, step: MaxPoolStep, source: str, target: Codes) -> None:
+        self.tensor(target)
+        self.ops.append(MaxPool(self.name(step.name), source, target.tensor, step.kernel, step.strides, step.pads))
+
+    def layer(self, layer: Layer) -> None:
+        """The operation, then the max pools between it and its Quant node."""
+        pending, quantizer = layer.pending, layer.quantizer
+        pools = pending.pools
+        shape = _unpooled(pending)
+        first = layer.output if not pools else self._between(layer.output, 0)
+        target = Codes(first, shape, quantizer)
+        self.tensor(target)
+        try:
+            self.ops.append(self._operation(layer, target))
+        except ValueError as error:
+            raise HwgenError(f"{pending.source.name}: its constants do not fit a requantizer ({error})") from error
+        for index, step in enumerate(pools):
+            last = index == len(pools) - 1
+            name = layer.output if last else self._between(layer.output, index + 1)
+            self.max_pool(step, target.tensor, Codes(name, step.shape, quantizer))
+            target = Codes(name, step.shape, quantizer)
+
+    def _between(self, output: str, index: int) -> str:
+        return f"{output}.before_pool{index or ''}"
+
+    def _operation(self, layer: Layer, target: Codes) -> Op:
+        pending, source = layer.pending, layer.pending.source
+        if isinstance(source, ConvSource):
+            return self._conv(layer, source, target)
+        rescale = self._rescale(layer)
+        if isinstance(source, PoolSource):
+            return AvgPool(self.name(source.name), source.input.tensor, target.tensor, source.kernel, source.strides,
+                           rescale, source.pads)
+        if pending.residual is not None:
+            return Add(self.name(source.name), source.input.tensor, pending.residual.tensor, target.tensor, rescale)
+        # Codes that are quantized again: the average of a window of one code.
+        return AvgPool(self.name(layer.node), source.input.tensor, target.tensor, (1, 1), (1, 1), rescale)
+
+    def _conv(self, layer: Layer, source: ConvSource, target: Codes) -> Conv:
+        empty = np.zeros(0, np.int64)
+        residual = layer.pending.residual
+        op = Conv(self.name(source.name), source.input.tensor, target.tensor, _frozen(source.weight), source.schemes,
+                  _frozen(source.row_scales), Requant(empty, empty, empty), source.strides, source.pads,
+                  None if residual is None else residual.tensor)
+        acc_lo, acc_hi = accumulator_range(op, self.tensors[source.input.tensor])
+        return replace(op, requant=self._requant(layer, acc_lo, acc_hi))
+
+    def _options(self, layer: Layer) -> dict:
+        """What every requantizer of this Quant node shares.
+
+        Rounding is of ``y/s + zero`` in the source's integers; signed codes are shifted after it.
+        """
+        low, high = code_limits(layer.pending, layer.quantizer)
+        return {"rounding": ROUNDINGS[layer.quantizer.mode], "low": low[0], "high": high[0],
+                "zero_point": layer.quantizer.offset, "zero_after": True, "m_bits": self.m_bits}
+
+    def _requant(self, layer: Layer, acc_lo: np.ndarray, acc_hi: np.ndarray) -> Requant:
+        pending, quantizer = layer.pending, layer.quantizer
+        if quantizer.bipolar:
+            return bipolar_requant(pending.slope, pending.intercept, acc_lo, acc_hi)
+        slope, coefficient, intercept = code_affine(pending, quantizer)
+        options = self._options(layer)
+        if pending.residual is None:
+            steps = MAX_STEPS if quantizer.code_bits <= 4 else 0
+            return compile_affine(slope, intercept, acc_lo=acc_lo, acc_hi=acc_hi, threshold_steps=steps, **options)
+        return compile_fused(slope, intercept, coefficient, acc_lo=acc_lo, acc_hi=acc_hi, residual_lo=0,
+                             residual_hi=_top(pending.residual), **options)
+
+    def _rescale(self, layer: Layer) -> Rescale:
+        pending, source = layer.pending, layer.pending.source
+        slope, coefficient, intercept = code_affine(pending, layer.quantizer)
+        window = math.prod(source.kernel) if isinstance(source, PoolSource) else 1
+        assert isinstance(source, (PoolSource, CodeSource))
+        y_codes = (0, 0) if pending.residual is None else (0, _top(pending.residual))
+        return compile_rescale(slope[0], coefficient[0] if coefficient else 0, intercept[0],
+                               x_codes=(0, window * _top(source.input)), y_codes=y_codes, **self._options(layer))
+
+
+def bipolar_requant(slope: list[Fraction], intercept: list[Fraction], acc_lo: np.ndarray,
+                    acc_hi: np.ndarray) -> Requant:
+    """Code 2 where ``slope*acc + intercept >= 0``, else 0.
+
+    With T the first accumulator of a rising row, ``(4*acc + 4 - 4*T) / 2`` is 2 at T and 0 at T - 1;
+    a falling row is its mirror image around its last accumulator.  Exact for every row.
+    """
+    multipliers, constants = [], []
+    for a, b, low, high in zip(slope, intercept, acc_lo.tolist(), acc_hi.tolist(), strict=True):
+        if a > 0:
+            first = min(max(math.ceil(-b / a), low), high + 1)
+            multipliers.append(4)
+            constants.append(4 - 4 * first)
+        elif a < 0:
+            last = min(max(math.floor(-b / a), low - 1), high)
+            multipliers.append(-4)
+            constants.append(4 + 4 * last)
+        else:
+            multipliers.append(0)
+            constants.append(4 if b >= 0 else 0)
+    rows = len(slope)
+    return Requant(np.array(multipliers, np.int64), np.array(constants, np.int64), np.ones(rows, np.int64), "half_up",
+                   0, 0, 2, proven=rows)
+
+
+def _top(codes: Codes) -> int:
+    return (1 << codes.quantizer.code_bits) - 1
+
+
+def _unpooled(pending: Pending) -> tuple[int, int, int]:
+    """Shape before the max pools."""
+    source = pending.source
+    if not pending.pools:
+        return pending.shape
+    shape = source.input.shape
+    if isinstance(source, CodeSource):
+        return shape
+    kernel = source.weight.shape[2:] if isinstance(source, ConvSource) else source.kernel
+    sizes = [(shape[axis + 1] + source.pads[axis] + source.pads[axis + 2] - kernel[axis]) // source.strides[axis] + 1
+             for axis in (0, 1)]
+    return pending.channels, sizes[0], sizes[1]
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy

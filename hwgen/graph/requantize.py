@@ -1,0 +1,249 @@
+"""The requantizer compiler: from real constants to integers that give the same codes, with proof.
+
+A layer's output code is ``clamp(z + round(slope*acc + intercept), low, high)`` in exact rational
+arithmetic (a float in a file is the rational it stands for).  :func:`compile_affine` finds
+integers (M, C, S) for every row and proves them equal on every accumulator that can occur;
+:func:`compile_fused` does so with a residual operand.  docs/numerics.md has the formulas.
+"""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from math import isfinite
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+from hwgen.graph import ir
+
+from .requant_search import Candidate, floats, limits, search_affine, search_plane
+from .requant_steps import ROUNDINGS, Steps, affine_steps, affine_switches, boundary, hardware_levels, worst_difference
+from .thresholds import MAX_STEPS, threshold_requant
+
+Real = float | int | Fraction
+
+CHUNK = 1 << 22
+"""Switch points worked on at a time, which bounds memory."""
+
+
+def exact(value: Real, what: str = "constant") -> Fraction:
+    """The rational that a number stands for; HwgenError where it is NaN or infinite."""
+    if isinstance(value, Fraction):
+        return value
+    if not isfinite(value):
+        raise HwgenError(f"{what} is {value}: it must be finite; export the model again without NaN or infinity")
+    return Fraction(float(value)) if not isinstance(value, int) else Fraction(value)
+
+
+def layer_affine(*, scale_in: Real, row_scales: Sequence[Real], scale_out: Real, zero_in: int = 0,
+                 weight_sum: Sequence[int] | None = None, bias: Sequence[Real] | None = None,
+                 gain: Sequence[Real] | None = None, offset: Sequence[Real] | None = None,
+                 ) -> tuple[list[Fraction], list[Fraction]]:
+    """Slope and intercept per row, in output codes, of a layer with zero points and batch norm.
+
+    ``y = gain * (scale_in * alpha_r * (acc - zero_in*weight_sum) + bias) + offset`` and the result is
+    ``y / scale_out = slope*acc + intercept``.  ``bias``, ``gain`` and ``offset`` are real values; a bias
+    stored as int32 at scale ``scale_in * alpha_r`` is multiplied out by the caller with :func:`exact`.
+    """
+    rows = len(row_scales)
+    s_in, s_out = exact(scale_in, "input scale"), exact(scale_out, "output scale")
+    if s_in <= 0 or s_out <= 0:
+        raise HwgenError(f"scales must be positive, not {float(s_in)} (input) and {float(s_out)} (output)")
+    sums = [0] * rows if weight_sum is None else [int(value) for value in weight_sum]
+    if zero_in and weight_sum is None:
+        raise ValueError("weight_sum must be given where zero_in is not 0")
+    slope, intercept = [], []
+    for row in range(rows):
+        alpha = exact(row_scales[row], f"scale of row {row}")
+        b = Fraction(0) if bias is None else exact(bias[row], f"bias of row {row}")
+        g = Fraction(1) if gain is None else exact(gain[row], f"batch-norm factor of row {row}")
+        o = Fraction(0) if offset is None else exact(offset[row], f"batch-norm offset of row {row}")
+        factor = s_in * alpha * g / s_out
+        slope.append(factor)
+        intercept.append((g * b + o) / s_out - factor * int(zero_in) * sums[row])
+    return slope, intercept
+
+
+def compile_affine(slope: Iterable[Real], intercept: Iterable[Real], *, rounding: str, low: int, high: int,
+                   acc_lo, acc_hi, zero_point: int = 0, zero_after: bool = True, m_bits: int = 18,
+                   shift_max: int = 32, threshold_steps: int = MAX_STEPS) -> ir.Requant:
+    """Requantizer of a layer without residual: ``clamp(z + round(slope*acc + intercept), low, high)``.
+
+    slope, intercept: one number per row.  rounding: one of ROUNDINGS.  With ``zero_after`` false the
+    zero point is added before rounding.  acc_lo, acc_hi: the accumulators that can occur, inclusive, per
+    row or one for all.  Where a row has no exact (M, C, S) the whole layer goes to thresholds if
+    ``high - low <= threshold_steps``; otherwise ``proven`` and ``worst`` of the result tell.
+    """
+    slope, intercept = _exact_rows(slope, intercept)
+    source = _Source(slope, intercept, None, np.zeros(1, dtype=np.int64), rounding, low, high, zero_point, zero_after,
+                     *_ranges(acc_lo, acc_hi, len(slope)))
+    _check_widths(m_bits, shift_max)
+    if low == high or not slope:
+        return _constant(source)
+    best = source.search(m_bits, shift_max)
+    if best.proven < len(slope) and high - low <= threshold_steps:
+        return threshold_requant(source.steps(slice(None)), low, high, rounding)
+    return best
+
+
+def compile_fused(slope: Iterable[Real], intercept: Iterable[Real], residual_slope: Real | Iterable[Real], *,
+                  residual_lo: int = 0, residual_hi: int = 15, rounding: str, low: int, high: int, acc_lo, acc_hi,
+                  zero_point: int = 0, zero_after: bool = True, m_bits: int = 18, shift_max: int = 32,
+                  span: int = 8) -> ir.Requant:
+    """Requantizer with a fused residual: ``clamp(z + round(slope*acc + rho*res + intercept), low, high)``.
+
+    ``residual_slope`` is rho, for the tensor or per row; the residual's zero point is in the intercept.  A
+    row is proven when it switches at the right accumulators for every residual code.  There is no
+    threshold mode here: rows without a solution are counted by ``proven`` and ``worst``.  ``span``
+    multipliers on each side of the ideal are tried.
+    """
+    slope, intercept = _exact_rows(slope, intercept)
+    if isinstance(residual_slope, (int, float, Fraction)):
+        rho = [exact(residual_slope, "residual factor")] * len(slope)
+    else:
+        rho = [exact(value, f"residual factor of row {row}") for row, value in enumerate(residual_slope)]
+    residuals = np.arange(residual_lo, residual_hi + 1, dtype=np.int64)
+    source = _Source(slope, intercept, rho, residuals, rounding, low, high, zero_point, zero_after,
+                     *_ranges(acc_lo, acc_hi, len(slope)))
+    _check_widths(m_bits, shift_max)
+    if low == high or not slope:
+        return _constant(source)
+    return source.search(m_bits, shift_max, span)
+
+
+def verify(requant: ir.Requant, wanted: Steps) -> tuple[np.ndarray, int]:
+    """Which rows of a requantizer have exactly the wanted steps, and the worst difference in codes.
+
+    Independent of how the constants were found: the switch points of (M, R, C, S) follow by integer
+    division.  Complete, because step functions are equal if and only if they switch at the same places.
+    """
+    steps = requant.high - requant.low
+    if requant.thresholds is not None:
+        negate = np.zeros(len(wanted.falling), dtype=bool) if requant.negate is None else requant.negate
+        got = np.clip(requant.thresholds, wanted.v_low[:, None], wanted.v_high[:, None] + 1)[:, None, :]
+        flat = ((got <= wanted.v_low[:, None, None]) | (got > wanted.v_high[:, None, None])).all(axis=(1, 2))
+        broken = (negate != wanted.falling) & ~flat
+    else:
+        k = np.arange(requant.low + 1, requant.high + 1, dtype=np.int64) - requant.zero_point
+        m = np.where(wanted.falling, -requant.multiplier, requant.multiplier)
+        c = np.where(wanted.falling, requant.constant - requant.multiplier, requant.constant)
+        levels = hardware_levels(requant.rounding, k, requant.shift)
+        got = affine_switches(m, c, levels, wanted, requant.residual_multiplier)
+        broken = (got < wanted.v_low[:, None, None]).any(axis=(1, 2))
+    good = (got == wanted.switch).all(axis=(1, 2)) & ~broken
+    if good.all():
+        return good, 0
+    return good, steps if broken.any() else worst_difference(wanted.switch[~good], got[~good])
+
+
+def constant_bits(requant: ir.Requant) -> int:
+    """Bits of a signed number that hold every constant C (0 in threshold mode)."""
+    if requant.thresholds is not None or not requant.constant.size:
+        return 0
+    values = (int(requant.constant.min()), int(requant.constant.max()))
+    return max((value if value >= 0 else ~value).bit_length() + 1 for value in values)
+
+
+class _Source:
+    """A layer as its network states it, and the search over the roundings of the hardware."""
+
+    def __init__(self, slope, intercept, rho, residuals, rounding, low, high, zero_point, zero_after, acc_lo, acc_hi):
+        if rounding not in ROUNDINGS:
+            raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, not {rounding!r}")
+        if not 0 <= low <= high <= 255:
+            raise ValueError(f"codes must satisfy 0 <= low <= high <= 255, not {low}..{high}")
+        self.slope, self.rho, self.residuals, self.rounding = slope, rho, residuals, rounding
+        self.intercept = intercept if zero_after else [value + zero_point for value in intercept]
+        self.low, self.high, self.zero_point = low, high, zero_point if zero_after else 0
+        self.k = np.arange(low + 1, high + 1, dtype=np.int64) - self.zero_point
+        self.acc_lo, self.acc_hi = acc_lo, acc_hi
+
+    def steps(self, index: slice) -> Steps:
+        """The steps the source network asks for, in some of the rows."""
+        rho = None if self.rho is None else self.rho[index]
+        return affine_steps(self.slope[index], self.intercept[index], self.k, self.rounding,
+                            self.acc_lo[index], self.acc_hi[index], rho, self.residuals)
+
+    def search(self, m_bits: int, shift_max: int, span: int = 0) -> ir.Requant:
+        """The requantizer with the most proven rows over the roundings of the hardware, the source's first.
+
+        half_up and floor express the same functions (C takes up half a code), so one of them is enough.
+        """
+        others = {"half_even": ("half_even", "floor"), "half_up": ("half_up",), "floor": ("floor",)}
+        best: ir.Requant | None = None
+        for rounding in others.get(self.rounding, ("floor", "half_even")):
+            found = self._with(rounding, m_bits, shift_max, span)
+            if best is None or (found.proven, -found.worst) > (best.proven, -best.worst):
+                best = found
+            if best.proven == len(self.slope):
+                break
+        assert best is not None
+        return best
+
+    def _with(self, rounding: str, m_bits: int, shift_max: int, span: int) -> ir.Requant:
+        rows = len(self.slope)
+        size = max(1, CHUNK // (len(self.k) * len(self.residuals)))
+        parts, proven, worst = [], 0, 0
+        for first in range(0, rows, size):
+            index = slice(first, min(first + size, rows))
+            steps = self.steps(index)
+            part = self._requant(self._find(steps, index, rounding, m_bits, shift_max, span), steps, rounding)
+            good, difference = verify(part, steps)
+            proven, worst = proven + int(good.sum()), max(worst, difference)
+            parts.append(part)
+        residual = None if self.rho is None else np.concatenate([part.residual_multiplier for part in parts])
+        return ir.Requant(np.concatenate([part.multiplier for part in parts]),
+                          np.concatenate([part.constant for part in parts]),
+                          np.concatenate([part.shift for part in parts]), rounding, self.zero_point, self.low,
+                          self.high, residual, proven=proven, worst=worst)
+
+    def _find(self, steps: Steps, index: slice, rounding: str, m_bits: int, shift_max: int, span: int) -> Candidate:
+        lim = limits(steps, self.k, m_bits, shift_max)
+        slopes = np.abs(floats(self.slope[index]))
+        if self.rho is None:
+            return search_affine(steps, slopes, self.k, rounding, lim)
+        pairs = zip(self.slope[index], self.intercept[index], strict=True)
+        intercepts = floats([b - a if a < 0 else b for a, b in pairs])
+        twice, _ = boundary(self.rounding, self.k)
+        return search_plane(steps, slopes, floats(self.rho[index]), intercepts, self.k, twice, rounding, lim, span)
+
+    def _requant(self, found: Candidate, steps: Steps, rounding: str) -> ir.Requant:
+        """From v back to the accumulator: ``M*(-acc-1) + C = -M*acc + (C - M)`` in falling rows."""
+        sign = np.where(steps.falling, -1, 1)
+        constant = found.constant - np.where(steps.falling, found.multiplier, 0)
+        residual = None if self.rho is None else found.residual
+        return ir.Requant(sign * found.multiplier, constant, found.shift, rounding, self.zero_point, self.low,
+                          self.high, residual)
+
+
+def _constant(source: _Source) -> ir.Requant:
+    """A layer with one possible code: the clamp alone decides."""
+    rows = len(source.slope)
+    zeros = np.zeros(rows, dtype=np.int64)
+    hardware = source.rounding if source.rounding in ir.ROUNDINGS else "floor"
+    return ir.Requant(zeros, zeros.copy(), np.ones(rows, dtype=np.int64), hardware, source.zero_point, source.low,
+                      source.high, None if source.rho is None else zeros.copy(), proven=rows)
+
+
+def _exact_rows(slope: Iterable[Real], intercept: Iterable[Real]) -> tuple[list[Fraction], list[Fraction]]:
+    slopes = [exact(value, f"factor of row {row}") for row, value in enumerate(slope)]
+    intercepts = [exact(value, f"constant of row {row}") for row, value in enumerate(intercept)]
+    if len(slopes) != len(intercepts):
+        raise ValueError(f"slope and intercept must be equally long, not {len(slopes)} and {len(intercepts)}")
+    return slopes, intercepts
+
+
+def _ranges(acc_lo, acc_hi, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    low = np.broadcast_to(np.asarray(acc_lo, dtype=np.int64), (rows,))
+    high = np.broadcast_to(np.asarray(acc_hi, dtype=np.int64), (rows,))
+    if (low > high).any():
+        raise ValueError("acc_lo must not exceed acc_hi")
+    if rows and (low.min() < -(1 << 40) or high.max() > 1 << 40):
+        raise ValueError("accumulators must stay within 41 bits")
+    return low, high
+
+
+def _check_widths(m_bits: int, shift_max: int) -> None:
+    if not 2 <= m_bits <= 32:
+        raise ValueError(f"m_bits must be in 2..32, not {m_bits!r}")
+    if not 1 <= shift_max <= 48:
+        raise ValueError(f"shift_max must be in 1..48, not {shift_max!r}")

@@ -1,0 +1,90 @@
+"""Threshold mode: the sorted switch points themselves, for what no multiplier expresses."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+from hwgen.graph import ir
+
+from .requant_search import floats, limits, search_affine
+from .requant_steps import Steps, v_range
+
+MAX_STEPS = 15
+"""Thresholds per row that the drain searches: outputs of up to 4 bits."""
+
+
+def threshold_requant(steps: Steps, low: int, high: int, rounding: str = "floor") -> ir.Requant:
+    """A layer without residual in threshold mode; every row is equal by construction.
+
+    A switch point below (beyond) the accumulators that can occur is stored as the smallest one (one
+    more than the largest), so that it fits the accumulator's width.
+    """
+    rows = len(steps.falling)
+    zeros = np.zeros(rows, dtype=np.int64)
+    return ir.Requant(zeros, zeros.copy(), np.ones(rows, dtype=np.int64),
+                      rounding if rounding in ir.ROUNDINGS else "floor", 0, low, high,
+                      thresholds=steps.switch[:, 0, :].copy(), negate=steps.falling.copy(), proven=rows)
+
+
+def threshold_steps(slope: Sequence[Fraction], intercept: Sequence[Fraction],
+                    thresholds: Sequence[Sequence[Fraction]], acc_low: np.ndarray, acc_high: np.ndarray,
+                    strict: bool = False) -> Steps:
+    """Steps of ``#{k : slope*acc + intercept >= thresholds[row][k]}`` (``>`` where strict), exact.
+
+    Thresholds are sorted per row.  A slope of 0 is allowed: the row is constant.
+    """
+    falling = np.array([value < 0 for value in slope], dtype=bool)
+    v_low, v_high = v_range(falling, acc_low, acc_high)
+    table = []
+    for row, (a, b) in enumerate(zip(slope, intercept, strict=True)):
+        low, high = int(v_low[row]), int(v_high[row])
+        if a < 0:
+            a, b = -a, b - a
+        points = []
+        for threshold in thresholds[row]:
+            if a == 0:
+                points.append(low if b > threshold or (b == threshold and not strict) else high + 1)
+                continue
+            x = (threshold - b) / a
+            first = x.numerator // x.denominator + 1 if strict else -(-x.numerator // x.denominator)
+            points.append(min(max(first, low), high + 1))
+        table.append(points)
+    return Steps(np.array(table, dtype=np.int64)[:, None, :], falling, v_low, v_high, np.zeros(1, dtype=np.int64))
+
+
+def compile_thresholds(slope: Sequence[Fraction], intercept: Sequence[Fraction],
+                       thresholds: Sequence[Sequence[Fraction]], *, acc_lo, acc_hi, low: int = 0,
+                       strict: bool = False, m_bits: int = 18, shift_max: int = 32) -> ir.Requant:
+    """Requantizer of a multi-threshold: ``low + #{k : slope*acc + intercept >= thresholds[row][k]}``.
+
+    slope, intercept: Fractions, one per row, from accumulators to the unit of the thresholds.  thresholds:
+    Fractions, sorted, as many in every row.  Uniform ones become (M, C, S) where that is exact in every
+    row; others stay thresholds if there are at most 15 of them; HwgenError for the rest.
+    """
+    rows, count = len(slope), len(thresholds[0]) if thresholds else 0
+    if not rows or not count or any(len(values) != count for values in thresholds) or len(thresholds) != rows:
+        raise ValueError("thresholds must have one row per slope, with the same number of values, at least 1")
+    for row, values in enumerate(thresholds):
+        if any(one > other for one, other in zip(values, values[1:], strict=False)):
+            raise HwgenError(f"the thresholds of row {row} are not sorted; a multi-threshold needs ascending values")
+    acc_low = np.broadcast_to(np.asarray(acc_lo, dtype=np.int64), (rows,))
+    acc_high = np.broadcast_to(np.asarray(acc_hi, dtype=np.int64), (rows,))
+    steps = threshold_steps(slope, intercept, thresholds, acc_low, acc_high, strict)
+    k = np.arange(1, count + 1, dtype=np.int64)
+
+    # Codes per accumulator: the average over the row's own thresholds is where the search starts.
+    spread = [(values[-1] - values[0]) / (count - 1) if count > 1 else Fraction(1) for values in thresholds]
+    per_code = [abs(a) / width if width else Fraction(0) for a, width in zip(slope, spread, strict=True)]
+    found = search_affine(steps, floats(per_code), k, "floor", limits(steps, k, m_bits, shift_max))
+    if found.exact.all():
+        sign = np.where(steps.falling, -1, 1)
+        constant = found.constant - np.where(steps.falling, found.multiplier, 0)
+        return ir.Requant(sign * found.multiplier, constant, found.shift, "floor", low, low, low + count, proven=rows)
+    if count > MAX_STEPS:
+        missing = int((~found.exact).sum())
+        raise HwgenError(f"{missing} of {rows} rows have {count} non-uniform thresholds, and at most {MAX_STEPS} fit "
+                         "the hardware; use an output of at most 4 bits or uniform steps")
+    return threshold_requant(steps, low, low + count)
+

@@ -1,0 +1,171 @@
+"""From the graph to the layers of an engine: residuals and pooling join the convolution before them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import HwgenError
+from ..graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Requant, Rescale, Tensor
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pooling window in the drain; ``rescale`` is there for an average."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    rescale: Rescale | None
+    pad_code: int
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """What the engine runs as one layer: a convolution, then maybe a residual, then maybe a pool."""
+
+    name: str
+    conv: Conv
+    input: str
+    output: str
+    conv_shape: tuple[int, int, int]
+    """Shape of the map before pooling."""
+    residual: str | None = None
+    add: Rescale | None = None
+    """Two-step residual with x the convolution's code; None with a residual means fused."""
+    pool: Pool | None = None
+    ops: tuple[str, ...] = ()
+
+    @property
+    def window(self) -> Pool:
+        return self.pool or Pool((1, 1), (1, 1), (0, 0, 0, 0), None, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class InputPacking:
+    """How the host lays out the input: ``columns`` kernel columns of the first layer side by side as channels."""
+
+    columns: int
+    stride: int
+    left: int
+    width: int
+    """Columns of the packed map."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The graph as layers, with the tensors that live in the scratchpad."""
+
+    graph: Graph
+    layers: tuple[Layer, ...]
+    tensors: dict[str, Tensor]
+    packing: InputPacking | None
+
+
+def lower(graph: Graph, ki: int) -> Network:
+    """Fuse operations into layers and pack the first layer's kernel columns where that saves words."""
+    uses: dict[str, int] = {}
+    for op in graph.ops:
+        for name in _inputs(op):
+            uses[name] = uses.get(name, 0) + 1
+    for name in graph.outputs:
+        uses[name] = uses.get(name, 0) + 1
+    layers: list[Layer] = []
+    made: dict[str, int] = {}
+
+    def producer(name: str) -> int | None:
+        """The layer that may still take ``name`` further, because nobody else reads it."""
+        index = made.get(name)
+        return index if index is not None and uses[name] == 1 and layers[index].pool is None else None
+
+    def put(layer: Layer) -> None:
+        made[layer.output] = len(layers)
+        layers.append(layer)
+
+    for op in graph.ops:
+        if isinstance(op, Conv):
+            put(Layer(op.name, op, op.input, op.output, graph.tensors[op.output].shape, op.residual, ops=(op.name,)))
+        elif isinstance(op, Add):
+            _lower_add(graph, op, layers, made, producer, put)
+        else:
+            index = producer(op.input)
+            pool = Pool(op.kernel, op.strides, op.pads, op.rescale if isinstance(op, AvgPool) else None,
+                        graph.tensors[op.input].zero_point if isinstance(op, AvgPool) else 0)
+            if index is not None and not (pool.rescale and layers[index].add):
+                layer = layers[index]
+                made[op.output] = index
+                layers[index] = replace(layer, output=op.output, pool=pool, ops=(*layer.ops, op.name))
+            else:
+                copy = _identity(graph, op.input, op.name)
+                put(Layer(op.name, copy, op.input, op.output, graph.tensors[op.input].shape, pool=pool, ops=(op.name,)))
+    if not layers:
+        raise HwgenError(f"network {graph.name!r} has no layer to run")
+    return _pack_input(graph, layers, ki)
+
+
+def _inputs(op) -> tuple[str, ...]:
+    if isinstance(op, Add):
+        return op.input, op.other
+    if isinstance(op, Conv) and op.residual:
+        return op.input, op.residual
+    return (op.input,)
+
+
+def _lower_add(graph, op, layers, made, producer, put):
+    candidates = [(producer(name), name) for name in (op.input, op.other)]
+    candidates = [(index, name) for index, name in candidates
+                  if index is not None and layers[index].residual is None]
+    if op.input != op.other and candidates:
+        index, name = max(candidates)
+        other = op.other if name == op.input else op.input
+        # The other operand must exist before this layer begins.
+        if made.get(other, -1) < index:
+            scale = op.rescale if name == op.input else replace(op.rescale, a=op.rescale.b, b=op.rescale.a)
+            layer = layers[index]
+            made[op.output] = index
+            layers[index] = replace(layer, output=op.output, residual=other, add=scale, ops=(*layer.ops, op.name))
+            return
+    copy = _identity(graph, op.input, op.name)
+    put(Layer(op.name, copy, op.input, op.output, graph.tensors[op.input].shape, op.other, op.rescale,
+              ops=(op.name,)))
+
+
+def _identity(graph: Graph, name: str, op: str) -> Conv:
+    """A 1x1 convolution that copies codes, for pools and adds without a convolution to join."""
+    tensor = graph.tensors[name]
+    rows = tensor.shape[0]
+    ones, zeros = np.ones(rows, np.int64), np.zeros(rows, np.int64)
+    requant = Requant(2 * ones, zeros, ones, "floor", 0, 0, 2**tensor.bits - 1, proven=rows)
+    return Conv(f"{op}/copy", name, op, np.eye(rows, dtype=np.int64)[:, :, None, None], ("sp2",) * rows,
+                np.ones(rows), requant)
+
+
+def _pack_input(graph: Graph, layers: list[Layer], ki: int) -> Network:
+    tensors = dict(graph.tensors)
+    readers = [i for i, layer in enumerate(layers) if graph.input in (layer.input, layer.residual)]
+    first = layers[readers[0]] if readers else None
+    if first is None or len(readers) != 1 or first.residual == graph.input or graph.input in graph.outputs:
+        return Network(graph, tuple(layers), tensors, None)
+    conv, (channels, height, _) = first.conv, tensors[graph.input].shape
+    rows, _, kh, kw = conv.weight.shape
+    if kw == 1 or kh * -(-kw * channels // ki) >= kh * kw * -(-channels // ki):
+        return Network(graph, tuple(layers), tensors, None)
+    width = first.conv_shape[2]
+    packed = conv.weight.transpose(0, 3, 1, 2).reshape(rows, kw * channels, kh, 1)
+    top, left, bottom, _ = conv.pads
+    layers[readers[0]] = replace(first, conv=replace(
+        conv, weight=packed, strides=(conv.strides[0], 1), pads=(top, 0, bottom, 0)))
+    tensors[graph.input] = replace(tensors[graph.input], shape=(kw * channels, height, width))
+    return Network(graph, tuple(layers), tensors, InputPacking(kw, conv.strides[1], left, width))
+
+
+def pack_codes(codes: np.ndarray, packing: InputPacking | None, zero_point: int) -> np.ndarray:
+    """The input map (C, H, W) as the engine wants it, (columns*C, H, width) when columns are packed."""
+    if packing is None:
+        return codes
+    channels, height, width = codes.shape
+    result = np.full((packing.columns, channels, height, packing.width), zero_point, codes.dtype)
+    for j in range(packing.columns):
+        source = np.arange(packing.width) * packing.stride + j - packing.left
+        inside = (source >= 0) & (source < width)
+        result[j][:, :, inside] = codes[:, :, source[inside]]
+    return result.reshape(packing.columns * channels, height, packing.width)

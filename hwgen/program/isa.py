@@ -1,0 +1,126 @@
+"""The instruction set: packets of the program stream and commands of the engine, field by field.
+
+One table serves the assembler, the disassembler and the hardware decoder.  Every word is
+64 bits (a wider memory port carries one in its low 64 bits).  See docs/instruction-set.md.
+"""
+
+from dataclasses import dataclass
+
+WORD_BITS = 64
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    bits: int
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Word:
+    """One 64-bit word as consecutive fields, least significant first."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+    def __post_init__(self):
+        assert sum(f.bits for f in self.fields) <= WORD_BITS, self.name
+
+    def encode(self, **values: int) -> int:
+        """Pack ``values``; a missing field is 0; raises ValueError when one does not fit."""
+        unknown = set(values) - {f.name for f in self.fields}
+        if unknown:
+            raise ValueError(f"{self.name} has no field {', '.join(sorted(unknown))}")
+        word = position = 0
+        for field in self.fields:
+            value = int(values.get(field.name, 0))
+            low, high = (-(1 << field.bits - 1), (1 << field.bits - 1) - 1) if field.signed else (0, (1 << field.bits) - 1)
+            if not low <= value <= high:
+                raise ValueError(f"{self.name}.{field.name} = {value} does not fit {field.bits} bits")
+            word |= (value & (1 << field.bits) - 1) << position
+            position += field.bits
+        return word
+
+    def decode(self, word: int) -> dict[str, int]:
+        values, position = {}, 0
+        for field in self.fields:
+            value = word >> position & (1 << field.bits) - 1
+            if field.signed and value >> field.bits - 1:
+                value -= 1 << field.bits
+            values[field.name] = value
+            position += field.bits
+        return values
+
+
+def _word(name: str, *fields: tuple) -> Word:
+    return Word(name, tuple(Field(*f) for f in fields))
+
+
+# Packets of the stream: a header, then payload words.
+START, INPUT, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
+
+HEADERS = {
+    START: _word("start", ("packet", 4), ("version", 12), ("engine", 32)),
+    INPUT: _word("input", ("packet", 4), ("count", 24), ("address", 16)),
+    PARAMS: _word("params", ("packet", 4), ("count", 24)),
+    THRESHOLDS: _word("thresholds", ("packet", 4), ("count", 24)),
+    WEIGHTS: _word("weights", ("packet", 4), ("count", 24), ("words", 12), ("sp2", 8), ("dsp", 8), ("high", 8)),
+    COMMANDS: _word("commands", ("packet", 4), ("count", 24)),
+    END: _word("end", ("packet", 4), ("spare", 28), ("checksum", 32)),
+}
+
+# Commands of the sequencer.
+LAYER, TILE, FINISH = 1, 2, 3
+
+TILE_WORDS = (
+    _word("tile", ("command", 4), ("words", 12), ("chunks", 8), ("interval", 14), ("wide", 1),
+          ("res_words", 8), ("store_words", 12)),
+    _word("tile_addresses", ("out_address", 16), ("res_address", 16)),
+)
+
+# A point of a map is carried as quotient and remainder of its linear index by the number of banks.
+_STEP = _word("step", ("in_q", 16, True), ("in_r", 4), ("res_q", 16, True), ("res_r", 4), ("out_q", 16, True),
+              ("out_r", 4))
+_MOVE = _word("move", ("ix", 13, True), ("iy", 13, True), ("cx", 13, True), ("cy", 13, True))
+
+STEPS = ("pool_column", "pool_row", "column", "row", "origin")
+"""Moves of the walker, innermost first; "origin" is absolute."""
+
+LAYER_WORDS = (
+    _word("layer", ("command", 4), ("kernel_h", 6), ("kernel_w", 6), ("blocks", 10), ("two_planes", 1),
+          ("res_two_planes", 1), ("out_two_planes", 1), ("half_even", 1), ("threshold_mode", 1), ("store", 1), ("res_on", 1),
+          ("pool_mode", 2), ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8), ("pool_pad", 8)),
+    _word("input_map", ("base", 16), ("block_step", 16), ("plane_step", 16), ("row_q", 12, True), ("row_r", 4)),
+    _word("input_size", ("height", 12), ("width", 12), ("conv_h", 12), ("conv_w", 12), ("res_step", 16)),
+    _word("evaluations", ("pool_h", 6), ("pool_w", 6), ("out_h", 12), ("out_w", 12), ("out_step", 16)),
+    _word("clamp", ("zero", 9, True), ("low", 8), ("high", 8), ("zero2", 9, True), ("low2", 8), ("high2", 8),
+          ("shift2", 5)),
+    _word("rescale_ab", ("a", 32, True), ("b", 32, True)),
+    _word("rescale_c", ("c2", 52, True),),
+    _word("store", ("store_base", 32),),
+    *(_STEP for _ in STEPS),
+    *(_MOVE for _ in STEPS),
+)
+"""Counts (kernel_h ... out_w) are stored minus one except sizes used in comparisons (height, width, conv_h, conv_w)."""
+
+ERRORS = {
+    0: "no error",
+    1: "the program was made for another engine",
+    2: "illegal instruction",
+    3: "the program's checksum is wrong",
+    4: "watchdog: no progress",
+    5: "memory error response",
+}
+
+POOL_NONE, POOL_MAX, POOL_SUM = range(3)
+RESCALE_OFF, RESCALE_ADD, RESCALE_AVERAGE = range(3)
+
+
+def checksum(words, state: int = 0) -> int:
+    """Rotate left by one, then xor in all 32-bit parts of each word; 32 bits."""
+    for word in words:
+        state = ((state << 1) | (state >> 31)) & 0xFFFFFFFF
+        while word:
+            state ^= word & 0xFFFFFFFF
+            word >>= 32
+    return state

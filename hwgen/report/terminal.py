@@ -1,0 +1,95 @@
+"""The report as tables in a terminal; readable without colour too."""
+
+from rich.box import ASCII2
+from rich.console import Console, Group
+from rich.table import Table
+
+from hwgen.device.resources import FIELDS
+from hwgen.report.text import clock_state, count, cycles_pair, percent, rows_text, signed_percent
+
+
+def print_report(report: dict, console: Console, *, layers: bool = True) -> None:
+    """Print the short table, the resources and, if asked for, the layers."""
+    parts = [summary_table(report), resource_table(report)]
+    if layers:
+        parts.append(layer_table(report))
+    console.print(Group(*parts))
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=ASCII2, show_edge=False, pad_edge=False)
+
+
+def summary_table(report: dict) -> Table:
+    """Accuracy, mismatches, cycles, frame rate."""
+    where = report["board"] or report["part"]
+    table = _table(f"{report['model']} on {where}")
+    table.show_header = False
+    table.add_column("what")
+    table.add_column("value")
+    for row in summary_rows(report):
+        table.add_row(*row)
+    return table
+
+
+def summary_rows(report: dict) -> list[tuple[str, str]]:
+    """The short table's rows, shared with report.html."""
+    engine, check, speed = report["engine"], report["verification"], report["performance"]
+    rows = [
+        ("engine", f"{engine['ki']} channels x {engine['px']} pixels x {sum(engine['rows'].values())} rows "
+                   f"({rows_text(engine['rows'])}), {engine['drain_lanes']} drain lanes, "
+                   f"{count(engine['macs_per_cycle'])} MAC per cycle"),
+        ("network", f"{count(report['network']['macs'])} MAC, {count(report['network']['params'])} weights, "
+                    f"rows: {rows_text(report['network']['rows'])}"),
+        ("accuracy", _accuracy(check)),
+        ("mismatches", "not simulated yet" if check["images"] is None else
+         f"{count(check['mismatches'])} in {count(check['images'])} images, every layer"),
+        ("requantizers", f"{count(check['requantizers_proven'])} of {count(check['requantizers'])} proven equal"),
+        ("cycles", cycles_pair(report)),
+        ("latency", f"{speed['latency_ms']:.3f} ms"),
+        ("frame rate", f"{speed['fps']:,.0f} fps at {engine['clock_mhz']:g} MHz ({clock_state(report)})"),
+        ("speed", f"{speed['gops']:.2f} GOP/s, {percent(speed['mac_utilization'])} of the multipliers' cycles used"),
+    ]
+    if check["first_difference"]:
+        rows.insert(4, ("first difference", str(check["first_difference"])))
+    return rows
+
+
+def _accuracy(check: dict) -> str:
+    simulated = "not simulated yet" if check["images"] is None else (
+        f"{percent(check['accuracy'])} of {count(check['images'])} simulated images"
+        if check["accuracy"] is not None else "inputs without labels")
+    golden = ""
+    if check["golden_accuracy"] is not None:
+        golden = f"; golden model {percent(check['golden_accuracy'])} of {count(check['golden_images'])}"
+    real = f"; float network {percent(check['float_accuracy'])}" if check["float_accuracy"] is not None else ""
+    return simulated + golden + real
+
+
+def resource_table(report: dict) -> Table:
+    """Used of available, estimated beside synthesized."""
+    resources = report["resources"]
+    table = _table(f"resources of {report['part']} (engine; placed: with its program memory)")
+    table.add_column("")
+    for title in ("available", "estimated", "synthesized", "used", "estimate's error", "placed"):
+        table.add_column(title, justify="right")
+    for name in FIELDS:
+        cells = [resources[kind][name] if resources[kind] else None
+                 for kind in ("available", "estimated", "synthesized", "placed")]
+        used = cells[1] if cells[2] is None else cells[2]
+        share = None if used is None else used / cells[0]
+        error = resources["error_percent"][name] if resources["error_percent"] else None
+        table.add_row(f"{name.upper()} ({resources['units'][name]})", count(cells[0]), count(cells[1]), count(cells[2]),
+                      percent(share), signed_percent(error), count(cells[3]))
+    return table
+
+
+def layer_table(report: dict) -> Table:
+    table = _table("layers")
+    table.add_column("layer")
+    for title in ("MAC", "planned", "simulated", "utilization"):
+        table.add_column(title, justify="right")
+    for layer in report["cycles"]["layers"]:
+        table.add_row(layer["name"], count(layer["macs"]), count(layer["planned"]), count(layer["simulated"]),
+                      percent(layer["utilization"]))
+    return table

@@ -1,0 +1,3 @@
+"""The hardware: an engine from its parameters, as Verilog."""
+
+from .emit import emit_verilog as emit_verilog

@@ -1,0 +1,55 @@
+"""The accumulator of one row and one pixel, with the register that drains behind it."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+
+class Accumulator(wiring.Component):
+    """Adds the dots of a tile modulo 2**acc_bits, and keeps the sum for the drain.
+
+    A word counts when ``valid``; with ``high`` it belongs to the high activation plane
+    and counts 16-fold; with ``last`` it is the tile's final word.  The next tile may
+    begin in the very next cycle.
+
+    ``total`` changes only with ``last``: inputs of cycle t are in ``total`` from cycle
+    t + ``latency`` = t + 2 on, and stay until the next ``last``.
+    """
+
+    latency = 2
+
+    def __init__(self, *, dot_bits: int, acc_bits: int):
+        if dot_bits < 1:
+            raise ValueError(f"dot_bits must be at least 1, not {dot_bits!r}")
+        if not 1 <= acc_bits <= 64:
+            raise ValueError(f"acc_bits must be in 1..64, not {acc_bits!r}")
+        self.dot_bits = dot_bits
+        self.acc_bits = acc_bits
+        super().__init__({
+            "dot": In(unsigned(dot_bits)),
+            "valid": In(1),
+            "high": In(1),
+            "last": In(1),
+            "total": Out(unsigned(acc_bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        word = Signal(min(self.dot_bits + 4, self.acc_bits), reset_less=True)
+        valid = Signal()
+        last = Signal(reset_less=True)
+        m.d.sync += [
+            word.eq(Mux(self.high, self.dot << 4, self.dot)),
+            valid.eq(self.valid),
+            last.eq(self.last),
+        ]
+
+        acc = Signal(self.acc_bits)
+        total = Signal(self.acc_bits, reset_less=True)
+        new = Signal(self.acc_bits)
+        m.d.comb += [new.eq(acc + word), self.total.eq(total)]
+        with m.If(valid):
+            m.d.sync += acc.eq(new)
+            with m.If(last):
+                m.d.sync += [acc.eq(0), total.eq(new)]
+        return m

@@ -1,0 +1,7 @@
+"""The drain's arithmetic: requantizer lane, rounding, pooling, threshold search."""
+
+from hwgen.rtl.requantize.lane import RequantLane
+from hwgen.rtl.requantize.rounding import RoundClamp
+from hwgen.rtl.requantize.threshold import ThresholdSearch
+
+__all__ = ["RequantLane", "RoundClamp", "ThresholdSearch"]

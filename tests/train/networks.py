@@ -1,0 +1,45 @@
+"""Small networks for the tests, with batch norms that have seen data."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Tiny(nn.Module):
+    """Every supported layer, a residual with a projection, odd sizes; input (N, 2, 9, 8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2, 1))
+        self.conv1 = nn.Conv2d(5, 7, (3, 2), stride=(2, 1), padding=(1, 0), bias=False)
+        self.bn1 = nn.BatchNorm2d(7)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(7, 6, 3, padding=1)
+        self.project = nn.Conv2d(5, 6, (1, 2), stride=(2, 1), bias=False)
+        self.bn2 = nn.BatchNorm2d(6)
+        self.average = nn.AvgPool2d(2)
+        self.dropout = nn.Dropout(0.1)
+        self.hidden = nn.Linear(6 * 2 * 3, 11)
+        self.classify = nn.Linear(11, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.conv2(self.relu1(self.bn1(self.conv1(x))))
+        x = torch.relu(y + self.bn2(self.project(x)))
+        x = torch.flatten(self.dropout(self.average(x)), 1)
+        return self.classify(self.hidden(x))
+
+
+def tiny(seed: int) -> Tiny:
+    """A network with random weights; one batch-norm factor is negative, one is zero."""
+    torch.manual_seed(seed)
+    network = Tiny()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.3, 0.3)
+    with torch.no_grad():
+        network.bn1.weight[2] = -0.8
+        network.bn1.weight[4] = 0.0
+        for _ in range(20):
+            network.train()(torch.rand(32, 2, 9, 8))
+    return network.eval()

@@ -1,0 +1,162 @@
+"""Row assignment, the structure of the prepared network, and everything that is refused."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from networks import tiny
+
+from hwgen.errors import HwgenError
+from hwgen.quantize import Policy, accuracy, fit, prepare
+from hwgen.quantize.quantizers import ActQuant
+
+pytestmark = pytest.mark.train
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5, 7, 10, 16, 44, 75])
+@pytest.mark.parametrize("ratio", [(50, 50), (30, 70), (70, 30), (2, 1)])
+def test_msq_gives_the_calm_rows_sp2(rows, ratio):
+    weight = np.random.default_rng(rows).normal(size=(rows, 3, 3, 3)) * np.linspace(0.1, 2, rows)[:, None, None, None]
+    found = Policy.msq(ratio).assign(weight)
+    assert found == Policy.msq(ratio).assign(weight.copy())
+    variances = weight.reshape(rows, -1).var(axis=1)
+    sp2 = [v for v, name in zip(variances, found, strict=True) if name == "sp2"]
+    fixed = [v for v, name in zip(variances, found, strict=True) if name == "fixed4"]
+    assert len(sp2) + len(fixed) == rows
+    assert max(sp2) <= min(fixed)
+    if rows > 2:
+        assert 0.3 <= len(sp2) / rows <= 0.7
+
+
+def test_equal_rows_go_by_number():
+    assert Policy.msq().assign(np.ones((4, 5))) == ("sp2", "sp2", "fixed4", "fixed4")
+
+
+def test_fixed4_everywhere():
+    assert Policy.fixed4().assign(np.ones((3, 5))) == ("fixed4",) * 3
+
+
+def test_the_ratio_of_a_part():
+    assert 0.3 <= Policy.msq(part="XC7Z020").low_share <= 0.7
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: Policy.msq((50, 50), part="XC7Z020"), "a ratio or a part"),
+    (lambda: Policy.msq((0, 0)), "ratio must be"),
+    (lambda: Policy.msq((-1, 2)), "ratio must be"),
+    (lambda: Policy.msq(part="nonsense"), "unknown part"),
+    (lambda: Policy.msq(act_bits=9), "act_bits must be 2 to 8"),
+    (lambda: Policy.fixed4(residual="three"), "residual must be"),
+    (lambda: Policy("sp2", "fixed4", 1.5), "share must be 0 to 1"),
+])
+def test_bad_policies(make, message):
+    with pytest.raises(HwgenError, match=message):
+        make()
+
+
+def test_names_stay_and_the_model_too():
+    network = tiny(1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    prepared = prepare(network, Policy.msq(), torch.rand(16, 2, 9, 8))
+    names = dict(prepared.named_modules())
+    layers = [name for name, module in network.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    assert all(hasattr(names[name], "weight_quant") for name in layers)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(hasattr(module, "weight_quant") for module in network.modules())
+
+
+@pytest.mark.parametrize(("residual", "signed"), [("two_step", 5), ("fused", 4)])
+def test_where_the_quantizers_are(residual, signed):
+    prepared = prepare(tiny(2), Policy.msq(residual=residual), torch.rand(16, 2, 9, 8))
+    found = [module.signed for module in prepared.modules() if isinstance(module, ActQuant)]
+    # unsigned after three ReLUs; signed at the add's operands, the two linear layers (and none for pools)
+    assert (found.count(False), found.count(True)) == (3, signed - 1)
+
+
+def test_fit_learns_and_freezes_norms():
+    torch.manual_seed(3)
+    images = torch.rand(64, 2, 9, 8)
+    labels = (images.mean(dim=(1, 2, 3)) > 0.5).long()
+    batches = [(images[i:i + 16], labels[i:i + 16]) for i in range(0, 64, 16)]
+    prepared = prepare(tiny(3), Policy.msq(), images)
+    seen: list[tuple[int, int]] = []
+    history = fit(prepared, batches, 20, 5e-3, frozen_norm_epochs=1, progress=lambda d, n, loss: seen.append((d, n)))
+    assert seen == [(step, 80) for step in range(1, 81)]
+    assert history[-1] < history[0]
+    assert not prepared.training
+    assert accuracy(prepared, batches) > 0.6
+
+
+class Refused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.depthwise = nn.Conv2d(2, 2, 3, groups=2)
+        self.dilated = nn.Sequential(nn.Conv2d(2, 3, 3, dilation=2), nn.Sigmoid())
+        self.up = nn.ConvTranspose2d(3, 3, 2)
+        self.norm = nn.BatchNorm2d(3)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        x = self.relu(self.norm(self.up(self.dilated(self.depthwise(x)))))
+        return torch.tanh(x).view(-1)
+
+
+def test_everything_unsupported_is_named_at_once():
+    with pytest.raises(HwgenError) as caught:
+        prepare(Refused(), Policy.msq(), torch.rand(2, 2, 9, 9))
+    text = str(caught.value)
+    for path, reason in [("depthwise", "groups=2"), ("dilated.0", "dilation is not"), ("dilated.1", "Sigmoid"),
+                         ("up", "ConvTranspose2d"), ("norm", "must directly follow"), ("tanh", "tanh is not"),
+                         ("view", "view is not")]:
+        assert any(line.startswith(f"  {path}: ") and reason in line for line in text.splitlines()), (path, text)
+
+
+def chain(*layers):
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize(("network", "message"), [
+    (chain(nn.Conv2d(2, 2, 3, padding="same")), "padding must be numbers"),
+    (chain(nn.Conv2d(2, 2, 3, stride=5)), "strides up to 4"),
+    (chain(nn.Conv2d(2, 2, 1), nn.MaxPool2d(2), nn.ReLU()), "ReLU after max_pool"),
+    (chain(nn.Conv2d(2, 2, 1), nn.AvgPool2d(2, padding=1, count_include_pad=False)), "count_include_pad"),
+    (chain(nn.Conv2d(2, 2, 1), nn.AvgPool2d(2, ceil_mode=True)), "ceil_mode"),
+    (chain(nn.MaxPool2d(2, dilation=2)), "dilation"),
+    (chain(nn.AdaptiveAvgPool2d(2)), "only output size 1"),
+    (chain(nn.Flatten(2)), "everything but the batch"),
+    (chain(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)), "running statistics"),
+    (chain(nn.Linear(8, 3)), "put Flatten"),
+])
+def test_refused_settings(network, message):
+    with pytest.raises(HwgenError, match=message):
+        prepare(network, Policy.msq(), torch.rand(2, 2, 8, 8))
+
+
+def test_a_layer_used_twice():
+    layer = nn.Conv2d(2, 2, 1)
+    with pytest.raises(HwgenError, match="used more than once"):
+        prepare(chain(layer, nn.ReLU(), layer), Policy.msq(), torch.rand(2, 2, 8, 8))
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+def test_a_forward_that_branches():
+    with pytest.raises(HwgenError, match="must not branch"):
+        prepare(Branches(), Policy.msq(), torch.rand(2, 2, 8, 8))
+
+
+class Broadcast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        return x + self.pool(x)
+
+
+def test_an_add_that_broadcasts():
+    with pytest.raises(HwgenError, match="make them equal"):
+        prepare(Broadcast(), Policy.msq(), torch.rand(2, 2, 8, 8))
