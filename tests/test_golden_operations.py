@@ -91,6 +91,11 @@ def test_pools(geometry, seed):
     assert largest.dtype == means.dtype == np.uint8
 
 
+def test_padding_never_wins_a_maximum():
+    op = MaxPool("max", "x", "y", (2, 2), (1, 1), (1, 1, 1, 1))
+    assert operations.max_pool(op, np.zeros((1, 1, 1, 1), dtype=np.uint8)).tolist() == [[[[0, 0], [0, 0]]]]
+
+
 def test_add():
     rule = Rescale(a=5, b=-3, constant=7, shift=2, rounding="floor", zero_point=2, low=1, high=15)
     x = np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4)

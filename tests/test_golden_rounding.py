@@ -45,6 +45,13 @@ def test_large_values(value, shift, rounding):
     assert shift_round(np.array([value]), shift, rounding)[0] == exact_round(Fraction(value, 1 << shift), rounding)
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_products_beyond_int64(rounding):
+    """2**41 * 2**24 = 2**65 is 0 in int64, and 2**63 - 1 plus one half is negative."""
+    rule = Requant(np.array([1 << 24, 0]), np.array([0, (1 << 63) - 1]), np.array([20, 32]), rounding, low=0, high=255)
+    assert requantize(np.full((1, 2, 1, 1), 1 << 41), rule).ravel().tolist() == [255, 255]
+
+
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
 ROW = st.tuples(INT32, st.integers(-(1 << 63), (1 << 63) - 1), INT32, st.integers(1, 32))
 NARROW_ROW = st.tuples(st.integers(-40, 40), st.integers(-3000, 3000), st.integers(-40, 40), st.integers(1, 8))

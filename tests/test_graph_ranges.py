@@ -49,6 +49,7 @@ def test_narrow_weight_types_do_not_wrap():
 @pytest.mark.parametrize("schemes, bits_in, taps, bits", [
     # taps * top * [low, high] by hand
     (["fixed4"], 4, 9, 12),  # -1080..945
+    (["binary", "fixed4"], 4, 9, 12),  # the lower bound decides
     (["fixed4"], 4, 17, 12),  # -2040..1785
     (["fixed4"], 4, 18, 13),  # -2160..
     (["sp2"], 4, 17, 12),  # +-2040

@@ -48,8 +48,27 @@ def test_fused_verifier_rejects_a_wrong_residual_multiplier():
     wanted = affine_steps(slope, intercept, np.arange(1, 16), "half_up", np.array([-500]), np.array([500]), [rho],
                           np.arange(16))
     assert requant.proven == 1 and verify(requant, wanted) == (np.array([True]), 0)
-    wrong = dataclasses.replace(requant, residual_multiplier=requant.residual_multiplier + requant.residual_multiplier // 9)
+    multiplier = requant.residual_multiplier
+    wrong = dataclasses.replace(requant, residual_multiplier=multiplier + multiplier // 9)
     assert not verify(wrong, wanted)[0].any()
+
+
+def test_a_wider_residual_multiplier_proves_more_rows():
+    rng = random.Random(8)
+    slope = [Fraction(rng.uniform(0.004, 0.02)) for _ in range(32)]
+    intercept = [Fraction(rng.uniform(-3, 12)) for _ in range(32)]
+    proven = {}
+    for r_bits in (None, 26):
+        requant = compile_fused(slope, intercept, Fraction(0.83), rounding="half_up", low=0, high=15, acc_lo=-4000,
+                                acc_hi=4000, r_bits=r_bits)
+        proven[r_bits] = requant.proven
+        assert np.abs(requant.multiplier).max() < 2**17
+        assert np.abs(requant.residual_multiplier).max() < 2 ** ((r_bits or 18) - 1)
+        row = rng.randrange(32)
+        for acc in range(-4000, 4001, 3):
+            want = source_code(slope[row] * acc + Fraction(0.83) * 7 + intercept[row], "half_up", 0, True, 0, 15)
+            assert abs(hardware_code(requant, row, acc, 7) - want) <= requant.worst
+    assert proven[None] < 16 and proven[26] > 28
 
 
 def test_fused_residual_per_row_and_eight_bits():
@@ -60,7 +79,8 @@ def test_fused_residual_per_row_and_eight_bits():
                             acc_lo=-9000, acc_hi=9000, m_bits=32)
     for row in range(3):
         difference = max(
-            abs(hardware_code(requant, row, acc, res) - source_code(slope[row] * acc + rho[row] * res, "half_even", 0, True, 0, 255))
+            abs(hardware_code(requant, row, acc, res)
+                - source_code(slope[row] * acc + rho[row] * res, "half_even", 0, True, 0, 255))
             for acc in rng.sample(range(-9000, 9001), 150) for res in rng.sample(range(256), 20))
         assert difference <= requant.worst
     assert requant.proven == 3
@@ -130,7 +150,7 @@ def test_uniform_multi_threshold_of_eight_bits_becomes_a_multiplier():
     requant = compile_thresholds(slope, intercept, table, acc_lo=-2000, acc_hi=2000)
     assert requant.thresholds is None and requant.proven == 2
     for row in range(2):
-        for acc in range(-2000, 2001):
+        for acc in range(-2000, 2001, 7):
             assert hardware_code(requant, row, acc) == sum(slope[row] * acc + intercept[row] >= t for t in table[row])
 
 

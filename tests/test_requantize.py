@@ -47,8 +47,8 @@ def test_affine_equals_source_on_every_accumulator(seed):
     lo, hi = -rng.randint(1, 700), rng.randint(1, 700)
     rows = [random_row(rng, lo, hi, top) for _ in range(8)]
     slope, intercept = [a for a, _ in rows], [b for _, b in rows]
-    requant = compile_affine(slope, intercept, rounding=mode, zero_point=zero, zero_after=zero_after, low=low, high=high,
-                             acc_lo=lo, acc_hi=hi)
+    requant = compile_affine(slope, intercept, rounding=mode, zero_point=zero, zero_after=zero_after, low=low,
+                             high=high, acc_lo=lo, acc_hi=hi)
     differences = compare(slope, intercept, mode, zero, zero_after, low, high, lo, hi, requant)
     assert requant.proven == sum(d == 0 for d in differences)
     assert requant.worst == max(differences)
@@ -87,13 +87,14 @@ def test_foreign_roundings_that_a_multiplier_expresses(mode):
 
 
 def test_ties_without_a_multiplier_become_thresholds_in_the_whole_layer():
-    # Ties to the even code alternate between the two sides of a step; away from zero they flip at 0.
-    slope, intercept = [Fraction(1, 2), Fraction(-1, 2), Fraction(1, 7)], [Fraction(0), Fraction(-1, 2), Fraction(0)]
-    requant = compile_affine(slope, intercept, rounding="half_away", zero_point=8, low=0, high=15, acc_lo=-99, acc_hi=99)
+    # Towards zero, code z is twice as wide as every other one.
+    slope, intercept = [Fraction(1, 8), Fraction(-1, 8), Fraction(0)], [Fraction(0), Fraction(-1, 2), Fraction(0)]
+    requant = compile_affine(slope, intercept, rounding="toward_zero", zero_point=8, low=0, high=15,
+                             acc_lo=-99, acc_hi=99)
     assert requant.thresholds is not None and requant.proven == 3
     assert requant.thresholds.shape == (3, 15)
     assert requant.negate.tolist() == [False, True, False]
-    assert compare(slope, intercept, "half_away", 8, True, 0, 15, -99, 99, requant) == [0, 0, 0]
+    assert compare(slope, intercept, "toward_zero", 8, True, 0, 15, -99, 99, requant) == [0, 0, 0]
 
 
 def test_unproven_rows_are_counted_with_their_difference():
@@ -125,7 +126,8 @@ def test_the_search_is_complete():
 
 @pytest.mark.parametrize("case", [
     (Fraction(0), Fraction(200), 200), (Fraction(0), Fraction(-5), 0), (Fraction(0), Fraction(10**9), 255),
-    (Fraction(1, 10**40), Fraction(13), 13), (Fraction(-1, 10**400), Fraction(27, 2), 14), (Fraction(1, 10**9), Fraction(7), 7),
+    (Fraction(1, 10**40), Fraction(13), 13), (Fraction(1, 10**400), Fraction(27, 2), 14),
+    (Fraction(-1, 10**400), Fraction(27, 2) + Fraction(1, 10**9), 14), (Fraction(1, 10**9), Fraction(7), 7),
 ])
 def test_constant_rows(case):
     slope, intercept, code = case
@@ -133,6 +135,13 @@ def test_constant_rows(case):
     assert requant.proven == 1
     assert requant.multiplier.tolist() == [0] and requant.shift.tolist() == [1]
     assert {hardware_code(requant, 0, acc) for acc in (0, 1, 999, 10**6)} == {code}
+
+
+def test_a_slope_too_small_for_float_still_breaks_a_tie():
+    requant = compile_affine([Fraction(-1, 10**400)], [Fraction(27, 2)], rounding="half_up", low=0, high=255, acc_lo=0,
+                             acc_hi=10**6)
+    assert requant.proven == 1
+    assert [hardware_code(requant, 0, acc) for acc in (0, 1, 10**6)] == [14, 13, 13]
 
 
 def test_huge_slopes_and_one_possible_code():
@@ -145,7 +154,7 @@ def test_huge_slopes_and_one_possible_code():
 
 
 def test_verifier_rejects_a_wrong_constant():
-    slope, intercept = [Fraction(1, 100), Fraction(-1, 77)], [Fraction(3), Fraction(5)]
+    slope, intercept = [Fraction(0.01), Fraction(-0.013)], [Fraction(3.3), Fraction(5.1)]
     bounds = {"acc_lo": -3000, "acc_hi": 3000}
     requant = compile_affine(slope, intercept, rounding="half_even", low=0, high=15, **bounds)
     lo, hi = np.array([-3000] * 2), np.array([3000] * 2)
@@ -166,9 +175,10 @@ def test_verifier_rejects_a_wrong_constant():
 
 
 def test_verifier_rejects_a_shifted_threshold():
-    slope, intercept = [Fraction(1, 2)], [Fraction(0)]
-    requant = compile_affine(slope, intercept, rounding="half_away", zero_point=8, low=0, high=15, acc_lo=-99, acc_hi=99)
-    wanted = affine_steps(slope, intercept, np.arange(1, 16) - 8, "half_away", np.array([-99]), np.array([99]))
+    slope, intercept = [Fraction(1, 8)], [Fraction(0)]
+    requant = compile_affine(slope, intercept, rounding="toward_zero", zero_point=8, low=0, high=15,
+                             acc_lo=-99, acc_hi=99)
+    wanted = affine_steps(slope, intercept, np.arange(1, 16) - 8, "toward_zero", np.array([-99]), np.array([99]))
     assert verify(requant, wanted)[0].all()
     moved = requant.thresholds.copy()
     moved[0, 4] += 1
@@ -178,7 +188,8 @@ def test_verifier_rejects_a_shifted_threshold():
 
 def test_512_rows_of_8_bits_compile_fast_and_exactly():
     rng = random.Random(11)
-    slope = [Fraction(rng.choice((-1, 1)) * rng.uniform(1e-4, 3e-3)) * Fraction(rng.uniform(0.5, 2)) for _ in range(512)]
+    slope = [rng.choice((-1, 1)) * Fraction(rng.uniform(1e-4, 3e-3)) * Fraction(rng.uniform(0.5, 2))
+             for _ in range(512)]
     intercept = [Fraction(rng.uniform(0, 255)) for _ in range(512)]
     begin = time.perf_counter()
     requant = compile_affine(slope, intercept, rounding="half_even", low=0, high=255, acc_lo=-200000, acc_hi=200000,

@@ -48,6 +48,21 @@ def current_report(build: Build) -> dict:
     return make_report(build.facts, **{step: load_result(build, step) for step in STEPS})
 
 
+def refresh_report(build: Build) -> dict:
+    """The current report; report.json and report.html are made anew where they are not up to date."""
+    report = current_report(build)
+    wanted = {"report.json": json_bytes(report), "report.html": render_html(report).encode()}
+    try:
+        stale = any(not (build.path / name).is_file() or (build.path / name).read_bytes() != data
+                    for name, data in wanted.items())
+        if stale:
+            with _locked(build.path):
+                write_report(build)
+    except OSError as error:
+        raise HwgenError(f"cannot write to build directory {build.path}: {error.strerror or error}") from error
+    return report
+
+
 def write_report(build: Build) -> dict:
     """Make report.json and report.html anew; returns the report."""
     report = current_report(build)

@@ -66,8 +66,9 @@ UNKNOWN = object()
 DOMAINS = ("", "ai.onnx", "qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Operator domains whose names are understood."""
 
-POINTWISE = ("LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Elu", "HardSwish", "HardSigmoid", "PRelu", "Selu",
-             "Relu", "Clip", "Mul", "Div", "BatchNormalization", "Dropout", "Cast", "Identity", "InstanceNormalization")
+POINTWISE = ("LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Elu", "HardSwish", "HardSigmoid", "PRelu",
+             "Selu", "Relu", "Clip", "Mul", "Div", "BatchNormalization", "Dropout", "Cast", "Identity",
+             "InstanceNormalization")
 """Operators whose output has the shape of their first input."""
 
 

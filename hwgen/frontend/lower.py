@@ -72,6 +72,11 @@ def code_affine(x: Pending, quantizer: Quantizer) -> tuple[list[Fraction], list[
             [b / scale + quantizer.zero for b in x.intercept])
 
 
+def between(output: str, index: int) -> str:
+    """Name of the tensor that max pool number ``index`` between a layer and its Quant node reads."""
+    return f"{output}.before_pool{index or ''}"
+
+
 class _Maker:
     def __init__(self, m_bits: int):
         self.m_bits = m_bits
@@ -103,7 +108,7 @@ class _Maker:
         pending, quantizer = layer.pending, layer.quantizer
         pools = pending.pools
         shape = _unpooled(pending)
-        first = layer.output if not pools else self._between(layer.output, 0)
+        first = layer.output if not pools else between(layer.output, 0)
         target = Codes(first, shape, quantizer)
         self.tensor(target)
         try:
@@ -112,12 +117,9 @@ class _Maker:
             raise HwgenError(f"{pending.source.name}: its constants do not fit a requantizer ({error})") from error
         for index, step in enumerate(pools):
             last = index == len(pools) - 1
-            name = layer.output if last else self._between(layer.output, index + 1)
+            name = layer.output if last else between(layer.output, index + 1)
             self.max_pool(step, target.tensor, Codes(name, step.shape, quantizer))
             target = Codes(name, step.shape, quantizer)
-
-    def _between(self, output: str, index: int) -> str:
-        return f"{output}.before_pool{index or ''}"
 
     def _operation(self, layer: Layer, target: Codes) -> Op:
         pending, source = layer.pending, layer.pending.source

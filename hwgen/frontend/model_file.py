@@ -167,8 +167,8 @@ def _input_shape(path: Path, value) -> tuple[tuple[int, int, int], int]:
                              "export the model with a fixed shape (only the batch may be dynamic)")
         if side < 1:
             raise HwgenError(f"{path}: dimension {index} of the input {value.name!r} is {side}; it must be positive")
-    channels, height, width = (dims[1:] + [1, 1])[:3]
-    return (channels, height, width), len(dims)
+    sides = [int(dim.dim_value) for dim in tensor.shape.dim][1:] + [1, 1]
+    return (sides[0], sides[1], sides[2]), len(dims)
 
 
 def _not_quantized(path: Path, nodes: list[NodeProto]) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from hwgen.errors import HwgenError
+from hwgen.schemes import get, quant_bits
 
 QONNX_DOMAIN = "qonnx.custom_op.general"
 OPSET = 13
@@ -34,15 +35,6 @@ class Value:
     name: str
     shape: tuple[int, ...]
     """(channels, height, width), or (features,) after ``flatten`` and ``linear``; no batch."""
-
-
-def signed_bits(integers: np.ndarray) -> int:
-    """Smallest two's complement width, at least 2, that holds every integer."""
-    low, high = int(integers.min()), int(integers.max())
-    bits = 2
-    while low < -(1 << (bits - 1)) or high >= 1 << (bits - 1):
-        bits += 1
-    return bits
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
@@ -91,7 +83,7 @@ class QonnxBuilder:
         self._schemes: dict[str, list[str]] = {}
         shape = tuple(int(side) for side in input_shape)
         if len(shape) != 3 or min(shape) < 1:
-            raise HwgenError(f"QonnxBuilder: input_shape must be (channels, height, width), not {input_shape!r}")
+            raise HwgenError(f"{name}: input_shape must be (channels, height, width), not {input_shape!r}")
         self._image = Value(self._fresh("image"), shape)
         self.input = self.quant(self._image, input_scale, input_zero_point, input_bits, signed=False, name="input")
 
@@ -147,7 +139,7 @@ class QonnxBuilder:
             inputs = [weight, self._constant(f"{stem}.weight_scale", column)]
             self._nodes.append(helper.make_node("BipolarQuant", inputs, [out], name=node, domain=QONNX_DOMAIN))
         else:
-            bits = signed_bits(integers)
+            bits = quant_bits(integers if schemes is None else schemes)
             inputs = [weight, self._constant(f"{stem}.weight_scale", column),
                       self._constant(f"{stem}.weight_zero", np.float32(0)),
                       self._constant(f"{stem}.weight_bits", np.float32(bits))]
@@ -156,11 +148,17 @@ class QonnxBuilder:
         self._infos.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, integers.shape))
         return out
 
-    def _record(self, stem: str, rows: int, schemes: Sequence[str] | None) -> None:
+    def _record(self, stem: str, integers: np.ndarray, schemes: Sequence[str] | None) -> None:
+        """Takes the schemes of a layer; every row must be on its grid."""
         if schemes is None:
             return
-        if len(schemes) != rows:
-            raise HwgenError(f"{self.name}: {stem} has {rows} rows but {len(schemes)} schemes")
+        if len(schemes) != len(integers):
+            raise HwgenError(f"{self.name}: {stem} has {len(integers)} rows but {len(schemes)} schemes")
+        for index, (scheme, row) in enumerate(zip(schemes, integers, strict=True)):
+            legal = get(scheme).contains(row)
+            if not legal.all():
+                raise HwgenError(f"{self.name}: row {index} of {stem} holds {int(row[~legal].flat[0])}, which is not "
+                                 f"on the grid of {scheme}: {get(scheme).describe()}")
         self._schemes[stem] = [str(scheme) for scheme in schemes]
 
     def _bias(self, stem: str, rows: int, bias) -> list[str]:
@@ -194,7 +192,7 @@ class QonnxBuilder:
         width = (x.shape[2] + left + right - kw) // sx + 1
         if height < 1 or width < 1:
             raise HwgenError(f"{self.name}: the kernel {kh}x{kw} of {stem} is larger than its padded input {x.shape}")
-        self._record(stem, rows, schemes)
+        self._record(stem, integers, schemes)
         inputs = [x.name, self._weights(stem, integers, row_scales, schemes), *self._bias(stem, rows, bias_real)]
         return self._node("Conv", inputs, (rows, height, width), stem, dilations=[1, 1], group=1,
                           kernel_shape=[kh, kw], pads=[top, left, bottom, right], strides=[sy, sx])
@@ -209,7 +207,7 @@ class QonnxBuilder:
         rows, features = integers.shape
         if x.shape != (features,):
             raise HwgenError(f"{self.name}: {stem} has {features} input features, its input is {x.shape}")
-        self._record(stem, rows, schemes)
+        self._record(stem, integers, schemes)
         inputs = [x.name, self._weights(stem, integers, row_scales, schemes), *self._bias(stem, rows, bias_real)]
         return self._node("Gemm", inputs, (rows,), stem, alpha=1.0, beta=1.0, transA=0, transB=1)
 

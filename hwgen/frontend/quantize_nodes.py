@@ -98,6 +98,10 @@ def check_layer(x: Pending, quantizer: Quantizer) -> None:
         raise Refusal("a max pool after a difference", "quantize before the max pool")
     if quantizer.bipolar and (x.clipped or x.residual is not None or not isinstance(x.source, ConvSource)):
         raise Refusal("1-bit activations of anything but a convolution or linear layer", "use at least 2 bits")
+    plain = isinstance(x.source, ConvSource) and x.residual is None and quantizer.code_bits <= 4
+    if quantizer.mode in ("UP", "DOWN") and low[0] < quantizer.offset and not plain:
+        raise Refusal(f"rounding {'away from' if quantizer.mode == 'UP' else 'towards'} zero of negative values",
+                      "use ROUND or FLOOR; it is possible only after a layer without residual and up to 4 bits")
     if isinstance(x.source, ConvSource):
         return
     parts = (x.slope, x.intercept, x.coefficient)

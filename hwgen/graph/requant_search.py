@@ -17,9 +17,6 @@ from .requant_steps import Steps, affine_switches, hardware_levels
 FREE = 1 << 62
 """A bound that is no bound; beyond every level minus product (these stay below 2**61 + 2**57)."""
 
-MAX_POINTS = 512
-"""Points per row and side that the three-dimensional search works with; the proof uses all."""
-
 
 @dataclass(eq=False)
 class Candidate:
@@ -40,13 +37,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Limits:
-    """What multipliers and shifts may be: ``|M| <= m_max``, ``1 <= S <= s_max``."""
+    """What multipliers and shifts may be: ``|M| <= m_max``, ``|R| <= r_max``, ``1 <= S <= s_max``."""
 
     m_max: int
+    r_max: int
     s_max: int
 
 
-def limits(steps: Steps, k: np.ndarray, m_bits: int, shift_max: int) -> Limits:
+def limits(steps: Steps, k: np.ndarray, m_bits: int, shift_max: int, r_bits: int | None = None) -> Limits:
     """Limits from the widths, tightened so that ``|C| < 2**(acc_bits + m_bits)``.
 
     Here acc_bits is the signed width of the accumulators that can occur (at least 12): a level
@@ -57,7 +55,8 @@ def limits(steps: Steps, k: np.ndarray, m_bits: int, shift_max: int) -> Limits:
     acc_bits = max(12, reach.bit_length() + 1)
     level_bits = int(np.abs(k).max() + 1).bit_length()
     m_max = min((1 << (m_bits - 1)) - 1, (1 << 61) // reach)
-    return Limits(m_max, max(1, min(shift_max, acc_bits + m_bits - 1 - level_bits)))
+    r_max = (1 << ((r_bits or m_bits) - 1)) - 1
+    return Limits(m_max, r_max, max(1, min(shift_max, acc_bits + m_bits - 1 - level_bits)))
 
 
 def fit_line(x_low: np.ndarray, h_low: np.ndarray, x_high: np.ndarray, h_high: np.ndarray,
@@ -109,10 +108,10 @@ def _bounds(steps: Steps, k: np.ndarray, rounding: str, shift: np.ndarray):
             np.where(started, switch - 1, 0), np.where(started, levels - 1, FREE))
 
 
-def top_shift(slopes: np.ndarray, lim: Limits) -> np.ndarray:
-    """Largest shift at which ``slope * 2**S`` still fits the multiplier, in [1, s_max]."""
-    room = np.log2(float(lim.m_max)) - np.log2(np.maximum(slopes, 2.0**-200))
-    return np.clip(np.floor(room), 1, lim.s_max).astype(np.int64)
+def top_shift(slopes: np.ndarray, bound: int, s_max: int) -> np.ndarray:
+    """Largest shift at which ``slope * 2**S`` still fits the bound, in [1, s_max]."""
+    room = np.log2(float(bound)) - np.log2(np.maximum(slopes, 2.0**-200))
+    return np.clip(np.floor(room), 1, s_max).astype(np.int64)
 
 
 def scaled(slopes: np.ndarray, shift: np.ndarray, bound: int) -> np.ndarray:
@@ -122,7 +121,7 @@ def scaled(slopes: np.ndarray, shift: np.ndarray, bound: int) -> np.ndarray:
 
 def floats(values: Sequence[Fraction]) -> np.ndarray:
     """Fractions as float64, limited to +-2**100; only for starting points, never for a proof."""
-    limit = 2**100
+    limit = Fraction(2**100)
     return np.array([float(min(max(value, -limit), limit)) for value in values])
 
 
@@ -134,11 +133,12 @@ def search_affine(steps: Steps, slopes: np.ndarray, k: np.ndarray, rounding: str
     """
     rows = len(slopes)
     best = Candidate.empty(rows)
-    top = top_shift(slopes, lim)
+    top = top_shift(slopes, lim.m_max, lim.s_max)
 
     def attempt(index, shift):
         part = steps.rows(index)
-        found, m, c = fit_line(*_bounds(part, k, rounding, shift), scaled(slopes[index], shift, lim.m_max), 0, lim.m_max)
+        start = scaled(slopes[index], shift, lim.m_max)
+        found, m, c = fit_line(*_bounds(part, k, rounding, shift), start, 0, lim.m_max)
         got = affine_switches(m, c, hardware_levels(rounding, k, shift), part)
         exact = found & (got == part.switch).all(axis=(1, 2))
         return exact, m, c
@@ -168,65 +168,3 @@ def search_affine(steps: Steps, slopes: np.ndarray, k: np.ndarray, rounding: str
         high[index] = np.where(exact, shift, high[index])
         low[index] = np.where(exact, low[index], shift + 1)
     return best
-
-
-def search_plane(steps: Steps, slopes: np.ndarray, rho: np.ndarray, intercepts: np.ndarray, k: np.ndarray,
-                 twice: np.ndarray, rounding: str, lim: Limits, span: int) -> Candidate:
-    """Best (M, R, C, S) per row with a residual: R by :func:`fit_line` for M near ``slope * 2**S``.
-
-    ``twice`` is :func:`boundary` of the source at ``k``.  At most ``2*span + 1`` multipliers are tried
-    at each of four shifts; the search works on the tightest points, the proof on all of them.
-    """
-    rows = len(slopes)
-    best = Candidate.empty(rows)
-    points = _points(steps, slopes, rho, intercepts, twice)
-    top = top_shift(np.maximum(slopes, np.abs(rho)), lim)
-    offsets = sorted(range(-span, span + 1), key=lambda d: (abs(d), d))
-    for step in (0, 1, -1, -2):
-        for offset in offsets:
-            todo = np.flatnonzero(~best.exact)
-            if not len(todo):
-                return best
-            shift = np.clip(top[todo] + step, 1, lim.s_max)
-            m = np.clip(scaled(slopes[todo], shift, lim.m_max) + offset, 0, lim.m_max)
-            found, r, c = _fit_residual(points, todo, m, scaled(rho[todo], shift, lim.m_max), k, rounding, shift, lim)
-            if step == 0 and offset == 0:
-                best.multiplier[todo], best.residual[todo], best.constant[todo], best.shift[todo] = m, r, c, shift
-            sure = np.flatnonzero(found)
-            part = steps.rows(todo[sure])
-            levels = hardware_levels(rounding, k, shift[sure])
-            got = affine_switches(m[sure], c[sure], levels, part, r[sure])
-            sure = sure[(got == part.switch).all(axis=(1, 2))]
-            done = todo[sure]
-            best.multiplier[done], best.residual[done] = m[sure], r[sure]
-            best.constant[done], best.shift[done], best.exact[done] = c[sure], shift[sure], True
-    return best
-
-
-def _points(steps, slopes, rho, intercepts, twice):
-    """Per side: v, residual code and index of the level of the tightest points, and whether they bind."""
-    rows, n_res, n_k = steps.switch.shape
-    flat = steps.switch.reshape(rows, -1)
-    res = np.broadcast_to(steps.residuals[None, :, None], steps.switch.shape).reshape(rows, -1)
-    level = np.broadcast_to(np.arange(n_k)[None, None, :], steps.switch.shape).reshape(rows, -1)
-    goal = np.broadcast_to((twice / 2)[None, None, :], steps.switch.shape).reshape(rows, -1)
-    sides = []
-    for x, binds, sign in ((flat, flat <= steps.v_high[:, None], 1), (flat - 1, flat > steps.v_low[:, None], -1)):
-        if n_res * n_k > MAX_POINTS:
-            slack = sign * (slopes[:, None] * x + rho[:, None] * res + intercepts[:, None] - goal)
-            pick = np.argpartition(np.where(binds, slack, np.inf), MAX_POINTS, axis=1)[:, :MAX_POINTS]
-            side = tuple(np.take_along_axis(array, pick, axis=1) for array in (x, res, level, binds))
-        else:
-            side = (x, res, level, binds)
-        sides.append(side)
-    return sides
-
-
-def _fit_residual(points, index, m, start, k, rounding, shift, lim):
-    """R and C for given M and S."""
-    levels = hardware_levels(rounding, k, shift)
-    arrays = []
-    for (x, res, level, binds), excess, free in zip(points, (0, 1), (-FREE, FREE), strict=True):
-        need = np.take_along_axis(levels, level[index], axis=1) - excess - m[:, None] * x[index]
-        arrays += [np.where(binds[index], res[index], 0), np.where(binds[index], need, free)]
-    return fit_line(*arrays, start, -lim.m_max, lim.m_max)

@@ -15,7 +15,8 @@ import numpy as np
 from hwgen.errors import HwgenError
 from hwgen.graph import ir
 
-from .requant_search import Candidate, floats, limits, search_affine, search_plane
+from .requant_plane import search_plane
+from .requant_search import Candidate, floats, limits, search_affine
 from .requant_steps import ROUNDINGS, Steps, affine_steps, affine_switches, boundary, hardware_levels, worst_difference
 from .thresholds import MAX_STEPS, threshold_requant
 
@@ -88,13 +89,14 @@ def compile_affine(slope: Iterable[Real], intercept: Iterable[Real], *, rounding
 def compile_fused(slope: Iterable[Real], intercept: Iterable[Real], residual_slope: Real | Iterable[Real], *,
                   residual_lo: int = 0, residual_hi: int = 15, rounding: str, low: int, high: int, acc_lo, acc_hi,
                   zero_point: int = 0, zero_after: bool = True, m_bits: int = 18, shift_max: int = 32,
-                  span: int = 8) -> ir.Requant:
+                  r_bits: int | None = None, span: int = 8) -> ir.Requant:
     """Requantizer with a fused residual: ``clamp(z + round(slope*acc + rho*res + intercept), low, high)``.
 
     ``residual_slope`` is rho, for the tensor or per row; the residual's zero point is in the intercept.  A
     row is proven when it switches at the right accumulators for every residual code.  There is no
-    threshold mode here: rows without a solution are counted by ``proven`` and ``worst``.  ``span``
-    multipliers on each side of the ideal are tried.
+    threshold mode here: rows without a solution are counted by ``proven`` and ``worst``.  M and R share the
+    shift, so that M has only ``log2(slope/rho)`` fewer bits than R: ``r_bits`` (default: m_bits) sets the width
+    of R by itself.  ``span`` multipliers on each side of the ideal are tried.
     """
     slope, intercept = _exact_rows(slope, intercept)
     if isinstance(residual_slope, (int, float, Fraction)):
@@ -105,9 +107,10 @@ def compile_fused(slope: Iterable[Real], intercept: Iterable[Real], residual_slo
     source = _Source(slope, intercept, rho, residuals, rounding, low, high, zero_point, zero_after,
                      *_ranges(acc_lo, acc_hi, len(slope)))
     _check_widths(m_bits, shift_max)
+    _check_widths(m_bits if r_bits is None else r_bits, shift_max)
     if low == high or not slope:
         return _constant(source)
-    return source.search(m_bits, shift_max, span)
+    return source.search(m_bits, shift_max, r_bits, span)
 
 
 def verify(requant: ir.Requant, wanted: Steps) -> tuple[np.ndarray, int]:
@@ -163,7 +166,7 @@ class _Source:
         return affine_steps(self.slope[index], self.intercept[index], self.k, self.rounding,
                             self.acc_lo[index], self.acc_hi[index], rho, self.residuals)
 
-    def search(self, m_bits: int, shift_max: int, span: int = 0) -> ir.Requant:
+    def search(self, m_bits: int, shift_max: int, r_bits: int | None = None, span: int = 0) -> ir.Requant:
         """The requantizer with the most proven rows over the roundings of the hardware, the source's first.
 
         half_up and floor express the same functions (C takes up half a code), so one of them is enough.
@@ -171,7 +174,7 @@ class _Source:
         others = {"half_even": ("half_even", "floor"), "half_up": ("half_up",), "floor": ("floor",)}
         best: ir.Requant | None = None
         for rounding in others.get(self.rounding, ("floor", "half_even")):
-            found = self._with(rounding, m_bits, shift_max, span)
+            found = self._with(rounding, (m_bits, shift_max, r_bits), span)
             if best is None or (found.proven, -found.worst) > (best.proven, -best.worst):
                 best = found
             if best.proven == len(self.slope):
@@ -179,14 +182,14 @@ class _Source:
         assert best is not None
         return best
 
-    def _with(self, rounding: str, m_bits: int, shift_max: int, span: int) -> ir.Requant:
+    def _with(self, rounding: str, widths: tuple[int, int, int | None], span: int) -> ir.Requant:
         rows = len(self.slope)
         size = max(1, CHUNK // (len(self.k) * len(self.residuals)))
         parts, proven, worst = [], 0, 0
         for first in range(0, rows, size):
             index = slice(first, min(first + size, rows))
             steps = self.steps(index)
-            part = self._requant(self._find(steps, index, rounding, m_bits, shift_max, span), steps, rounding)
+            part = self._requant(self._find(steps, index, rounding, widths, span), steps, rounding)
             good, difference = verify(part, steps)
             proven, worst = proven + int(good.sum()), max(worst, difference)
             parts.append(part)
@@ -196,8 +199,9 @@ class _Source:
                           np.concatenate([part.shift for part in parts]), rounding, self.zero_point, self.low,
                           self.high, residual, proven=proven, worst=worst)
 
-    def _find(self, steps: Steps, index: slice, rounding: str, m_bits: int, shift_max: int, span: int) -> Candidate:
-        lim = limits(steps, self.k, m_bits, shift_max)
+    def _find(self, steps: Steps, index: slice, rounding: str, widths: tuple[int, int, int | None],
+              span: int) -> Candidate:
+        lim = limits(steps, self.k, *widths)
         slopes = np.abs(floats(self.slope[index]))
         if self.rho is None:
             return search_affine(steps, slopes, self.k, rounding, lim)

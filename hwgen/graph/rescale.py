@@ -10,6 +10,9 @@ from hwgen.graph import ir
 
 from .requantize import Real, compile_affine, compile_fused, exact
 
+SPAN = 64
+"""Multipliers tried on each side of the ideal one: there is one rule per tensor, so many can be afforded."""
+
 
 def compile_rescale(a: Real, b: Real, c: Real, *, x_codes: tuple[int, int], y_codes: tuple[int, int] = (0, 0),
                     rounding: str, low: int, high: int, zero_point: int = 0, zero_after: bool = True,
@@ -22,13 +25,14 @@ def compile_rescale(a: Real, b: Real, c: Real, *, x_codes: tuple[int, int], y_co
     pairs agree.
     """
     a, b, c = exact(a, "first factor"), exact(b, "second factor"), exact(c, "constant")
-    common = {"rounding": rounding, "low": low, "high": high, "acc_lo": x_codes[0], "acc_hi": x_codes[1],
-              "zero_point": zero_point, "zero_after": zero_after, "m_bits": m_bits, "shift_max": shift_max}
     if b == 0 or y_codes[0] == y_codes[1]:
-        only = b * y_codes[0]
-        requant = compile_affine([a], [c + only], threshold_steps=0, **common)
+        requant = compile_affine([a], [c + b * y_codes[0]], rounding=rounding, low=low, high=high, acc_lo=x_codes[0],
+                                 acc_hi=x_codes[1], zero_point=zero_point, zero_after=zero_after, m_bits=m_bits,
+                                 shift_max=shift_max, threshold_steps=0)
         return _rule(requant, 0)
-    requant = compile_fused([a], [c], b, residual_lo=y_codes[0], residual_hi=y_codes[1], span=64, **common)
+    requant = compile_fused([a], [c], b, residual_lo=y_codes[0], residual_hi=y_codes[1], rounding=rounding, low=low,
+                            high=high, acc_lo=x_codes[0], acc_hi=x_codes[1], zero_point=zero_point,
+                            zero_after=zero_after, m_bits=m_bits, shift_max=shift_max, span=SPAN)
     residual = requant.residual_multiplier
     assert residual is not None
     return _rule(requant, int(residual[0]))
@@ -52,4 +56,3 @@ def _rule(requant: ir.Requant, b: int) -> ir.Rescale:
     return ir.Rescale(a=int(requant.multiplier[0]), constant=int(requant.constant[0]), shift=int(requant.shift[0]), b=b,
                       rounding=requant.rounding, zero_point=requant.zero_point, low=requant.low, high=requant.high,
                       proven=requant.proven == 1)
-

@@ -24,8 +24,8 @@ def export(qmodel: fx.GraphModule | Frozen, path: str | Path, *, name: str | Non
         raise HwgenError(f"export: the folder {path.parent} does not exist; create it first")
     frozen = qmodel if isinstance(qmodel, Frozen) else freeze(qmodel)
     first = next(step for step in frozen.steps if step.kind == "quant")
-    shape = (frozen.input_shape + (1, 1))[:3] if len(frozen.input_shape) == 1 else frozen.input_shape
-    builder = QonnxBuilder(name or path.stem, shape, first.settings["bits"], first.settings["scale"])
+    channels, height, width = (*frozen.input_shape, 1, 1)[:3]
+    builder = QonnxBuilder(name or path.stem, (channels, height, width), first.settings["bits"], first.settings["scale"])
     values: dict[str, Value] = {first.name: builder.input}
     for step in frozen.steps:
         if step.kind != "input" and step is not first:

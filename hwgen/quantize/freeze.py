@@ -12,6 +12,10 @@ from hwgen.quantize.layers import pair
 from hwgen.quantize.prepare import kind_of, window
 
 
+SNAP_BITS = 15
+"""Length of the multiplier that rows with wide outputs are given."""
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One operation: ``output = kind(*inputs)``; real values unless a ``quant`` made them."""
@@ -62,6 +66,7 @@ def freeze(qmodel: fx.GraphModule) -> Frozen:
         steps.append(Step(kind, alias[node], sources, _settings(qmodel, node, kind)))
     frozen = Frozen(tuple(steps), shape, output)
     _check_finite(frozen)
+    _snap(frozen)
     return frozen
 
 
@@ -118,6 +123,31 @@ def _folded(layer: Any, norm: Any) -> dict[str, Any]:
         alpha = np.where(factor == 0, alpha, alpha * np.abs(factor))
     return {"weight": integers, "alpha": alpha.astype(np.float32), "bias": bias.astype(np.float32),
             "schemes": layer.weight_quant.schemes}
+
+
+def _snap(frozen: Frozen) -> None:
+    """Rows that end in more than 4 bits get a scale whose requantizer is a short multiplier.
+
+    The requantizer multiplies by alpha * s_in / s_out.  Outputs of up to 4 bits are switched at exactly
+    the right accumulators by nearly every ratio; 255 steps over a wide accumulator are not, unless the
+    ratio is (within float32) a short integer over a power of two.  alpha moves by at most 2^-16 of itself.
+    """
+    by_name = {step.name: step for step in frozen.steps}
+    for quant in frozen.steps:
+        layer = by_name[quant.inputs[0]] if quant.inputs else quant
+        if quant.kind != "quant" or layer.kind not in ("conv", "linear") or quant.settings["bits"] <= 4:
+            continue
+        ratio = _scale_of(by_name, layer.inputs[0]) / float(quant.settings["scale"])
+        mantissa, exponent = np.frexp(layer.settings["alpha"].astype(np.float64) * ratio)
+        short = np.ldexp(np.round(np.ldexp(mantissa, SNAP_BITS)), exponent - SNAP_BITS)
+        layer.settings["alpha"] = (short / ratio).astype(np.float32)
+
+
+def _scale_of(by_name: dict[str, Step], name: str) -> float:
+    """The scale of a tensor of codes: of the quantizer at the start of its pools and flattens."""
+    while by_name[name].kind != "quant":
+        name = by_name[name].inputs[0]
+    return float(by_name[name].settings["scale"])
 
 
 def _check_finite(frozen: Frozen) -> None:

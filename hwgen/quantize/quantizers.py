@@ -1,6 +1,7 @@
 """Quantizers with straight-through gradients: a grid per weight row, a uniform range per activation tensor."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,40 +50,44 @@ class WeightQuant(nn.Module):
     """Rows on the grids of their schemes: ``alpha_r * nearest(w / alpha_r)``, alpha learned as its logarithm.
 
     The gradient passes straight through inside the grid's range; alpha's follows from that as in LSQ.
+    The schemes are part of the state, so a saved network keeps them.
     """
 
-    tops: Tensor
+    assignment: Tensor
 
     def __init__(self, schemes: Sequence[str], weight: Tensor):
         super().__init__()
-        self.schemes = tuple(schemes)
-        rows = len(self.schemes)
-        if len(weight) != rows:
-            raise HwgenError(f"WeightQuant: {rows} schemes for {len(weight)} rows")
-        self.register_buffer("tops", torch.tensor([[float(number_systems.get(s).max_abs)] for s in self.schemes]))
-        self.used = tuple(sorted(set(self.schemes)))
-        for scheme in self.used:
-            sizes = np.unique(np.abs(number_systems.get(scheme).levels))
-            self.register_buffer(f"sizes_{scheme}", torch.tensor(sizes, dtype=torch.float32))
-            mask = torch.tensor([[s == scheme] for s in self.schemes])
-            self.register_buffer(f"rows_{scheme}", mask)
-        self.log_scale = nn.Parameter(self._fit_scale(weight.detach().reshape(rows, -1)).log())
+        if len(weight) != len(schemes):
+            raise HwgenError(f"WeightQuant: {len(schemes)} schemes for {len(weight)} rows")
+        self.register_buffer("assignment", torch.tensor([number_systems.NAMES.index(s) for s in schemes]))
+        self.log_scale = nn.Parameter(self._fit_scale(weight.detach().reshape(len(weight), -1)).log())
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The scheme of every row."""
+        return tuple(number_systems.NAMES[index] for index in self.assignment.tolist())
 
     def scale(self) -> Tensor:
         """alpha, the real value of integer 1, shape (rows,)."""
         return self.log_scale.exp()
 
+    def _tops(self) -> Tensor:
+        """Largest magnitude of every row's grid, shape (rows, 1)."""
+        return torch.tensor([[float(number_systems.get(name).max_abs)] for name in self.schemes],
+                            device=self.assignment.device)
+
     def _round(self, ratio: Tensor) -> Tensor:
         result = torch.zeros_like(ratio)
-        for scheme in self.used:
-            levels = nearest(ratio, getattr(self, f"sizes_{scheme}"))
-            result = torch.where(getattr(self, f"rows_{scheme}"), levels, result)
+        for index in self.assignment.unique().tolist():
+            sizes = np.unique(np.abs(number_systems.get(number_systems.NAMES[index]).levels))
+            levels = nearest(ratio, torch.tensor(sizes, dtype=ratio.dtype, device=ratio.device))
+            result = torch.where((self.assignment == index).unsqueeze(1), levels, result)
         return result
 
     def _fit_scale(self, flat: Tensor) -> Tensor:
         """The scale of least squared error per row, among 60 candidates up to 1.2 times the range."""
         reach = flat.abs().amax(dim=1, keepdim=True)
-        whole = torch.where(reach > 0, reach, torch.ones_like(reach)) / self.tops
+        whole = torch.where(reach > 0, reach, torch.ones_like(reach)) / self._tops()
         best, least = whole.clone(), torch.full_like(whole, float("inf"))
         for factor in torch.linspace(0.2, 1.2, 60).tolist():
             scale = whole * factor
@@ -100,7 +105,8 @@ class WeightQuant(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         flat = weight.reshape(len(weight), -1)
         scale = self.scale().unsqueeze(1)
-        ratio = (flat / scale).clamp(-self.tops, self.tops)
+        tops = self._tops()
+        ratio = (flat / scale).clamp(-tops, tops)
         rounded = ratio + (self._round(ratio) - ratio).detach()
         return (scale * rounded).reshape(weight.shape)
 
@@ -170,7 +176,7 @@ class AverageQuant(nn.Module):
     otherwise the whole range of the sum is spread over the codes.
     """
 
-    def __init__(self, source: nn.Module, count: int, bits: int):
+    def __init__(self, source: Any, count: int, bits: int):
         super().__init__()
         self.bits, self.signed, self.count = bits, bool(source.signed), count
         self.low = -(1 << (bits - 1)) if self.signed else 0
@@ -181,7 +187,8 @@ class AverageQuant(nn.Module):
         self._source = (source,)
 
     def scale(self) -> Tensor:
-        return self._source[0].scale() * self.factor
+        source: Any = self._source[0]
+        return source.scale() * self.factor
 
     def forward(self, x: Tensor) -> Tensor:
         return _Uniform.apply(x, self.scale(), self.low, self.high)

@@ -21,10 +21,9 @@ class Array(wiring.Component):
     def __init__(self, *, engine: Engine):
         self.engine = engine
         e = engine
-        self._sp2 = Sp2Dot(ki=e.ki) if e.sp2_rows else None
-        self._dsp = self._fixed() if e.dsp_rows else None
-        self._sum = OperandSum(ki=e.ki)
-        self.dot_latency = max(unit.latency for unit in (self._sp2, self._dsp, self._sum) if unit is not None)
+        self._sums = [OperandSum(ki=e.ki) for _ in range(e.px)]
+        self._dots = [[self._dot(row) for _ in range(e.px)] for row in range(e.rows)]
+        self.dot_latency = max(unit.latency for row in (self._sums, *self._dots) for unit in row)
         self.latency = self.dot_latency + Accumulator.latency
         slices = sum(e.slices(kind) for kind in ("sp2", "dsp", "high"))
         super().__init__({
@@ -34,8 +33,11 @@ class Array(wiring.Component):
             "sums": Out(data.ArrayLayout(e.acc_bits, e.px)),
         })
 
-    def _fixed(self):
-        return FixedDot(ki=self.engine.ki, wide=self.engine.wide, multiplier=self.engine.dsp_weights)
+    def _dot(self, row: int):
+        e = self.engine
+        if row < e.sp2_rows:
+            return Sp2Dot(ki=e.ki)
+        return FixedDot(ki=e.ki, wide=e.wide, multiplier=e.dsp_weights)
 
     def elaborate(self, platform):
         m = Module()
@@ -64,12 +66,11 @@ class Array(wiring.Component):
             is_sp2 = row < e.sp2_rows
             codes = weights_of("sp2", row) if is_sp2 else weights_of("dsp", row - e.sp2_rows)
             high = weights_of("high", row - e.sp2_rows) if e.wide and not is_sp2 else None
-            for p in range(e.px):
-                unit = Sp2Dot(ki=e.ki) if is_sp2 else self._fixed()
+            for p, unit in enumerate(self._dots[row]):
                 m.d.comb += (unit.codes if is_sp2 else unit.low).eq(codes)
                 if high is not None:
                     m.d.comb += unit.high.eq(high)
                 accumulate(f"{'sp2' if is_sp2 else 'dsp'}_{row}_{p}", unit, p, self.totals[row * e.px + p])
-        for p in range(e.px):
-            accumulate(f"sum_{p}", OperandSum(ki=e.ki), p, self.sums[p])
+        for p, unit in enumerate(self._sums):
+            accumulate(f"sum_{p}", unit, p, self.sums[p])
         return m

@@ -13,8 +13,7 @@ from .sequencer import settings_layout, tile_layout
 from .walker import slot_layout
 
 TILES_IN_FLIGHT = 16
-MIN_INTERVAL = 4
-"""Cycles between the ends of two tiles, so that never more than the above are in the pipeline."""
+"""Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart."""
 RESIDUAL_DEPTH = 64
 
 
@@ -34,7 +33,7 @@ class Drain(wiring.Component):
         self.engine = engine
         e = engine
         slots = data.ArrayLayout(slot_layout(), e.px)
-        self._lane = self._make_lane()
+        self._lanes = [self._make_lane() for _ in range(e.drain_lanes)]
         super().__init__({
             "settings": In(settings_layout()), "tile": In(tile_layout()), "active": In(slots), "final": In(1),
             "parity": In(1), "push": In(1), "go": In(1), "idle": Out(1), "params_release": Out(1),
@@ -52,23 +51,14 @@ class Drain(wiring.Component):
                            residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
                            pool_depth=e.chunks)
 
-    @property
-    def lane_latency(self) -> int:
-        return self._lane.latency
-
-    @property
-    def threshold_step(self) -> int:
-        """Cycles per step in threshold mode."""
-        return ThresholdSearch(acc_bits=self.engine.acc_bits).latency + 3
-
     def elaborate(self, platform):
         m = Module()
         e, s = self.engine, self.settings
         front, front_tile = self._queue(m, "front", ("alive", "inside", "first"), ("chunks", "wide"), self.go)
-        wait = 2 + self._lane.latency
+        wait = 2 + self._lanes[0].latency
         go_late = delay(m, self.go, wait, "go", reset_less=False)
         if e.thresholds:
-            extra = self.threshold_step - 2
+            extra = ThresholdSearch.latency + 1
             go_later = delay(m, go_late, extra, "go_late", reset_less=False)
             go_post = Mux(s.threshold_mode, go_later, go_late)
         else:
@@ -141,7 +131,7 @@ class Drain(wiring.Component):
             held = {name: Signal(value.shape(), name=f"{name}_{lane}") for name, value in params.items()}
             m.d.sync += [raw.eq(select(columns, pixel_1)), *(held[name].eq(value) for name, value in params.items()),
                          offset.eq(Mux(params["slot"] < e.sp2_rows // e.drain_lanes, 0, offset_1))]
-            m.submodules[f"requant_{lane}"] = unit = self._make_lane()
+            m.submodules[f"requant_{lane}"] = unit = self._lanes[lane]
             valid = begin_2
             if e.thresholds:
                 valid = self._search(m, lane, (raw, sum_2, offset, held["negate"]), begin_2, unit,

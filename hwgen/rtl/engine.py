@@ -137,7 +137,7 @@ class HwgenEngine(wiring.Component):
             reader.hold.eq(store & (room < reader.store_words)),
             claim.eq(Mux(reader.complete_last & store, reader.store_words, 0)),
         ]
-        m.d.sync += room.eq(room - claim + (sent | (drain.write_skipped & store)))
+        m.d.sync += room.eq(room - claim + sent + (drain.write_skipped & store))
         return room == STORE_DEPTH
 
     def _control(self, m, loader, seq, reader):

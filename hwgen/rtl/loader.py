@@ -32,7 +32,7 @@ class Loader(wiring.Component):
             "scratch_data": Out(engine.word_bits), "scratch_busy": In(1),
             "ring_write": Out(1), "ring_slice": Out(8), "ring_address": Out(range(engine.ring_depth)),
             "params_write": Out(1), "thresholds_write": Out(1), "param_chunk": Out(8), "param_lane": Out(8),
-            "param_beat": Out(3), "param_parity": Out(1), "data": Out(engine.mem_bits),
+            "param_beat": Out(3), "param_parity": Out(1, init=1), "data": Out(engine.mem_bits),
             "ring_release": In(12), "params_release": In(1),
             "ended": Out(1), "active": Out(1), "moved": Out(1), "error": Out(3),
         })

@@ -10,18 +10,22 @@ SIGN_CORRECTION = 155
 """What a set sign bit adds to the product: 31 from X' and 4 * 31 from Y'."""
 
 
-def partial_products(act: Value, code: Value) -> tuple[Value, Value]:
+def partial_products(m: Module, act: Value, code: Value, name: str) -> tuple[Value, Value]:
     """X' and Y' (5 bits each) of one activation and one weight code.
 
     |w| = x + y with x in {0, 1, 2} (code bits 1..0: 1 -> 1, 2 -> 2) and y in {0, 4, 8}
     (code bit 2 -> 4, code 3 -> 8).  X' = x*a and Y' = y*a/4; a set sign bit complements
     both: 31 - X' and 31 - Y', hence X' + 4*Y' = w*a + 155 with the sign, w*a without.
-    A bit of X' depends on five inputs, so nothing is decoded beside it.
+    A bit of X' depends on five inputs: two code bits, the sign, two bits of the activation.
+    A bit of Y' does so too once "eight" is known.
     """
     one = code[0] & ~code[1]
     two = code[1] & ~code[0]
     four = code[2]
-    eight = code[0] & code[1]
+    # Kept, or LUT mapping would repeat it in every bit: six inputs cost twice as much as five,
+    # while rows that see several pixels share this one signal.
+    eight = Signal(name=f"eight_{name}")
+    m.d.comb += eight.eq(code[0] & code[1])
     sign = code[3]
 
     def select(plain: Value, double: Value) -> Value:
@@ -56,8 +60,8 @@ class Sp2Dot(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pairs = [partial_products(act, code)
-                 for act, code in zip(nibbles(self.acts, self.ki), nibbles(self.codes, self.ki), strict=True)]
+        acts, codes = nibbles(self.acts, self.ki), nibbles(self.codes, self.ki)
+        pairs = [partial_products(m, acts[k], codes[k], str(k)) for k in range(self.ki)]
         # The two planes are summed apart: words of 5 bits grow slower than products of 8.
         x_sum, _ = add_tree(m, [x for x, _ in pairs], 31, "x")
         y_sum, _ = add_tree(m, [y for _, y in pairs], 31, "y")

@@ -8,7 +8,6 @@ from hwgen.rtl.requantize.delay import delay
 from hwgen.rtl.requantize.pooling import SUM_BITS, PoolState
 from hwgen.rtl.requantize.rounding import RoundClamp
 
-OFFSET_NONE, OFFSET_8, OFFSET_128 = range(3)
 RESCALE_BYPASS, RESCALE_RESIDUAL, RESCALE_AVERAGE = range(3)
 POOL_NONE, POOL_MAX, POOL_SUM = range(3)
 
@@ -25,7 +24,7 @@ class RequantLane(wiring.Component):
     """Requantizer, second stage and pooling of one drain lane.
 
     First stage, always: ``acc = raw - offset * operand_sum`` (``offset`` 0, 1, 2: nothing,
-    8, 128), ``v = acc*m + r*res + c``, ``q1 = clamp(zero + round(v / 2**S), low, high)`` with
+    8, 128; 3 is illegal), ``v = acc*m + r*res + c``, ``q1 = clamp(zero + round(v / 2**S), low, high)`` with
     ``S = shift + 1`` and :class:`RoundClamp`'s rounding; with ``override`` q1 is
     ``override_code``.  ``acc`` is exact while 0 <= offset * operand_sum <= 2**acc_bits; ``v`` is
     exact always.
@@ -129,12 +128,10 @@ class RequantLane(wiring.Component):
         return m
 
     def _first_stage(self, m: Module) -> Value:
+        # The two bits of the offset are used one-hot: one LUT4 per bit.
         correction = Signal(self.sum_bits + 7)
-        with m.Switch(self.offset):
-            with m.Case(OFFSET_8):
-                m.d.comb += correction.eq(self.operand_sum << 3)
-            with m.Case(OFFSET_128):
-                m.d.comb += correction.eq(self.operand_sum << 7)
+        m.d.comb += correction.eq((Mux(self.offset[0], self.operand_sum, 0) << 3)
+                                  | (Mux(self.offset[1], self.operand_sum, 0) << 7))
         acc = Signal(signed(self.acc_bits + 1), reset_less=True)
         m.d.sync += acc.eq(self.raw - correction)
 

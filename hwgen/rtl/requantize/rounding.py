@@ -1,6 +1,9 @@
 """Shift, round and clamp: the end of every requantization."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,8 +11,41 @@ FIELD_BITS = 10
 """Bits kept of the shifted value: -512..511 plus any zero point of -256..255 covers every code."""
 
 
-def _any(bits: list[Value]) -> Value:
+def _any(bits: Sequence[Value]) -> Value:
     return Cat(*bits).any() if bits else Const(0, 1)
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    """A value on its way through the shifter: only the bits that can still reach the field."""
+
+    bits: list[Value]
+    sign: Value
+    over: Value
+    """A bit that was left away above differs from the sign: the field will not hold the value."""
+    sticky: Value
+    """A bit that was shifted out below is 1."""
+
+    def step(self, step: int, on: Value) -> "_Shifted":
+        """Shift right by ``step`` if ``on``; shifts by less than ``step`` still follow.
+
+        One 2:1 multiplexer per kept bit, and the smaller the steps left, the fewer bits are kept.
+        """
+        kept = FIELD_BITS + step - 1
+        bits = self.bits + [self.sign] * max(0, kept + step - len(self.bits))
+        differs = [bit ^ self.sign for bit in bits[kept:]]
+        return _Shifted(
+            [Mux(on, bits[i + step], bits[i]) for i in range(kept)],
+            self.sign,
+            self.over | _any(differs[step:]) | (~on & _any(differs[:step])),
+            self.sticky | (on & _any(bits[:step])),
+        )
+
+    def registered(self, m: Module, name: str) -> "_Shifted":
+        bits = Signal(len(self.bits), reset_less=True, name=f"bits_{name}")
+        sign, over, sticky = (Signal(reset_less=True, name=f"{what}_{name}") for what in ("sign", "over", "sticky"))
+        m.d.sync += [bits.eq(Cat(*self.bits)), sign.eq(self.sign), over.eq(self.over), sticky.eq(self.sticky)]
+        return _Shifted(list(bits), sign, over, sticky)
 
 
 class RoundClamp(wiring.Component):
@@ -41,11 +77,20 @@ class RoundClamp(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        field, rest, sign, over, sticky = self._coarse(m)
-        field, sign, over, sticky = self._fine(m, field, rest, sign, over, sticky)
+        # Shift by 1, then by 16 and 8 in the first cycle and by 4, 2 and 1 in the second.
+        state = _Shifted(list(self.v[1:]), self.v[-1], Const(0, 1), self.v[0])
+        rest = self.shift
+        for steps in ((16, 8), (4, 2, 1)):
+            for step in steps:
+                state = state.step(step, rest[step.bit_length() - 1])
+            state = state.registered(m, f"by_{steps[-1]}")
+            rest = Signal(3, reset_less=True)
+            m.d.sync += rest.eq(self.shift[:3])
+        field, sign = Cat(*state.bits), state.sign
+        over = state.over | (field[-1] ^ sign)
 
         # An odd number less one is the same number with its lowest bit cleared.
-        odd_tie = self.half_even & ~sticky
+        odd_tie = self.half_even & ~state.sticky
         rounded = Cat(field[0] & ~odd_tie, field[1:]).as_signed()
         moved = Signal(signed(FIELD_BITS + 1), reset_less=True)
         too_low = Signal(reset_less=True)
@@ -61,49 +106,3 @@ class RoundClamp(wiring.Component):
             m.d.sync += q.eq(moved)
         m.d.comb += self.q.eq(q)
         return m
-
-    def _coarse(self, m: Module) -> tuple[Value, Value, Value, Value, Value]:
-        """Shift by 1, then by 0, 8, 16 or 24; keep only the bits that the fine shift can still reach."""
-        kept = FIELD_BITS + 7
-        sign = self.v[-1]
-        top = kept + 24
-        bits = list(self.v[1:]) + [sign] * max(0, top - (self.v_bits - 1))
-        coarse = self.shift[3:]
-
-        differs = [bit ^ sign for bit in bits[kept:]]
-        groups = [_any(differs[i:i + 8]) for i in (0, 8, 16)] + [_any(differs[24:])]
-        lost = [_any(bits[i:i + 8]) for i in (0, 8, 16)]
-
-        field = Signal(kept, reset_less=True)
-        rest = Signal(3, reset_less=True)
-        sign_1 = Signal(reset_less=True)
-        over = Signal(reset_less=True)
-        sticky = Signal(reset_less=True)
-        m.d.sync += [rest.eq(self.shift[:3]), sign_1.eq(sign)]
-        with m.Switch(coarse):
-            for k in range(4):
-                with m.Case(k):
-                    m.d.sync += [
-                        field.eq(Cat(*bits[8 * k:8 * k + kept])),
-                        over.eq(_any(groups[k:])),
-                        sticky.eq(self.v[0] | _any(lost[:k])),
-                    ]
-        return field, rest, sign_1, over, sticky
-
-    @staticmethod
-    def _fine(m: Module, wide: Value, rest: Value, sign: Value, over: Value, sticky: Value):
-        """Shift by the remaining 0..7.  Bits above the field must repeat the sign, or it saturates."""
-        field = Signal(FIELD_BITS, reset_less=True)
-        sign_2 = Signal(reset_less=True)
-        over_2 = Signal(reset_less=True)
-        sticky_2 = Signal(reset_less=True)
-        n = FIELD_BITS
-        above = [(wide[i] ^ sign) & (rest <= i - (n - 1)) for i in range(n - 1, n + 7)]
-        below = [wide[i] & (rest > i) for i in range(7)]
-        m.d.sync += [
-            field.eq(wide >> rest),
-            sign_2.eq(sign),
-            over_2.eq(over | _any(above)),
-            sticky_2.eq(sticky | _any(below)),
-        ]
-        return field, sign_2, over_2, sticky_2

@@ -1,0 +1,4 @@
+from hwgen.cli.main import main
+import sys
+
+sys.exit(main())

@@ -1,0 +1,82 @@
+"""The steps after a build: simulation, synthesis, place and route, each from the directory alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hwgen.build.create import TOP, accuracy
+from hwgen.build.directory import Build
+from hwgen.build.models import load_inputs, random_codes
+from hwgen.build.results import load_result, save_result
+from hwgen.device import get_part
+from hwgen.errors import HwgenError
+from hwgen.synth import place_and_route, synthesize
+
+Progress = Callable[[str], None]
+IMAGES = 100
+"""Known images that are simulated unless told otherwise."""
+
+
+def choose_inputs(build: Build, images: int | None, inputs: Path | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Codes (n, c, h, w) to simulate, and their labels or None.
+
+    ``inputs``: a .npy file; else the first ``images`` of the build's images; of a network without
+    known images as many seeded random ones.  Raises HwgenError.
+    """
+    if inputs is not None and images is not None:
+        raise HwgenError("give either --images or --inputs, not both")
+    if images is not None and images < 1:
+        raise HwgenError(f"--images must be at least 1, not {images}")
+    if inputs is not None:
+        return load_inputs(inputs, build.graph), None
+    stored, labels = build.golden["inputs"], build.golden.get("labels")
+    if not build.golden["known"]:
+        return random_codes(build.graph, images or len(stored)), None
+    n = min(IMAGES, len(stored)) if images is None else images
+    if n > len(stored):
+        raise HwgenError(f"--images {n}: this build has {len(stored)} images; more can be given with --inputs x.npy")
+    return stored[:n], None if labels is None else labels[:n]
+
+
+def simulate_step(build: Build, *, images: int | None = None, inputs: Path | None = None,
+                  progress: Progress = lambda text: None) -> dict:
+    """Run images through the generated Verilog and compare every layer's codes; returns the report.
+
+    Differences are no exception: they are counted in the report.  Raises HwgenError for bad inputs
+    and for a simulator that is missing or fails.
+    """
+    from hwgen.sim import simulate
+
+    codes, labels = choose_inputs(build, images, inputs)
+    result = simulate(build, codes, progress=progress)
+    return save_result(build, "sim", {
+        "images": int(result.images), "mismatches": int(result.mismatches), "cycles": int(result.cycles),
+        "layers": {name: int(cycles) for name, cycles in result.layers.items()},
+        "accuracy": accuracy(np.asarray(result.outputs), labels),
+        "first_difference": None if result.first_difference is None else str(result.first_difference),
+    })
+
+
+def synthesize_step(build: Build, *, progress: Progress = lambda text: None) -> dict:
+    """Count what the engine takes after synthesis; returns the report."""
+    part = get_part(build.facts["part"])
+    result = synthesize(build.verilog, TOP, part, build.path / "synth", progress=progress)
+    return save_result(build, "synth", result.to_json())
+
+
+def place_step(build: Build, *, progress: Progress = lambda text: None) -> dict:
+    """Place and route the engine with its program memory; synthesis runs first when it has not yet.
+
+    Returns the report.  Raises HwgenError at once for a part that no open tool places.
+    """
+    part = get_part(build.facts["part"])
+    if part.pnr is None:
+        raise HwgenError(f"no open tool places and routes {part.name}; 'hwgen synth {build.path}' without --pnr "
+                         "counts its resources")
+    if load_result(build, "synth") is None:
+        synthesize_step(build, progress=progress)
+    words = -(-len(build.image) * 8 // build.engine.mem_bits)
+    result = place_and_route(build.verilog, TOP, part, build.path / "pnr", clock_mhz=build.facts["engine"]["clock_mhz"],
+                             memory_words=words, progress=progress)
+    return save_result(build, "pnr", result.to_json())

@@ -1,0 +1,215 @@
+"""The commands.  Results go to standard output, progress and messages to standard error."""
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+import sys
+from typing import Annotated
+
+from rich.box import ASCII2
+from rich.console import Console
+from rich.table import Table
+import typer
+
+from hwgen.device import list_boards, list_parts
+from hwgen.errors import HwgenError
+from hwgen.version import __version__
+
+app = typer.Typer(name="hwgen", add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False,
+                  rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A build directory, made by 'hwgen build'.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
+
+
+PLAIN_WIDTH = 140
+"""Columns where the output is no terminal: tables keep their lines whole for scripts and logs."""
+
+
+def _out() -> Console:
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _print_json(tree) -> None:
+    typer.echo(json.dumps(tree, indent=1))
+
+
+def _work(title: str, job: Callable):
+    """Run ``job(progress)`` with its progress shown."""
+    from hwgen.cli.progress import show
+
+    with show(title, _err()) as progress:
+        return job(progress)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hwgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Example:  hwgen build fmnist_cnn --board ulx3s_85f -o build/demo")
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                          help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when hwgen itself fails.")] = False,
+) -> None:
+    """Compile a quantized network into an FPGA accelerator, verify it, and report what it takes."""
+
+
+@app.command(epilog="Example:  hwgen build fmnist_cnn --board ulx3s_85f --fps 2000 -o build/demo")
+def build(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name in models/ or a path to an ONNX file.")],
+    board: Annotated[str | None, typer.Option(help=f"One of: {', '.join(list_boards())}.")] = None,
+    part: Annotated[str | None, typer.Option(help=f"A bare FPGA, one of: {', '.join(list_parts())}.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Make the smallest engine that reaches this frame rate; "
+                                                   "without it the fastest that fits.")] = None,
+    clock_mhz: Annotated[float | None, typer.Option(help="Engine clock to plan with; default: the board's.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR",
+                                                help="Build directory; default: build/MODEL.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Size an engine for a network and write the build directory.
+
+    An existing DIR is replaced only if hwgen made it, and only after success.
+    """
+    from hwgen.build.create import build as make
+    from hwgen.build.create import make_target
+    from hwgen.report import print_report
+
+    target = make_target(board, part, clock_mhz)
+    out = output if output is not None else Path("build") / Path(model).stem
+    _, report = _work(f"building {out}", lambda progress: make(model, target, out, fps=fps, progress=progress))
+    if as_json:
+        return _print_json(report)
+    console = _out()
+    print_report(report, console)
+    for line in report["explanation"]:
+        console.print(line, soft_wrap=True)
+    _err().print(f"next: hwgen simulate {out}; hwgen synth {out}", soft_wrap=True)
+
+
+@app.command(epilog="Example:  hwgen simulate build/demo --images 100")
+def simulate(
+    directory: Directory,
+    images: Annotated[int | None, typer.Option(help="How many of the known images (without known ones: seeded random "
+                                                    "codes); default 100 or all.")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="A .npy file of input codes, (n, channels, height, width).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run images through the generated Verilog and compare every layer with the golden model.
+
+    Exit code 1 when a code differs.
+    """
+    from hwgen.build import load_build
+    from hwgen.build.steps import simulate_step
+
+    loaded = load_build(directory)
+    report = _work(f"simulating {directory}",
+                   lambda progress: simulate_step(loaded, images=images, inputs=inputs, progress=progress))
+    check = report["verification"]
+    if as_json:
+        _print_json(report)
+    else:
+        _print_report(report)
+    if check["mismatches"]:
+        raise HwgenError(f"{check['mismatches']} codes differ from the golden model in {check['images']} images; "
+                         f"first difference: {check['first_difference']}")
+
+
+@app.command(epilog="Example:  hwgen synth build/demo --pnr")
+def synth(
+    directory: Directory,
+    pnr: Annotated[bool, typer.Option("--pnr", help="Place and route too, for the clock that is reached (minutes).")] = False,
+    as_json: Json = False,
+) -> None:
+    """Count the engine's LUTs, flip-flops, DSPs and block RAMs with Yosys."""
+    from hwgen.build import load_build
+    from hwgen.build.steps import place_step, synthesize_step
+
+    loaded = load_build(directory)
+    step, title = (place_step, "placing and routing") if pnr else (synthesize_step, "synthesizing")
+    report = _work(f"{title} {directory}", lambda progress: step(loaded, progress=progress))
+    if as_json:
+        return _print_json(report)
+    _print_report(report)
+
+
+@app.command(epilog="Example:  hwgen report build/demo --json")
+def report(directory: Directory, as_json: Json = False) -> None:
+    """Show what is known about a build: accuracy, cycles, frame rate, resources."""
+    from hwgen.build import load_build
+    from hwgen.build.results import refresh_report
+    from hwgen.report import print_report
+
+    tree = refresh_report(load_build(directory))
+    if as_json:
+        return _print_json(tree)
+    console = _out()
+    print_report(tree, console)
+    console.print(f"reports: {directory / 'report.html'}, {directory / 'report.json'}", soft_wrap=True)
+
+
+@app.command(epilog="Example:  hwgen check my_network.onnx")
+def check(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name in models/ or a path to an ONNX file.")],
+    as_json: Json = False,
+) -> None:
+    """List what a network holds and everything that keeps it from being built.
+
+    Exit code 1 when there is a problem.
+    """
+    from hwgen.build.models import find_model
+    from hwgen.frontend import inspect
+
+    source = find_model(model)
+    found = inspect(source.path)
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        table = Table("node", "operator", "becomes", box=ASCII2, show_edge=False, pad_edge=False)
+        for node in found.nodes:
+            table.add_row(str(node.node), str(node.op), str(node.becomes))
+        console = _out()
+        console.print(table)
+        rows = ", ".join(f"{name} {n}" for name, n in found.rows.items()) or "none"
+        console.print(f"{found.name}: {found.macs:,} MAC; rows: {rows}", soft_wrap=True)
+    if not found.ok:
+        lines = "\n".join(f"  {problem}" for problem in found.problems)
+        count = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
+        raise HwgenError(f"{source.path}: {count}:\n{lines}")
+    if not as_json:
+        typer.echo("no problems")
+
+
+@app.command(epilog="Example:  hwgen doctor --json")
+def doctor(as_json: Json = False) -> None:
+    """Say which tools are found, which versions, what is missing and how to get it.
+
+    Exit code 1 when something needed is missing.
+    """
+    from hwgen.cli.doctor import examine
+    from hwgen.cli.doctor import report as doctor_report
+
+    findings = _work("looking for tools", lambda progress: examine())
+    if as_json:
+        _print_json(doctor_report(findings))
+    else:
+        table = Table("tool", "for", "version", "", box=ASCII2, show_edge=False, pad_edge=False)
+        for f in findings:
+            state = f.version or ("MISSING" if f.needed else "not there (optional)")
+            table.add_row(f.tool, f.purpose, state, f.note)
+        _out().print(table)
+    missing = [f.tool for f in findings if not f.ok]
+    if missing:
+        raise HwgenError(f"missing: {', '.join(missing)}")
+
+
+def _print_report(tree: dict) -> None:
+    from hwgen.report import print_report
+
+    print_report(tree, _out(), layers=False)

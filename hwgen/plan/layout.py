@@ -1,0 +1,113 @@
+"""A network laid out on one engine: tiles, orders, memory map, and the widths that follow."""
+
+from dataclasses import dataclass
+
+from ..graph.ir import Graph, Tensor
+from .engine import Engine
+from .geometry import Walk, walk
+from .lower import Layer, Network, lower
+from .memory import Region, depth, regions
+from .place import Placement, Tile, place
+from .timing import MIN_INTERVAL, THRESHOLD_STEP
+
+STORE_WORDS = 512
+"""Words of the store queue; a tile of a stored layer must fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    network: Network
+    engine: Engine
+    walks: dict[str, Walk]
+    placements: dict[str, Placement]
+    regions: dict[str, Region]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.network.layers
+
+    def tensor(self, name: str) -> Tensor:
+        return self.network.tensors[name]
+
+    def tiles(self, layer: Layer) -> tuple[Tile, ...]:
+        return self.placements[layer.name].tiles
+
+    def blocks(self, layer: Layer) -> int:
+        """Channel blocks of the layer's input."""
+        return self.regions[layer.input].blocks
+
+    def words(self, layer: Layer) -> int:
+        """Ring words of a tile: one per kernel position and channel block."""
+        return layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * self.blocks(layer)
+
+    def planes(self, name: str) -> int:
+        return self.regions[name].planes
+
+    def step(self, layer: Layer) -> int:
+        """Cycles of one step of the drain."""
+        if layer.conv.requant.thresholds is not None:
+            return THRESHOLD_STEP
+        return self.planes(layer.output)
+
+    def interval(self, layer: Layer, tile: Tile) -> int:
+        """Least cycles from the end of this tile to the end of the next: what the drain needs."""
+        return max(MIN_INTERVAL, tile.chunks(self.engine.drain_lanes) * self.engine.px * self.step(layer))
+
+    def out_words(self, tile: Tile) -> int:
+        """Output words of a tile per pixel and plane."""
+        return -(-len(tile.rows) // self.engine.ki)
+
+    def residual_words(self, layer: Layer, tile: Tile) -> int:
+        return self.out_words(tile) * self.planes(layer.residual) if layer.residual else 0
+
+    def stored(self, layer: Layer) -> bool:
+        return layer.output in self.network.graph.outputs
+
+
+def lay_out(graph: Graph, engine: Engine) -> Layout:
+    """Raises Unplaceable when the engine's lane groups cannot run the network's rows."""
+    network = lower(graph, engine.ki)
+    walks = {layer.name: walk(layer, engine.px) for layer in network.layers}
+    placements = place(network, engine)
+    return Layout(network, engine, walks, placements, regions(network, placements, engine, walks))
+
+
+def sum_bits(layout: Layout) -> int:
+    """Width of raw lane sums, from shapes and widths only, so that retrained weights fit the same hardware.
+
+    Shift-add lanes deliver at most 155 per word and row input, multipliers 15 * 15 or
+    255 * 15; two activation planes count 16 + 1 times.
+    """
+    most = 1
+    for layer in layout.layers:
+        planes = 17 if layout.planes(layer.input) == 2 else 1
+        positions = layout.words(layer) * layout.engine.ki
+        for tile in layout.tiles(layer):
+            if tile.sp2_slots:
+                most = max(most, positions * 155 * planes)
+            if tile.dsp_slots:
+                most = max(most, positions * 15 * planes * (255 if tile.wide else 16))
+    return most.bit_length()
+
+
+def needs(layout: Layout) -> dict:
+    """Engine features and sizes that this layout asks for; names are those of Engine."""
+    layers = layout.layers
+    multipliers = [abs(int(v)) for layer in layers for array in
+                   (layer.conv.requant.multiplier, layer.conv.requant.residual_multiplier) if array is not None
+                   for v in array]
+    for layer in layers:
+        for scale in (layer.add, layer.window.rescale):
+            if scale is not None:
+                multipliers += [abs(scale.a), abs(scale.b)]
+    return {
+        "acc_bits": max(12, sum_bits(layout)),
+        "m_bits": max(multipliers, default=0).bit_length() + 1,
+        "wide": any(tile.wide for layer in layers for tile in layout.tiles(layer)),
+        "residual": any(layer.residual for layer in layers),
+        "rescale": any(layer.add or layer.window.rescale for layer in layers),
+        "pool": any(layer.pool for layer in layers),
+        "thresholds": any(layer.conv.requant.thresholds is not None for layer in layers),
+        "ring_depth": max(layout.words(layer) for layer in layers),
+        "scratch_depth": depth(layout.regions),
+    }

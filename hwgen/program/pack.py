@@ -1,0 +1,116 @@
+"""Weights and requantizer parameters of a tile as the bytes that the lanes take."""
+
+import numpy as np
+
+from ..plan.engine import Engine
+from ..plan.layout import Layout
+from ..plan.lower import Layer
+from ..plan.place import Tile
+from ..schemes import get
+
+SP2_CORRECTION = 155
+"""A shift-add lane delivers 155 - |w|*a for a negative weight: 31 + 4*31 from two complements."""
+
+
+def arranged(layout: Layout, layer: Layer) -> np.ndarray:
+    """Weights in the order in which the engine meets them: (rows, words * ki), 0 where there is no channel."""
+    weight = layer.conv.weight
+    order = stored_order(layout, layer.input)
+    full = np.zeros((weight.shape[0], layout.blocks(layer) * layout.engine.ki, *weight.shape[2:]), np.int64)
+    present = order >= 0
+    full[:, :len(order)][:, present] = weight[:, order[present]]
+    return full.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+
+
+def stored_order(layout: Layout, tensor: str) -> np.ndarray:
+    """Channel at each stored position of a tensor, -1 for none."""
+    for layer in layout.layers:
+        if layer.output == tensor:
+            return np.concatenate([tile.rows for tile in layout.tiles(layer)])
+    return np.arange(layout.regions[tensor].channels)
+
+
+def weight_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> tuple[bytes, dict[str, int]]:
+    """The ring words of a tile, and how many memory words of each kind one of them has."""
+    engine = layout.engine
+    lanes: list[np.ndarray] = []
+    counts = {"sp2": 0, "dsp": 0, "high": 0}
+    sp2, offset = get("sp2"), 128 if tile.wide else 8
+    first = np.zeros((tile.sp2_slots, weights.shape[1]), np.int64)
+    second = np.zeros((tile.dsp_slots, weights.shape[1]), np.int64)
+    for row, slot in zip(tile.rows, tile.slots):
+        if row < 0:
+            continue
+        if slot < engine.sp2_rows:
+            first[slot] = sp2.encode(weights[row])
+        else:
+            second[slot - engine.sp2_rows] = weights[row] + offset
+    parts = [("sp2", first), ("dsp", second & 15)] + ([("high", second >> 4)] if tile.wide else [])
+    for kind, nibbles in parts:
+        if len(nibbles):
+            packed = _slices(nibbles, engine)
+            counts[kind] = packed.shape[1]
+            lanes.append(packed)
+    return np.concatenate(lanes, axis=1).tobytes(), counts
+
+
+def _slices(nibbles: np.ndarray, engine: Engine) -> np.ndarray:
+    """(rows, words*ki) nibbles as (words, slices, bytes of a memory word), row 0 in the lowest bits."""
+    words = nibbles.shape[1] // engine.ki
+    flat = nibbles.reshape(len(nibbles), words, engine.ki).transpose(1, 0, 2).reshape(words, -1)
+    per_slice = engine.mem_bits // 4
+    flat = np.pad(flat, ((0, 0), (0, -flat.shape[1] % per_slice))).astype(np.uint8)
+    return (flat[:, 0::2] | flat[:, 1::2] << 4).reshape(words, -1, engine.mem_bits // 8)
+
+
+def corrections(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> np.ndarray:
+    """K per position of the tile: what the lane adds to the accumulator beyond the share of S_p."""
+    planes = 17 if layout.planes(layer.input) == 2 else 1
+    negative = (weights < 0).sum(axis=1) * SP2_CORRECTION * planes
+    return np.where((tile.slots < layout.engine.sp2_rows) & (tile.rows >= 0), negative[tile.rows], 0)
+
+
+def parameter_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> list[int]:
+    """One record per position: M with shift, slot and direction; C with its corrections; R if the engine has it."""
+    engine, rule = layout.engine, layer.conv.requant
+    words = []
+    for row, slot, k in zip(tile.rows.tolist(), tile.slots.tolist(), corrections(layout, layer, tile, weights).tolist()):
+        m, c, shift, negate, r = 0, 0, 1, 0, 0
+        if row >= 0 and rule.thresholds is None:
+            m, c, shift = int(rule.multiplier[row]), int(rule.constant[row]), int(rule.shift[row])
+            c += (0 if rule.rounding == "floor" else 1 << shift - 1) - k * m
+            if rule.residual_multiplier is not None:
+                r = int(rule.residual_multiplier[row])
+        elif row >= 0:
+            negate = int(rule.negate[row]) if rule.negate is not None else 0
+        _fit(m, engine.m_bits, layer, "multiplier M")
+        _fit(r, engine.m_bits, layer, "residual multiplier R")
+        _fit(c, engine.c_bits, layer, "constant C")
+        words.append(m & 0xFFFFFFFF | (shift - 1) << 32 | (slot // engine.drain_lanes) << 40 | negate << 48)
+        words.append(c & (1 << 64) - 1)
+        if engine.residual:
+            words.append(r & 0xFFFFFFFF)
+    return words
+
+
+def threshold_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> list[int]:
+    """Fifteen thresholds per position, two to a word, shifted by the lane's correction."""
+    engine, rule = layout.engine, layer.conv.requant
+    assert rule.thresholds is not None
+    largest, words = (1 << engine.acc_bits) - 1, []
+    for row, k in zip(tile.rows.tolist(), corrections(layout, layer, tile, weights).tolist()):
+        values = []
+        if row >= 0:
+            negate = rule.negate is not None and bool(rule.negate[row])
+            values = [int(t) + (-k if negate else k) for t in rule.thresholds[row]]
+            values = [min(max(t, -largest - 1), largest) for t in values]
+        values += [largest] * (16 - len(values))
+        words += [values[i] & 0xFFFFFFFF | (values[i + 1] & 0xFFFFFFFF) << 32 for i in range(0, 16, 2)]
+    return words
+
+
+def _fit(value: int, bits: int, layer: Layer, what: str) -> None:
+    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise ValueError(f"layer {layer.name!r}: {what} = {value} needs more than {bits} bits")
+
+

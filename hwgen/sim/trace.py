@@ -1,0 +1,89 @@
+"""What a simulation wrote: the codes of every layer, and when it began."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+
+from ..plan.layout import Layout
+from ..program.assemble import unpack_words
+
+
+@dataclass
+class ImageTrace:
+    """One image: codes of every layer's output as (C, H, W), cycles in all and at each layer's beginning."""
+
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    """The same of stored layers, as found in memory."""
+    missing: dict[str, int] = field(default_factory=dict)
+    """Words per tensor that were never written."""
+    begins: list[int] = field(default_factory=list)
+    cycles: int = 0
+    error: int = 0
+
+    def layer_cycles(self) -> list[int]:
+        """Cycles from each layer's beginning to the next, the last until the end."""
+        return np.diff([*self.begins, self.cycles]).tolist()
+
+
+def read_trace(path: Path, layouts: list[tuple[Layout, dict[str, int]]]) -> Iterator[ImageTrace]:
+    """The images of a trace file in order.  ``layouts``: per image its layout and output base addresses."""
+    images = iter(layouts)
+    lines: list[str] = []
+    with open(path) as file:
+        for line in file:
+            if line[0] == "D":
+                layout, bases = next(images)
+                image = _image(lines, layout, bases)
+                image.cycles, image.error = (int(v) for v in line.split()[1:3])
+                yield image
+                lines = []
+            elif line[0] == "I":
+                lines = []
+            else:
+                lines.append(line)
+
+
+def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrace:
+    result = ImageTrace()
+    words: list[list[tuple[int, int, int]]] = [[] for _ in layout.layers]
+    memory: dict[int, int] = {}
+    for line in lines:
+        parts = line.split()
+        if parts[0] == "L":
+            result.begins.append(int(parts[2]))
+        elif parts[0] == "T":
+            words[len(result.begins) - 1].append((int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)))
+        else:
+            memory[int(parts[1], 16)] = int(parts[2], 16)
+    for layer, written in zip(layout.layers, words):
+        result.tensors[layer.output], result.missing[layer.output] = _gather(layout, layer.output, written)
+    for name, base in bases.items():
+        region = layout.regions[name]
+        found = []
+        for address in range(region.base, region.base + region.size):
+            for bank in range(layout.engine.banks):
+                word = memory.get((base + 16 * address + bank) % (1 << 32))
+                if word is not None:
+                    found.append((bank, address, word))
+        result.outputs[name], missing = _gather(layout, name, found)
+        result.missing[f"{name} in memory"] = missing
+    return result
+
+
+def _gather(layout: Layout, tensor: str, written: list[tuple[int, int, int]]) -> tuple[np.ndarray, int]:
+    region, ki, banks = layout.regions[tensor], layout.engine.ki, layout.engine.banks
+    nibbles = np.zeros((region.size, banks, ki), np.uint8)
+    seen = np.zeros((region.size, banks), bool)
+    for bank, address, word in written:
+        at = address - region.base
+        if not 0 <= at < region.size:
+            raise ValueError(f"{tensor}: a word was written to address {address}, outside its region")
+        nibbles[at, bank] = [word >> 4 * i & 15 for i in range(ki)]
+        seen[at, bank] = True
+    shape = (region.blocks, region.planes, region.plane_step * banks)
+    points = np.arange(region.height * region.pitch) % region.pitch < region.width
+    expected = seen.reshape(shape)[:, :, :len(points)][:, :, points]
+    return unpack_words(layout, tensor, nibbles.reshape(*shape, ki)), int((~expected).sum())

@@ -1,0 +1,132 @@
+"""The exported file against torch: through our golden model, and through the qonnx package."""
+
+import json
+
+from networks import tiny
+import numpy as np
+import pytest
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
+import torch
+from torch import nn
+
+from hwgen import golden, schemes
+from hwgen.errors import HwgenError
+from hwgen.frontend import load
+from hwgen.quantize import Policy, accuracy, export, fit, freeze, integer_forward, prepare
+
+pytestmark = pytest.mark.train
+
+
+def trained(policy, seed):
+    torch.manual_seed(seed)
+    labels = torch.arange(128) % 4
+    images = (torch.rand(128, 2, 9, 8) + labels.view(-1, 1, 1, 1)) / 4
+    qmodel = prepare(tiny(seed), policy, images)
+    fit(qmodel, [(images[i:i + 32], labels[i:i + 32]) for i in range(0, 128, 32)], 3, 5e-3)
+    return qmodel
+
+
+def random_codes(seed, count, bits=8):
+    return np.random.default_rng(seed).integers(0, 1 << bits, size=(count, 2, 9, 8), dtype=np.uint8)
+
+
+POLICIES = [Policy.msq(), Policy.msq((30, 70), residual="fused"), Policy.fixed4(act_bits=3, add_bits=6),
+            Policy.msq(input_bits=4, output_bits=4, pool_bits=6)]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_golden_equals_the_integer_forward(policy, tmp_path):
+    qmodel = trained(policy, 11)
+    codes = random_codes(12, 1000, policy.input_bits)
+    # a fused residual has too many pairs of accumulator and operand to be proven: there it needs wide multipliers
+    graph = load(export(qmodel, tmp_path / "tiny.onnx"), m_bits=32)
+    found = golden.run(graph, codes)[graph.outputs[0]].reshape(1000, -1)
+    assert np.array_equal(found, integer_forward(qmodel, codes))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_qonnx_equals_the_integer_forward(policy, tmp_path):
+    qmodel = trained(policy, 13)
+    codes = random_codes(14, 16, policy.input_bits)
+    wrapper = ModelWrapper(str(export(qmodel, tmp_path / "tiny.onnx")))
+    source, sink = wrapper.graph.input[0].name, wrapper.graph.output[0].name
+    frozen = freeze(qmodel)
+    last = frozen.steps[-1].settings
+    low = -(1 << (last["bits"] - 1))
+    scale = np.float32(1 / ((1 << policy.input_bits) - 1))
+    for image, expected in zip(codes, integer_forward(frozen, codes), strict=True):
+        real = execute_onnx(wrapper, {source: image[None].astype(np.float32) * scale})[sink]
+        # a difference of one code is a rounding tie within float32 error; seed 14 has none
+        assert np.array_equal(np.round(real[0] / last["scale"]).astype(int) - low, expected)
+
+
+def test_training_sees_what_is_exported():
+    """The fake-quantized float32 network differs from the exported integers only at float32 ties."""
+    qmodel = trained(Policy.msq(), 15)
+    codes = random_codes(16, 1000)
+    with torch.no_grad():
+        real = qmodel(torch.from_numpy(codes).float() / 255).numpy()
+    scale = freeze(qmodel).steps[-1].settings["scale"]
+    trained_codes = np.round(real / scale).astype(int) + 128
+    assert (trained_codes != integer_forward(qmodel, codes)).mean() < 0.01
+
+
+def test_the_file_holds_the_schemes(tmp_path):
+    qmodel = trained(Policy.msq(), 17)
+    path = export(qmodel, tmp_path / "named.onnx", metadata={"hwgen.float_accuracy": 0.75})
+    properties = {p.key: p.value for p in ModelWrapper(str(path)).model.metadata_props}
+    assert (properties["hwgen.name"], properties["hwgen.float_accuracy"]) == ("named", "0.75")
+    layers = json.loads(properties["hwgen.schemes"])
+    weights = {s.name: s.settings for s in freeze(qmodel).steps if "weight" in s.settings}
+    assert set(layers) == set(weights)
+    for name, rows in layers.items():
+        assert 0.3 <= rows.count("sp2") / len(rows) <= 0.7
+        for scheme, row in zip(rows, weights[name]["weight"], strict=True):
+            assert schemes.get(scheme).contains(row).all()
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path):
+    qmodel = trained(Policy.msq(), 18)
+    first, second = export(qmodel, tmp_path / "a.onnx", name="n"), export(qmodel, tmp_path / "b.onnx", name="n")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_keep_returns_every_quantizer():
+    stored = integer_forward(trained(Policy.msq(), 19), random_codes(20, 3), keep=True)
+    assert stored["x_quant"].tolist() == random_codes(20, 3).tolist()
+    assert stored["relu1_quant"].shape[0] == 3
+
+
+def test_a_flat_input(tmp_path):
+    torch.manual_seed(21)
+    qmodel = prepare(nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3)), Policy.msq(), torch.rand(50, 9))
+    codes = np.random.default_rng(22).integers(0, 256, size=(1000, 9, 1, 1), dtype=np.uint8)
+    graph = load(export(qmodel, tmp_path / "flat.onnx"))
+    found = golden.run(graph, codes)[graph.outputs[0]].reshape(1000, -1)
+    assert np.array_equal(found, integer_forward(qmodel, codes))
+
+
+def test_a_loop_of_one_s_own(tmp_path):
+    torch.manual_seed(23)
+    labels = torch.arange(60) % 2
+    images = (torch.rand(60, 2, 9, 8) + labels.view(-1, 1, 1, 1)) / 2
+    qmodel = prepare(tiny(23), Policy.msq(), images).train()
+    optimizer = torch.optim.Adam(qmodel.parameters(), lr=5e-3)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(qmodel(images), labels).backward()
+        optimizer.step()
+    qmodel.eval()
+    assert accuracy(qmodel, [(images, labels)]) > 0.9
+    assert export(qmodel, tmp_path / "own.onnx").stat().st_size > 0
+
+
+def test_export_refuses(tmp_path):
+    qmodel = trained(Policy.msq(), 24)
+    with pytest.raises(HwgenError, match="does not exist"):
+        export(qmodel, tmp_path / "missing" / "x.onnx")
+    with torch.no_grad():
+        next(m for m in qmodel.modules() if hasattr(m, "log_scale")).log_scale.fill_(float("nan"))
+    with pytest.raises(HwgenError, match="not a finite number"):
+        export(qmodel, tmp_path / "x.onnx")
