@@ -2,11 +2,13 @@
 
 from dataclasses import asdict, dataclass
 from importlib import metadata
+import json
 from pathlib import Path
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 
 from hwgen.synth.pnr import MODULES
@@ -110,9 +112,18 @@ def _program(name: str, purpose: str, get: str, flag: str = "--version", *, need
 
 
 def _yosys() -> Finding:
-    version = _first_line([sys.executable, "-c", "from pyosys import libyosys as ys; ys.run_pass('version', ys.Design())"])
+    # pyosys has no version of its own: statistics of an empty design name their creator
+    code = ("import sys; from pyosys import libyosys as ys; "
+            "ys.run_pass('tee -q -o ' + sys.argv[1] + ' stat -json', ys.Design())")
+    with tempfile.TemporaryDirectory() as folder:
+        statistics = Path(folder) / "stat.json"
+        _first_line([sys.executable, "-c", code, str(statistics)])
+        try:
+            version = json.loads(statistics.read_bytes())["creator"].split(" (")[0]
+        except (OSError, ValueError, KeyError):
+            version = None
     return Finding("yosys", "Verilog output, synthesis", version, "pyosys", True,
-                   "" if version else "pip install pyosys; it must load: python -c 'import pyosys.libyosys'")
+                   "" if version else "pip install pyosys; if it is there: python -c 'import pyosys.libyosys' says why")
 
 
 def _verilator() -> Finding:

@@ -129,10 +129,11 @@ class QonnxBuilder:
         scales = np.broadcast_to(np.asarray(scales, np.float64).astype(np.float32).reshape(-1), (rows,))
         if not np.isfinite(scales).all() or (scales <= 0).any():
             raise HwgenError(f"{self.name}: the row scales of {stem} must be finite and positive")
-        column = scales.reshape(rows, *[1] * (integers.ndim - 1))
-        real = integers.astype(np.float32) * column
-        if not np.array_equal(np.round(real / column), integers):
+        if (scales < np.finfo(np.float32).tiny).any():
             raise HwgenError(f"{self.name}: a row scale of {stem} is too small for float32")
+        column = scales.reshape(rows, *[1] * (integers.ndim - 1))
+        # The product is off by at most 2^-24 relative, so dividing and rounding gives the integer back.
+        real = integers.astype(np.float32) * column
         weight = self._constant(f"{stem}.weight", real)
         node, out = self._fresh(f"{stem}.weight_quant"), self._fresh(f"{stem}.weight_q")
         if schemes is not None and set(schemes) == {"binary"}:

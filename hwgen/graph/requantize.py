@@ -95,7 +95,7 @@ def compile_fused(slope: Iterable[Real], intercept: Iterable[Real], residual_slo
     ``residual_slope`` is rho, for the tensor or per row; the residual's zero point is in the intercept.  A
     row is proven when it switches at the right accumulators for every residual code.  There is no
     threshold mode here: rows without a solution are counted by ``proven`` and ``worst``.  M and R share the
-    shift, so that M has only ``log2(slope/rho)`` fewer bits than R: ``r_bits`` (default: m_bits) sets the width
+    shift, so that M has ``log2(rho/slope)`` bits fewer than R: ``r_bits`` (default: m_bits) sets the width
     of R by itself.  ``span`` multipliers on each side of the ideal are tried.
     """
     slope, intercept = _exact_rows(slope, intercept)

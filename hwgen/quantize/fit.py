@@ -1,6 +1,7 @@
 """A small training loop for float and quantized networks alike.  A loop of one's own works as well."""
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import torch
@@ -18,14 +19,15 @@ def fit(
     *,
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
-    frozen_norm_epochs: int = 0,
+    norm_batches: int = 0,
     progress: Progress | None = None,
 ) -> list[float]:
     """Train ``model`` in place with AdamW and a one-cycle learning rate; returns the mean loss of each epoch.
 
-    ``train_loader`` has a length and yields (inputs, class labels).  ``lr`` is the peak rate.  During the
-    last ``frozen_norm_epochs`` epochs batch norms use their running statistics, which is how the
-    network will be exported.  Quantizer scales and other vectors are exempt from weight decay.
+    ``train_loader`` has a length and yields (inputs, class labels).  ``lr`` is the peak rate.  Quantizer scales
+    and other vectors are exempt from weight decay.  With ``norm_batches`` the statistics of batch norms
+    are averaged anew over that many batches after training: quantized weights jump between levels up to the
+    last step, so the running statistics belong to a mixture of networks and not to the final one.
     """
     steps = epochs * len(train_loader)
     decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -35,10 +37,8 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps, pct_start=0.25)
     criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     history, done = [], 0
-    for epoch in range(epochs):
-        model.train()
-        if epoch >= epochs - frozen_norm_epochs:
-            _freeze_norms(model)
+    model.train()
+    for _ in range(epochs):
         total = 0.0
         for inputs, labels in train_loader:
             loss = criterion(model(inputs), labels)
@@ -52,13 +52,25 @@ def fit(
                 progress(done, steps, float(loss.detach()))
         history.append(total / len(train_loader))
     model.eval()
+    if norm_batches:
+        average_norms(model, train_loader, norm_batches)
     return history
 
 
-def _freeze_norms(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            module.eval()
+@torch.no_grad()
+def average_norms(model: nn.Module, train_loader: Any, n_batches: int) -> None:
+    """Set the statistics of every batch norm to the plain average over ``n_batches`` batches."""
+    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's way to ask for a cumulative average
+        norm.train()
+    for inputs, _ in islice(train_loader, n_batches):
+        model(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
 
 
 @torch.no_grad()

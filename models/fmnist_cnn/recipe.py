@@ -120,7 +120,7 @@ def train_float(train: Batches, epochs: int) -> FmnistCnn:
 def train_quantized(network: FmnistCnn, train: Batches, policy: Policy, epochs: int):
     sample, _ = next(iter(train))
     quantized = prepare(network, policy, sample)
-    fit(quantized, train, epochs, 2e-3, label_smoothing=0.05, frozen_norm_epochs=1, progress=report("quantized"))
+    fit(quantized, train, epochs, 1e-3, label_smoothing=0.05, norm_batches=100, progress=report("quantized"))
     return quantized
 
 

@@ -29,8 +29,8 @@ module block_ram #(
     input [1:0] rst,
     input [31:0] addr,
     input [15:0] we,                    // one per byte
-    input [143:0] di,
-    output [143:0] do
+    input [143:0] din,
+    output [143:0] dout
 );
     localparam BYTES = 1 << (ADDR_BITS - 3);
 
@@ -78,9 +78,9 @@ module block_ram #(
             wire [7:0] w = en[p] && WRITE > 0 && !(RESET_BLOCKS_WRITE && rst[p]) ? we[8 * p +: 8] : 8'h00;
             wire [7:0] other_w =
                 en[o] && OTHER_WRITE > 0 && !(RESET_BLOCKS_WRITE && rst[o]) ? we[8 * o +: 8] : 8'h00;
-            wire [71:0] d = di[72 * p +: 72];
+            wire [71:0] d = din[72 * p +: 72];
             reg [71:0] out = p ? OUT_INIT_B : OUT_INIT_A;
-            assign do[72 * p +: 72] = out;
+            assign dout[72 * p +: 72] = out;
 
             integer i, b;
             reg [8:0] value, mask, clash;

@@ -17,7 +17,8 @@ module MULT18X18D (
     parameter REG_OUTPUT_CLK = "NONE";
 
     initial
-        if (REG_INPUTA_CLK != "NONE" || REG_INPUTB_CLK != "NONE" || REG_PIPELINE_CLK != "NONE" || REG_OUTPUT_CLK != "NONE")
+        if (REG_INPUTA_CLK != "NONE" || REG_INPUTB_CLK != "NONE" || REG_PIPELINE_CLK != "NONE"
+            || REG_OUTPUT_CLK != "NONE")
         begin
             $display("MULT18X18D: registers are not modelled");
             $finish;
@@ -204,8 +205,8 @@ module DP16KD (
         .rst({RSTB, RSTA}),
         .addr({2'b00, adb, 2'b00, ada}),
         .we({we_b, we_a}),
-        .di({54'h0, dib, 36'h0, WIDE_A ? dib : 18'h0, dia}),
-        .do({do_b, do_a})
+        .din({54'h0, dib, 36'h0, WIDE_A ? dib : 18'h0, dia}),
+        .dout({do_b, do_a})
     );
 
     // A 36-bit read has its lower half on DOA; any narrower read by port B is on DOB.

@@ -190,8 +190,8 @@ module RAMB18E1 (
         .rst({RSTRAMB ^ IS_RSTRAMB_INVERTED, RSTRAMARSTRAM ^ IS_RSTRAMARSTRAM_INVERTED}),
         .addr({2'b0, ADDRBWRADDR[13:0], 2'b0, ADDRARDADDR[13:0]}),
         .we({4'b0, WEBWE, 6'b0, WEA}),
-        .di({di_b, di_a}),
-        .do({do_b, do_a})
+        .din({di_b, di_a}),
+        .dout({do_b, do_a})
     );
 
     wire wide = SDP && READ_WIDTH_A == 36;
@@ -482,8 +482,8 @@ module RAMB36E1 (
         .rst({RSTRAMB ^ IS_RSTRAMB_INVERTED, RSTRAMARSTRAM ^ IS_RSTRAMARSTRAM_INVERTED}),
         .addr({1'b0, ADDRBWRADDR[14:0], 1'b0, ADDRARDADDR[14:0]}),
         .we({WEBWE, 4'b0, WEA}),
-        .di({di_b, di_a}),
-        .do({do_b, do_a})
+        .din({di_b, di_a}),
+        .dout({do_b, do_a})
     );
 
     wire wide = SDP && READ_WIDTH_A == 72;

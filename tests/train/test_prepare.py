@@ -8,6 +8,7 @@ from networks import tiny
 
 from hwgen.errors import HwgenError
 from hwgen.quantize import Policy, accuracy, fit, prepare
+from hwgen.quantize.fit import average_norms
 from hwgen.quantize.quantizers import ActQuant
 
 pytestmark = pytest.mark.train
@@ -73,14 +74,14 @@ def test_where_the_quantizers_are(residual, signed):
     assert (found.count(False), found.count(True)) == (3, signed - 1)
 
 
-def test_fit_learns_and_freezes_norms():
+def test_fit_learns():
     torch.manual_seed(3)
     labels = torch.arange(64) % 2
     images = (torch.rand(64, 2, 9, 8) + labels.view(-1, 1, 1, 1)) / 2
     batches = [(images[i:i + 16], labels[i:i + 16]) for i in range(0, 64, 16)]
     prepared = prepare(tiny(3), Policy.msq(), images)
     seen: list[tuple[int, int]] = []
-    history = fit(prepared, batches, 20, 5e-3, frozen_norm_epochs=1, progress=lambda d, n, loss: seen.append((d, n)))
+    history = fit(prepared, batches, 20, 5e-3, norm_batches=4, progress=lambda d, n, loss: seen.append((d, n)))
     assert seen == [(step, 80) for step in range(1, 81)]
     assert history[-1] < history[0]
     assert not prepared.training
@@ -168,3 +169,13 @@ def test_a_saved_network_keeps_its_schemes():
     other = prepare(tiny(5), Policy.fixed4(), images)
     other.load_state_dict(saved.state_dict())
     assert torch.equal(other(images), saved(images))
+
+
+def test_norms_are_averaged():
+    images = [torch.randn(8, 3, 4, 4) + shift for shift in (1.0, 3.0, 50.0)]
+    network = chain(nn.BatchNorm2d(3))
+    average_norms(network, [(x, None) for x in images], 2)
+    expected = (images[0].mean(dim=(0, 2, 3)) + images[1].mean(dim=(0, 2, 3))) / 2
+    assert torch.allclose(network[0].running_mean, expected, atol=1e-5)
+    assert network[0].momentum == 0.1
+    assert not network[0].training

@@ -1,0 +1,136 @@
+"""Synthesize a component with Yosys and run the netlist under Icarus, with the cell models in cells/."""
+
+from pathlib import Path
+import re
+import subprocess
+import tempfile
+
+from amaranth.back import rtlil
+from amaranth.lib.wiring import In
+import pyosys
+from pyosys import libyosys as ys
+
+CELLS = Path(__file__).parent / "cells"
+SHARE = Path(pyosys.__file__).parent / "share"
+
+FLOWS = {
+    "ecp5": ("synth_ecp5 -top {top}", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"), ("DP16KD", "TRELLIS_COMB")),
+    "xilinx7": ("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}", "xilinx", "cells_sim.v",
+                ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
+    "ice40": ("synth_ice40 -dsp -top {top}", "ice40", "cells_sim.v", (), ()),
+}
+
+
+def cell_library(family, folder):
+    """Files for iverilog: Yosys' models of the family's cells, written to ``folder``, and ours.
+
+    Yosys' text is taken without the modules that are empty and that we model, and without those that
+    Icarus cannot read; files that it includes twice come in once.
+    """
+    _, share, name, own, left_out = FLOWS[family]
+    seen = set()
+
+    def expand(file):
+        def include(match):
+            inner = file.parent / match.group(1)
+            if inner in seen:
+                return ""
+            text = expand(inner)
+            if re.search(r"^module ", text, flags=re.MULTILINE):
+                seen.add(inner)
+            return text
+
+        return re.sub(r'^\s*`include "(.*)"', include, file.read_text(), flags=re.MULTILINE)
+
+    text = expand(SHARE / share / name)
+    for module in left_out:
+        text, found = re.subn(rf"^module {module}\s*[(#].*?^endmodule", "", text, flags=re.MULTILINE | re.DOTALL)
+        assert found == 1, module
+    copy = Path(folder) / f"{family}_cells.v"
+    copy.write_text(text)
+    return [str(copy), *(str(CELLS / file) for file in own)]
+
+
+def synthesize(dut, family, folder):
+    """Map ``dut``; returns the netlist's path and the cells counted by type."""
+    folder = Path(folder)
+    source, netlist = folder / "dut.il", folder / "dut.v"
+    source.write_text(rtlil.convert(dut, emit_src=False))
+    design = ys.Design()
+    for command in (f"read_rtlil {source}", FLOWS[family][0].format(top="top"), f"write_verilog -noattr {netlist}"):
+        ys.run_pass(f"tee -q -o {folder / 'yosys.log'} {command}", design)
+    cells = {}
+    for cell in design.top_module().cells_.values():
+        name = cell.type.str().lstrip("\\")
+        cells[name] = cells.get(name, 0) + 1
+    return netlist, cells
+
+
+def run_netlist(netlist, family, dut, vectors, outputs, folder):
+    """As ``lane_bench.drive``, on a netlist of ``dut``; values with unknown bits are returned as None."""
+    folder = Path(folder)
+    inputs = [(name, len(getattr(dut, name))) for name, member in dut.signature.members.items() if member.flow == In]
+    results = [(name, len(getattr(dut, name))) for name in outputs]
+    current = dict.fromkeys((name for name, _ in inputs), 0)
+    rows = []
+    for vector in vectors:
+        current |= vector
+        row, at = 0, 0
+        for name, width in inputs:
+            row |= (int(current[name]) & ((1 << width) - 1)) << at
+            at += width
+        rows.append(f"{row:x}")
+    n_in, n_out = sum(width for _, width in inputs), sum(width for _, width in results)
+    (folder / "in.hex").write_text("\n".join(rows) + "\n")
+    bench = folder / "bench.v"
+    bench.write_text(f"""
+module bench;
+    reg clk = 0, rst = 0;
+    reg [{n_in - 1}:0] rows [0:{len(rows) - 1}];
+    reg [{n_in - 1}:0] row = 0;
+    wire [{n_out - 1}:0] result;
+    integer t;
+    top dut (.clk(clk), .rst(rst), {_pins(inputs, "row")}, {_pins(results, "result")});
+    initial begin
+        $readmemh("{folder / 'in.hex'}", rows);
+        for (t = 0; t < {len(rows)}; t = t + 1) begin
+            row = rows[t];
+            #5 $display("%b", result);
+            clk = 1;
+            #5 clk = 0;
+        end
+        $finish;
+    end
+endmodule
+""")
+    program = folder / "bench.vvp"
+    top = ["-s", "bench"] + (["-s", "glbl"] if "glbl" in netlist.read_text() else [])
+    subprocess.run(["iverilog", "-g2012", "-o", program, *top, bench, netlist, *cell_library(family, folder)],
+                   check=True)
+    done = subprocess.run(["vvp", "-n", program], check=True, capture_output=True, text=True)
+    record = []
+    for line in done.stdout.split():
+        values, at = [], len(line)
+        for _, width in results:
+            bits = line[at - width:at]
+            values.append(int(bits, 2) if set(bits) <= {"0", "1"} else None)
+            at -= width
+        record.append(values[0] if len(values) == 1 else tuple(values))
+    return record
+
+
+def _pins(ports, bus):
+    pins, at = [], 0
+    for name, width in ports:
+        pins.append(f".{name}({bus}[{at + width - 1}:{at}])")
+        at += width
+    return ", ".join(pins)
+
+
+def compare(dut, family, vectors, outputs, expected, skip=0):
+    """Map and run; every output of cycle ``skip`` and later must equal ``expected``.  Returns the cell counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        netlist, cells = synthesize(dut, family, folder)
+        found = run_netlist(netlist, family, dut, vectors, outputs, folder)
+    assert found[skip:] == expected[skip:]
+    return cells

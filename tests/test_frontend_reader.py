@@ -1,0 +1,243 @@
+"""What the reader makes of each construct of a model file, checked against qonnx and by hand."""
+
+from fractions import Fraction
+import json
+
+import numpy as np
+from onnx import TensorProto
+from onnx_graphs import Hand
+import pytest
+
+from hwgen.frontend import inspect, load
+from hwgen.frontend.execute import compare
+from hwgen.golden import run
+from hwgen.graph.ir import Add, AvgPool, Conv, MaxPool
+
+RNG_SEED = 5
+
+
+def linear_weight(rows=4, features=72):
+    return (np.arange(rows * features) % 15 - 7).reshape(rows, features)
+
+
+def start(hand):
+    """The input's Quant node; no simple ratio to other scales, as half to even of acc/6 is in no multiplier's power."""
+    return hand.quant("image", 0.9871, 0.0, 4.0)
+
+
+# -- each returns the network's last tensor; all are executed by qonnx and by the golden model
+
+
+def gemm_plain(h):
+    x = h.node("Flatten", start(h))
+    return h.quant(h.node("Gemm", x, h.weight(linear_weight().T), h.const(np.arange(4.0))), 20.0, signed=1)
+
+
+def gemm_transposed(h):
+    x = h.node("Reshape", start(h), h.const(np.array([1, -1])))
+    return h.quant(h.node("Gemm", x, h.weight(linear_weight()), transB=1), 20.0, signed=1)
+
+
+def gemm_scalar_bias(h):
+    x = h.node("Flatten", start(h))
+    return h.quant(h.node("Gemm", x, h.weight(linear_weight()), h.const(3.5), transB=1), 20.0, signed=1)
+
+
+def matmul_and_bias(h):
+    x = h.node("Flatten", start(h))
+    y = h.node("MatMul", x, h.node("Transpose", h.weight(linear_weight()), perm=[1, 0]))
+    return h.quant(h.node("Add", h.const(np.arange(4.0) * 7), y), 20.0, signed=1)
+
+
+def quantized_bias(h):
+    bias = h.quant(h.const(np.array([10.3, -7.9, 30.6])), 0.5, 0.0, 16.0, signed=1)
+    return h.quant(h.node("Conv", start(h), h.weight(np.ones((3, 2, 3, 3), int)), bias), 3.0)
+
+
+def passing_nodes(h):
+    x = h.node("Cast", h.node("Identity", start(h)), to=TensorProto.FLOAT)
+    return h.quant(h.conv(h.node("Dropout", x)), 7.0, signed=1)
+
+
+def constants_through_identity(h):
+    scale = h.node("Cast", h.node("Identity", h.const(np.float64(6.5))), to=TensorProto.FLOAT)
+    x = h.conv(start(h))
+    return h.node("Quant", x, scale, h.const(0.0), h.const(4.0), domain="qonnx.custom_op.general", signed=0, narrow=0)
+
+
+def int_quant(h):
+    return h.quant(h.conv(h.quant("image", 0.9871, bits=4.0, op="IntQuant")), 5.0, op="IntQuant", domain="onnx.brevitas")
+
+
+def batch_norm_negative(h):
+    y = h.node("BatchNormalization", h.conv(start(h)), *(h.const(np.array(v)) for v in (
+        [1.5, -0.75, 0.0], [1.0, -2.0, 5.0], [10.0, -3.0, 2.0], [4.0, 0.3, 2.0])), epsilon=0.01)
+    return h.quant(h.node("Relu", y), 4.0, bits=4.0)
+
+
+def affine_chain(h):
+    column = np.array([1.5, -2.0, 0.25]).reshape(1, 3, 1, 1)
+    y = h.node("Mul", h.const(column), h.conv(start(h)))
+    y = h.node("Sub", h.const(np.float32(3.0)), y)
+    y = h.node("Div", y, h.const(column[0] * 3))
+    return h.quant(h.node("Sub", y, h.const(np.array([[[[0.5]]]]))), 4.0, 3.0, bits=4.0)
+
+
+def relu6(h):
+    return h.quant(h.node("Clip", h.conv(start(h)), h.const(0.0), h.const(60.0)), 5.0, bits=8.0)
+
+
+def clip_of_signed_with_zero(h):
+    return h.quant(h.node("Clip", h.conv(start(h)), h.const(-20.0), h.const(31.0)), 3.0, -2.0, bits=6.0, signed=1)
+
+
+def relu_between_factors(h):
+    y = h.node("Mul", h.node("Relu", h.conv(start(h))), h.const(np.float32(-0.5)))
+    return h.quant(y, 4.0, bits=6.0, signed=1)
+
+
+def bipolar_activations(h):
+    x = h.node("BipolarQuant", h.conv(start(h)), h.const(0.53), domain="qonnx.custom_op.general")
+    return h.quant(h.conv(x, channels=3, pads=[1, 1, 1, 1]), 3.0, signed=1)
+
+
+def bipolar_by_one_bit(h):
+    y = h.node("BatchNormalization", h.conv(start(h)), *(h.const(np.array(v)) for v in (
+        [1.5, -0.75, 0.0], [1.0, -2.0, -5.0], [10.0, -3.0, 2.0], [4.0, 0.3, 2.0])))
+    x = h.quant(y, 0.53, bits=1.0, signed=1)
+    return h.quant(h.conv(x, channels=3), 3.0, signed=1)
+
+
+def one_bit_unsigned(h):
+    return h.quant(h.conv(h.quant(h.conv(start(h)), 20.0, bits=1.0), channels=3), 3.0, signed=1)
+
+
+def bipolar_weights(h):
+    real = np.linspace(-1, 1, 54).reshape(3, 2, 3, 3)
+    w = h.node("BipolarQuant", h.const(real), h.const(np.array([0.5, 1.0, 2.0]).reshape(3, 1, 1, 1)),
+               domain="qonnx.custom_op.general")
+    return h.quant(h.node("Conv", start(h), w), 4.0, signed=1)
+
+
+def weights_off_the_grid(h):
+    rng = np.random.default_rng(RNG_SEED)
+    w = h.quant(h.const(rng.normal(0, 1, (3, 2, 3, 3))), rng.uniform(0.1, 0.3, (3, 1, 1, 1)), 0.0, 4.0, signed=1,
+                narrow=1)
+    return h.quant(h.node("Conv", start(h), w), 2.0, signed=1)
+
+
+def weights_with_zero_point(h):
+    w = h.quant(h.const((np.arange(54) % 15 - 5.0).reshape(3, 2, 3, 3)), 1.0, 5.0, 4.0)
+    return h.quant(h.node("Conv", start(h), w), 20.0, signed=1)
+
+
+def signed_input_padded(h):
+    x = h.quant("image", 0.5, 3.0, 5.0, signed=1)
+    return h.quant(h.conv(x, pads=[1, 0, 2, 1], strides=[2, 1]), 4.0, 1.0, bits=5.0)
+
+
+def same_upper(h):
+    return h.quant(h.conv(start(h), kernel=2, auto_pad="SAME_UPPER", strides=[2, 1]), 4.0, bits=6.0, signed=1)
+
+
+def same_lower(h):
+    return h.quant(h.conv(start(h), kernel=4, auto_pad="SAME_LOWER", strides=[1, 1]), 4.0, bits=6.0, signed=1)
+
+
+def valid(h):
+    return h.quant(h.conv(start(h), auto_pad="VALID", strides=[3, 2]), 4.0, bits=6.0, signed=1)
+
+
+def same_pool(h):
+    x = h.quant(h.conv(start(h)), 4.0, bits=6.0, signed=1)
+    return h.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")
+
+
+def ceil_mode_without_effect(h):
+    return h.node("MaxPool", h.quant(h.conv(start(h)), 9.0), kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+
+
+def max_pool_before_quant(h):
+    y = h.node("MaxPool", h.conv(start(h)), kernel_shape=[2, 2], strides=[1, 2], pads=[1, 0, 0, 1])
+    y = h.node("Add", h.node("Mul", y, h.const(0.5)), h.const(np.arange(3.0).reshape(1, 3, 1, 1)))
+    return h.quant(h.node("Relu", h.node("MaxPool", y, kernel_shape=[1, 2])), 2.0, bits=4.0)
+
+
+def average_padded_with_zero_point(h):
+    x = h.quant(h.conv(start(h)), 4.0, 2.0, bits=4.0)
+    return h.quant(h.node("AveragePool", x, kernel_shape=[2, 3], pads=[1, 1, 0, 2], count_include_pad=1), 3.0, bits=4.0)
+
+
+def mean_keepdims(h):
+    x = h.quant(h.conv(start(h)), 4.0, bits=4.0, signed=1)
+    return h.quant(h.node("ReduceMean", x, axes=[2, 3], keepdims=1), 0.7, bits=8.0, signed=1)
+
+
+def mean_flat(h):
+    x = h.quant(h.conv(start(h)), 4.0, bits=4.0, signed=1)
+    x = h.quant(h.node("ReduceMean", x, axes=[-2, -1], keepdims=0), 0.7, bits=8.0, signed=1)
+    return h.quant(h.node("MatMul", x, h.weight(linear_weight(3, 5).reshape(3, 5) % 7)), 2.0, signed=1)
+
+
+def global_average_squeezed(h):
+    x = h.quant(h.node("GlobalAveragePool", h.quant(h.conv(start(h)), 4.0, bits=4.0)), 1.1, bits=4.0)
+    x = h.node("Squeeze", x, h.const(np.array([2, 3])))
+    return h.quant(h.node("MatMul", x, h.weight(linear_weight(3, 5))), 2.0, signed=1)
+
+
+def two_step(h):
+    x = start(h)
+    one, two = h.quant(h.conv(x), 5.17, bits=4.0), h.quant(h.conv(x, np.ones((3, 2, 3, 3), int)), 7.0, 1.0, bits=4.0)
+    return h.quant(h.node("Mul", h.node("Relu", h.node("Add", one, two)), h.const(0.5)), 3.0, bits=4.0)
+
+
+def fused_with_batch_norm(h):
+    x = start(h)
+    one, two = h.conv(x), h.quant(h.conv(x, np.ones((3, 2, 3, 3), int)), 7.0, 1.0, bits=4.0)
+    y = h.node("BatchNormalization", h.node("Add", two, one), *(h.const(np.array(v)) for v in (
+        [1.5, -0.75, 1.0], [1.0, -2.0, 5.0], [10.0, -3.0, 2.0], [4.0, 0.3, 2.0])))
+    return h.quant(h.node("Relu", y), 4.0, bits=4.0)
+
+
+def add_to_itself(h):
+    x = h.quant(h.conv(start(h)), 5.0, bits=4.0)
+    return h.quant(h.node("Add", x, x), 7.0, bits=4.0)
+
+
+def quantized_again(h):
+    x = h.quant(h.quant(h.conv(start(h)), 3.0, bits=6.0, signed=1), 7.0, 2.0, bits=4.0)
+    return h.quant(h.conv(x, channels=3), 20.0, signed=1)
+
+
+def relu_of_codes(h):
+    x = h.quant(h.node("Relu", h.quant(h.conv(start(h)), 3.0, bits=6.0, signed=1)), 3.0, bits=5.0)
+    return h.quant(h.conv(x, channels=3), 20.0, signed=1)
+
+
+def unused_branch(h):
+    x = start(h)
+    h.quant(h.conv(x, name="dead"), 3.0)
+    return h.quant(h.conv(x), 9.0)
+
+
+CASES = [gemm_plain, gemm_transposed, gemm_scalar_bias, matmul_and_bias, quantized_bias, passing_nodes,
+         constants_through_identity, int_quant, batch_norm_negative, affine_chain, relu6, clip_of_signed_with_zero,
+         relu_between_factors, bipolar_activations, bipolar_by_one_bit, one_bit_unsigned, bipolar_weights,
+         weights_off_the_grid, weights_with_zero_point, signed_input_padded, same_upper, same_lower, valid, same_pool,
+         ceil_mode_without_effect, max_pool_before_quant, average_padded_with_zero_point, mean_keepdims, mean_flat,
+         global_average_squeezed, two_step, fused_with_batch_norm, add_to_itself, quantized_again, relu_of_codes,
+         unused_branch]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_equals_qonnx(tmp_path, case):
+    hand = Hand()
+    path = hand.save(tmp_path / "net.onnx", case(hand))
+    graph = load(path, m_bits=28)
+    tensor = graph.tensors[graph.input]
+    codes = np.random.default_rng(RNG_SEED).integers(0, 1 << tensor.bits, (30, *tensor.shape))
+    result = compare(path, graph, codes)
+    assert result.different == 0, result
+    assert result.equal > 0.9 * result.compared
+    assert len(np.unique(run(graph, codes)[graph.outputs[0]])) > 1
+    assert inspect(path).ok
