@@ -95,10 +95,10 @@ report: $(VENV)/.ready
 
 .PHONY: test test-train bench lint
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -m 'not train and not bench' -n $(JOBS) $(TESTS)
+	$(BIN)/python -m pytest -m 'not bench' --ignore=tests/train -n $(JOBS) $(TESTS)
 
 test-train: $(TRAIN)/.ready
-	$(TRAIN)/bin/python -m pytest -m train $(TESTS)
+	$(TRAIN)/bin/python -m pytest $(or $(TESTS),tests/train)
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m pytest -m bench -n $(JOBS) $(TESTS)

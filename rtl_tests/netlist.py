@@ -105,7 +105,7 @@ endmodule
 """)
     program = folder / "bench.vvp"
     top = ["-s", "bench"] + (["-s", "glbl"] if "glbl" in netlist.read_text() else [])
-    subprocess.run(["iverilog", "-g2012", "-o", program, *top, bench, netlist, *cell_library(family, folder)],
+    subprocess.run(["iverilog", "-g2012", "-DNO_ICE40_DEFAULT_ASSIGNMENTS", "-o", program, *top, bench, netlist, *cell_library(family, folder)],
                    check=True)
     done = subprocess.run(["vvp", "-n", program], check=True, capture_output=True, text=True)
     record = []

@@ -74,6 +74,33 @@ def test_external_data_missing(tmp_path):
     assert "external data" in message(path)
 
 
+def test_flipped_bytes(tmp_path):
+    """Any byte of the file may be wrong: it loads, or there is one message."""
+    path = small(tmp_path)
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(11)
+    for position in rng.integers(0, len(data), 400).tolist():
+        broken = bytearray(data)
+        broken[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(broken)
+        try:
+            load(path)
+        except HwgenError as error:
+            assert str(error)
+
+
+def test_text_that_is_not_utf8(tmp_path):
+    path = small(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"conv_a", b"conv_\xff"))
+    assert "not UTF-8" in message(path)
+
+
+def test_malformed_node(tmp_path):
+    hand = Hand()
+    y = hand.quant(hand.node("Conv", hand.quant("image"), name="bad"))
+    assert "bad (Conv): the node is malformed" in message(hand.save(tmp_path / "a.onnx", y))
+
+
 def test_damaged_tensor(tmp_path):
     hand = Hand()
     model = hand.model(hand.quant(hand.conv(hand.quant("image")), bits=4.0))
@@ -292,7 +319,8 @@ def test_refused_by_name(tmp_path, op, attributes, text):
 
 def test_foreign_domain(tmp_path):
     hand = Hand()
-    y = hand.quant(hand.node("Conv", hand.quant("image"), hand.weight(np.ones((3, 2, 3, 3))), name="bad", domain="other"))
+    x, w = hand.quant("image"), hand.weight(np.ones((3, 2, 3, 3)))
+    y = hand.quant(hand.node("Conv", x, w, name="bad", domain="other"))
     assert "bad (Conv): the operation Conv of the domain other" in message(hand.save(tmp_path / "a.onnx", y))
 
 

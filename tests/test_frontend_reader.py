@@ -66,7 +66,8 @@ def constants_through_identity(h):
 
 
 def int_quant(h):
-    return h.quant(h.conv(h.quant("image", 0.9871, bits=4.0, op="IntQuant")), 5.0, op="IntQuant", domain="onnx.brevitas")
+    x = h.quant("image", 0.9871, bits=4.0, op="IntQuant")
+    return h.quant(h.conv(x), 5.0, op="IntQuant", domain="onnx.brevitas")
 
 
 def batch_norm_negative(h):
@@ -206,12 +207,12 @@ def add_to_itself(h):
 
 def quantized_again(h):
     x = h.quant(h.quant(h.conv(start(h)), 3.0, bits=6.0, signed=1), 7.0, 2.0, bits=4.0)
-    return h.quant(h.conv(x, channels=3), 20.0, signed=1)
+    return h.quant(h.conv(x, channels=3), 20.3, signed=1)
 
 
 def relu_of_codes(h):
     x = h.quant(h.node("Relu", h.quant(h.conv(start(h)), 3.0, bits=6.0, signed=1)), 3.0, bits=5.0)
-    return h.quant(h.conv(x, channels=3), 20.0, signed=1)
+    return h.quant(h.conv(x, channels=3), 20.3, signed=1)
 
 
 def unused_branch(h):
@@ -241,3 +242,130 @@ def test_equals_qonnx(tmp_path, case):
     assert result.equal > 0.9 * result.compared
     assert len(np.unique(run(graph, codes)[graph.outputs[0]])) > 1
     assert inspect(path).ok
+
+
+# -- structure and numbers by hand -----------------------------------------------------
+
+
+def test_signed_codes_are_shifted(tmp_path):
+    """A signed n-bit tensor has codes q + 2^(n-1) and the zero point 2^(n-1) + z; a bipolar one {0, 2} and 1."""
+    hand = Hand()
+    x = hand.quant("image", 0.5, 3.0, 5.0, signed=1, narrow=1, name="in")
+    x = hand.quant(hand.conv(x), 4.0, -1.0, bits=4.0, signed=1, name="mid")
+    x = hand.node("BipolarQuant", hand.conv(x, channels=3, kernel=1), hand.const(2.0), name="two",
+                  domain="qonnx.custom_op.general")
+    y = hand.quant(hand.conv(x, channels=3, kernel=1), 4.0, bits=3.0, name="out")
+    graph = load(hand.save(tmp_path / "net.onnx", y))
+    assert {name: (t.bits, t.scale, t.zero_point) for name, t in graph.tensors.items()} == {
+        "in_out": (5, 0.5, 19), "mid_out": (4, 4.0, 7), "two_out": (2, 2.0, 1), "out_out": (3, 4.0, 0)}
+    assert (graph.input, graph.outputs) == ("in_out", ("out_out",))
+    assert (graph.ops[1].requant.low, graph.ops[1].requant.high) == (0, 2)
+    codes = np.random.default_rng(RNG_SEED).integers(0, 32, (4, 2, 6, 6))
+    assert set(np.unique(run(graph, codes, keep=True)["two_out"])) == {0, 2}
+
+
+def test_codes_by_hand(tmp_path):
+    """A padded convolution with zero points, bias, negative factor and Relu, in Fractions and plain loops."""
+    rng = np.random.default_rng(RNG_SEED)
+    weight, bias = rng.integers(-7, 8, (3, 2, 3, 3)), rng.normal(0, 30, 3).astype(np.float32)
+    factor = np.array([1.25, -0.75, 0.0], np.float32)
+    s_in, s_out, alpha = (np.float32(v) for v in (0.3, 2.1, 0.7))
+    hand = Hand()
+    x = hand.quant("image", s_in, 2.0, 4.0)
+    y = hand.node("Conv", x, hand.weight(weight, alpha), hand.const(bias), pads=[1, 0, 0, 2], strides=[2, 1])
+    y = hand.node("Relu", hand.node("Mul", y, hand.const(factor.reshape(1, 3, 1, 1))))
+    graph = load(hand.save(tmp_path / "net.onnx", hand.quant(y, s_out, 1.0, 4.0)))
+    codes = rng.integers(0, 16, (2, 2, 6, 6))
+    got = run(graph, codes)[graph.outputs[0]]
+    for image, row, y_out, x_out in np.ndindex(got.shape):
+        total = Fraction(0)
+        for c, i, j in np.ndindex(2, 3, 3):
+            up, left = y_out * 2 + i - 1, x_out + j
+            if 0 <= up < 6 and 0 <= left < 6:
+                real = Fraction(float(s_in)) * (int(codes[image, c, up, left]) - 2)
+                total += real * Fraction(float(alpha)) * int(weight[row, c, i, j])
+        value = max((total + Fraction(float(bias[row]))) * Fraction(float(factor[row])), Fraction(0))
+        expected = min(max(round(value / Fraction(float(s_out)) + 1), 0), 15)
+        assert got[image, row, y_out, x_out] == expected
+
+
+def test_operations(tmp_path):
+    """Fused and two-step adds, a max pool before its Quant node, codes quantized again, dropped branches."""
+    hand = Hand()
+    x = start(hand)
+    hand.quant(hand.conv(x, name="dead"))
+    one = hand.quant(hand.conv(x, name="one"), 3.0, bits=4.0)
+    x = hand.quant(hand.node("Add", hand.conv(x, name="two"), one, name="fused"), 5.0, bits=4.0)
+    x = hand.quant(hand.node("Add", x, one, name="sum"), 7.0, bits=4.0)
+    x = hand.quant(hand.node("MaxPool", hand.conv(x, name="three", channels=3, kernel=1), name="pool",
+                             kernel_shape=[2, 2]), 9.0, bits=4.0, name="last")
+    x = hand.quant(x, 11.0, bits=4.0, name="again")
+    graph = load(hand.save(tmp_path / "net.onnx", x))
+    assert [(type(op), op.name) for op in graph.ops] == [
+        (Conv, "one"), (Conv, "two"), (Add, "sum"), (Conv, "three"), (MaxPool, "pool"), (AvgPool, "again")]
+    assert graph.ops[1].residual == graph.ops[0].output
+    assert graph.ops[3].output == graph.ops[4].input == "last_out.before_pool"
+    assert graph.ops[5].kernel == (1, 1)
+
+
+def test_input_described_by_metadata(tmp_path):
+    hand = Hand()
+    hand.metadata = {"hwgen.input": json.dumps({"bits": 3, "scale": 0.37, "zero_point": 2}), "hwgen.name": "given"}
+    path = hand.save(tmp_path / "net.onnx", hand.quant(hand.conv("image", pads=[1, 1, 1, 1]), 2.0, bits=4.0, signed=1))
+    graph = load(path)
+    tensor = graph.tensors["image"]
+    assert (graph.name, tensor.bits, tensor.scale, tensor.zero_point) == ("given", 3, 0.37, 2)
+    codes = np.random.default_rng(RNG_SEED).integers(0, 8, (5, 2, 6, 6))
+    result = compare(path, graph, codes)
+    assert result.different == 0 and result.equal > 0
+
+
+@pytest.mark.parametrize("shape", [("N", 2, 6, 6), (1, 2, 6, 6), (4, 2, 6, 6)])
+def test_any_batch(tmp_path, shape):
+    hand = Hand(shape)
+    path = hand.save(tmp_path / "net.onnx", relu6(hand))
+    assert load(path).tensors[load(path).input].shape == (2, 6, 6)
+    assert compare(path, None, np.ones((3, 2, 6, 6), int)).different == 0
+
+
+def test_flat_input(tmp_path):
+    hand = Hand((1, 72))
+    y = hand.quant(hand.node("MatMul", start(hand), hand.weight(linear_weight().T)), 20.0, signed=1)
+    path = hand.save(tmp_path / "net.onnx", y)
+    graph = load(path)
+    assert graph.tensors[graph.input].shape == (72, 1, 1) and graph.ops[0].weight.shape == (4, 72, 1, 1)
+    codes = np.random.default_rng(RNG_SEED).integers(0, 16, (10, 72, 1, 1))
+    assert compare(path, graph, codes).different == 0
+
+
+def test_linear_reads_a_map(tmp_path):
+    """Features are in (C, H, W) order."""
+    hand = Hand()
+    graph = load(hand.save(tmp_path / "net.onnx", gemm_transposed(hand)))
+    assert np.array_equal(graph.ops[0].weight, linear_weight().reshape(4, 2, 6, 6))
+
+
+def test_schemes_found_and_given(tmp_path):
+    """Without metadata the most special grid of each row; with it, what it says, by layer or by weight name."""
+    weight = np.zeros((5, 2, 1, 1), int)
+    weight[:, :, 0, 0] = [[1, -1], [8, -6], [7, 3], [64, -2], [100, 3]]
+    given = ["fixed4", "sp2", "fixed4", "fixed8", "fixed8"]
+    for key in (None, "layer", "const1"):
+        hand = Hand()
+        w = hand.quant(hand.const(weight * 0.5), 0.5, 0.0, 8.0, signed=1)
+        y = hand.quant(hand.node("Conv", start(hand), w, name="layer"), 4.0)
+        if key:
+            hand.metadata["hwgen.schemes"] = json.dumps({key: given})
+        graph = load(hand.save(tmp_path / "net.onnx", y))
+        assert graph.ops[0].schemes == (tuple(given) if key else ("binary", "sp2", "fixed4", "pot4", "fixed8"))
+        assert np.array_equal(graph.ops[0].weight, weight)
+        assert np.array_equal(graph.ops[0].row_scales, np.full(5, 0.5))
+
+
+def test_inspection(tmp_path):
+    hand = Hand()
+    path = hand.save(tmp_path / "net.onnx", gemm_plain(hand))
+    found = inspect(path)
+    assert found.ok and found.macs == 4 * 72 and found.rows == {"fixed4": 4} and found.input_shape == (2, 6, 6)
+    assert [node.op for node in found.nodes] == ["Quant", "Flatten", "Quant", "Gemm", "Quant"]
+    assert json.loads(found.to_json())["ok"] is True

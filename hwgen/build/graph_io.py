@@ -32,7 +32,7 @@ def parse_graph(structure: bytes, arrays: bytes) -> ir.Graph:
     """The opposite of :func:`dump_graph`.  Raises GraphFormatError."""
     try:
         graph = _decode(json.loads(structure), parse_npz(arrays))
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise GraphFormatError(str(error)) from error
     if not isinstance(graph, ir.Graph):
         raise GraphFormatError("the outermost object is not a graph")

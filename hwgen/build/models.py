@@ -1,11 +1,13 @@
 """Network files by name or by path, and the labelled images beside them."""
 
 from dataclasses import dataclass
+import io
 from pathlib import Path
 import zipfile
 
 import numpy as np
 
+from hwgen.build.graph_io import parse_npz
 from hwgen.data import entries
 from hwgen.errors import HwgenError
 from hwgen.golden import check_codes
@@ -48,8 +50,8 @@ def load_images(path: Path, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
     Raises HwgenError when the file is damaged or does not fit the network.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
-            codes, labels = data["codes"], data["labels"]
+        arrays = parse_npz(path.read_bytes())
+        codes, labels = arrays["codes"], arrays["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise HwgenError(f"test images {path} cannot be read ({error}); it must be an .npz with 'codes' and 'labels'") from error
     codes = shape_codes(codes, graph, str(path))
@@ -61,7 +63,7 @@ def load_images(path: Path, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
 def load_inputs(path: Path, graph: Graph) -> np.ndarray:
     """Input codes of a .npy file as (n, channels, height, width).  Raises HwgenError."""
     try:
-        codes = np.load(path, allow_pickle=False)
+        codes = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except FileNotFoundError:
         raise HwgenError(f"inputs {path}: there is no such file") from None
     except (OSError, ValueError, EOFError) as error:

@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = typer.main.get_command(app).main(args=list(words), prog_name="hwgen", standalone_mode=False)
         sys.stdout.flush()
+        if result == INTERRUPTED:  # typer has turned Ctrl-C into this
+            return _fail("interrupted", INTERRUPTED)
         return result if isinstance(result, int) else 0
     except HwgenError as error:
         return _fail(str(error), USER)

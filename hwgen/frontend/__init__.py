@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Importer, Network, NodeReport, Problem
-from hwgen.frontend.lower import M_BITS, lower
+from hwgen.frontend.lower import lower
 from hwgen.frontend.model_file import read
 from hwgen.frontend.operators import HANDLERS
 from hwgen.frontend.values import ConvSource, Layer
@@ -72,10 +72,11 @@ def _conv_size(source: ConvSource) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def load(path, m_bits: int = M_BITS) -> Graph:
+def load(path, m_bits: int | None = None) -> Graph:
     """The integer network of a model file.
 
-    m_bits: width of the requantizers' multipliers.  HwgenError, one message that lists every
+    m_bits: width of the requantizers' multipliers, 2 to 32; by default the narrowest from 18 on
+    with which a layer is proven equal to the file.  HwgenError, one message that lists every
     problem by node, for a file that cannot be opened or built.
     """
     network = read_network(path)

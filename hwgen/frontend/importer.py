@@ -112,6 +112,10 @@ class Importer:
         except Refusal as refusal:
             self.note(node, refusal)
             values = [self._guess(node)]
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            # inputs or attributes that ONNX's rules ask for are missing or of another kind
+            self.note(node, Refusal(f"the node is malformed ({error})", "export the model again"))
+            values = [UNKNOWN]
         self._bind(node, values)
         return NodeReport(name, op, "refused" if self.noted else becomes, tuple(self.noted))
 

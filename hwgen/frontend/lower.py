@@ -1,9 +1,10 @@
 """From the exact network of the file to the integer network: requantizers are compiled here."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 import math
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,16 +24,21 @@ ROUNDINGS = {"HALF_EVEN": "half_even", "FLOOR": "floor", "CEIL": "ceil", "DOWN":
              "UP": "away_from_zero", "HALF_UP": "half_away", "HALF_DOWN": "half_toward_zero"}
 """QONNX's names to those of hwgen.graph.requantize."""
 
-M_BITS = 18
+M_BITS = range(18, 33)
+"""Widths of multipliers that are tried, narrowest first; wider ones cost multipliers in the engine."""
+
+Rule = TypeVar("Rule", Requant, Rescale)
 
 
-def lower(network: Network, m_bits: int = M_BITS) -> Graph:
+def lower(network: Network, m_bits: int | None = None) -> Graph:
     """The integer network of a file without problems.
 
-    m_bits: width of the multipliers.  Layers that no output depends on are dropped.
+    m_bits: width of the multipliers; None gives every layer the narrowest of ``M_BITS`` that is proven
+    equal to the file on every accumulator (or proves the most rows).  Layers that no output depends on
+    are dropped.
     """
     assert network.input is not None and not network.problems
-    maker = _Maker(m_bits)
+    maker = _Maker(M_BITS if m_bits is None else (m_bits,))
     maker.tensor(network.input)
     for layer in _needed(network):
         if isinstance(layer, PoolLayer):
@@ -77,9 +83,20 @@ def between(output: str, index: int) -> str:
     return f"{output}.before_pool{index or ''}"
 
 
+def narrowest(widths: Sequence[int], compiled: Callable[[int], Rule], rows: int) -> Rule:
+    """The first rule that is proven in all rows; if none is, the first of those proven in most."""
+    best = compiled(widths[0])
+    for width in widths[1:]:
+        if best.proven == rows:
+            break
+        rule = compiled(width)
+        best = rule if rule.proven > best.proven else best
+    return best
+
+
 class _Maker:
-    def __init__(self, m_bits: int):
-        self.m_bits = m_bits
+    def __init__(self, widths: Sequence[int]):
+        self.widths = widths
         self.tensors: dict[str, Tensor] = {}
         self.ops: list[Op] = []
         self.names: set[str] = set()
@@ -150,19 +167,24 @@ class _Maker:
         """
         low, high = code_limits(layer.pending, layer.quantizer)
         return {"rounding": ROUNDINGS[layer.quantizer.mode], "low": low[0], "high": high[0],
-                "zero_point": layer.quantizer.offset, "zero_after": True, "m_bits": self.m_bits}
+                "zero_point": layer.quantizer.offset, "zero_after": True}
 
     def _requant(self, layer: Layer, acc_lo: np.ndarray, acc_hi: np.ndarray) -> Requant:
         pending, quantizer = layer.pending, layer.quantizer
         if quantizer.bipolar:
             return bipolar_requant(pending.slope, pending.intercept, acc_lo, acc_hi)
         slope, coefficient, intercept = code_affine(pending, quantizer)
-        options = self._options(layer)
-        if pending.residual is None:
-            steps = MAX_STEPS if quantizer.code_bits <= 4 else 0
-            return compile_affine(slope, intercept, acc_lo=acc_lo, acc_hi=acc_hi, threshold_steps=steps, **options)
-        return compile_fused(slope, intercept, coefficient, acc_lo=acc_lo, acc_hi=acc_hi, residual_lo=0,
-                             residual_hi=_top(pending.residual), **options)
+        options = {**self._options(layer), "acc_lo": acc_lo, "acc_hi": acc_hi}
+        residual = pending.residual
+
+        def compiled(width: int) -> Requant:
+            if residual is None:
+                steps = MAX_STEPS if quantizer.code_bits <= 4 else 0
+                return compile_affine(slope, intercept, threshold_steps=steps, m_bits=width, **options)
+            return compile_fused(slope, intercept, coefficient, residual_lo=0, residual_hi=_top(residual), m_bits=width,
+                                 **options)
+
+        return narrowest(self.widths, compiled, pending.channels)
 
     def _rescale(self, layer: Layer) -> Rescale:
         pending, source = layer.pending, layer.pending.source
@@ -170,8 +192,10 @@ class _Maker:
         window = math.prod(source.kernel) if isinstance(source, PoolSource) else 1
         assert isinstance(source, (PoolSource, CodeSource))
         y_codes = (0, 0) if pending.residual is None else (0, _top(pending.residual))
-        return compile_rescale(slope[0], coefficient[0] if coefficient else 0, intercept[0],
-                               x_codes=(0, window * _top(source.input)), y_codes=y_codes, **self._options(layer))
+        options = {**self._options(layer), "x_codes": (0, window * _top(source.input)), "y_codes": y_codes}
+        other = coefficient[0] if coefficient else 0
+        return narrowest(self.widths, lambda width: compile_rescale(slope[0], other, intercept[0], m_bits=width,
+                                                                    **options), 1)
 
 
 def bipolar_requant(slope: list[Fraction], intercept: list[Fraction], acc_lo: np.ndarray,

@@ -99,12 +99,25 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise HwgenError(f"{path}: not an ONNX file, or one that was cut short: it holds no graph")
     if not model.opset_import:
         raise HwgenError(f"{path}: the ONNX file names no operator set; it may have been cut short, write it again")
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise HwgenError(f"{path}: a name or a metadata text is not UTF-8; the file is damaged, write or copy it again")
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # onnx raises several unrelated classes here
         raise HwgenError(f"{path}: its external data cannot be read ({error}); keep the data file beside the model, "
                          "or save the model with its data inside") from error
     return model
+
+
+def _texts(model: onnx.ModelProto):
+    """Every text of the file that ends up in a name; protobuf gives bytes for what is not UTF-8."""
+    for prop in model.metadata_props:
+        yield from (prop.key, prop.value)
+    yield model.graph.name
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        yield value.name
+    for node in model.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
 
 
 def _array(path: Path, tensor, what: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..program import isa
+from .. import isa
 from .geometry import input_cycles, residual_cycles
 from .layout import Layout
 from .lower import Layer
@@ -35,6 +35,8 @@ class Cycles:
     """Per layer, cycles in which the last word of a tile waited for the drain."""
     collisions: tuple[int, ...]
     """Per layer, extra cycles because pixels of a step lie in one bank."""
+    program_words: int
+    """Memory words of the program."""
 
 
 class _Loader:
@@ -42,6 +44,7 @@ class _Loader:
 
     def __init__(self, ring_depth: int):
         self.at = FIRST_WORD + 1
+        self.words = 1
         self.depth = ring_depth
         self.claimed: list[int] = []
         self.released: list[int] = []
@@ -53,6 +56,7 @@ class _Loader:
         """Take a packet, its header not before ``ready``; returns the cycle of the header."""
         header = max(self.at, ready)
         self.at = header + payload + 1
+        self.words += payload + 1
         return header
 
     def params(self, payload: int) -> None:
@@ -115,7 +119,8 @@ class _Model:
         total = max(self.free + 1, self.idle, end + 1) + 1
         ends = [*begins[1:], total]
         waiting, drain_bound, collisions = (tuple(column) for column in zip(*stalls))
-        return Cycles(total, tuple(b - a for a, b in zip(begins, ends)), begins[0], waiting, drain_bound, collisions)
+        return Cycles(total, tuple(b - a for a, b in zip(begins, ends)), begins[0], waiting, drain_bound, collisions,
+                      loader.words)
 
     def _load(self, layer: Layer, tile: Tile, commands: int) -> int:
         """Load a tile; returns the cycle in which its command can be taken."""

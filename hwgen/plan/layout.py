@@ -111,3 +111,9 @@ def needs(layout: Layout) -> dict:
         "ring_depth": max(layout.words(layer) for layer in layers),
         "scratch_depth": depth(layout.regions),
     }
+
+
+def memory_words(layout: Layout, program_words: int) -> int:
+    """Words of the memory that holds the program and, behind it, the results."""
+    return program_words + sum(16 * layout.regions[layer.output].size for layer in layout.layers
+                               if layout.stored(layer))

@@ -4,20 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..plan.layout import Layout
+from ..plan.cycles import count_cycles
+from ..plan.engine import ENGINE_VERSION
+from ..plan.layout import Layout, memory_words
 from ..plan.lower import Layer, pack_codes
 from ..plan.place import Tile
-from . import isa
+from .. import isa
 from .pack import arranged, parameter_words, stored_order, threshold_words, weight_words
-
-
-@dataclass(frozen=True)
-class Packet:
-    """A packet of the stream as the cycle model needs it; sizes in memory words."""
-
-    kind: int
-    payload: int
-    ring_words: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +26,6 @@ class Program:
     """Address of word (bank, scratchpad address) is output_base + 16 * address + bank, modulo 2**32."""
     memory_words: int
     """Words of memory that program and results take."""
-    packets: tuple[Packet, ...]
 
 
 class _Stream:
@@ -42,7 +34,6 @@ class _Stream:
         self.parts: list[bytes] = []
         self.words = 0
         self.checksum = 0
-        self.packets: list[Packet] = []
 
     def _add(self, data: bytes, summed: bool) -> None:
         if summed:
@@ -52,7 +43,7 @@ class _Stream:
         self.parts.append(data)
         self.words += len(data) // self.bytes_per_word
 
-    def packet(self, kind: int, payload: bytes = b"", *, summed: bool = True, ring_words: int = 0, **values) -> int:
+    def packet(self, kind: int, payload: bytes = b"", *, summed: bool = True, **values) -> int:
         """Append a packet; returns the address of its payload."""
         count = len(payload) // self.bytes_per_word
         if kind not in (isa.START, isa.END):
@@ -61,7 +52,6 @@ class _Stream:
         self._add(header.to_bytes(self.bytes_per_word, "little"), kind not in (isa.START, isa.END))
         address = self.words
         self._add(payload, summed)
-        self.packets.append(Packet(kind, count, ring_words))
         return address
 
     def pack(self, words: list[int]) -> bytes:
@@ -72,35 +62,26 @@ def assemble_layout(layout: Layout) -> Program:
     """The whole program for one inference.  Raises ValueError when a value does not fit the engine."""
     engine, graph = layout.engine, layout.network.graph
     stream = _Stream(engine.mem_bits)
-    stream.packet(isa.START, version=_version(), engine=engine.id)
+    stream.packet(isa.START, version=ENGINE_VERSION, engine=engine.id)
     region = layout.regions[graph.input]
     input_words = region.blocks * region.planes * region.plane_step * engine.banks
     input_address = stream.packet(isa.INPUT, bytes(input_words * stream.bytes_per_word), summed=False,
                                   address=region.base)
-    # Results lie behind the program; its length is known once everything else is encoded, so a
-    # first pass with any base gives the length.
-    outputs = {}
-    program_words = _encode_layers(layout, _Stream(engine.mem_bits), {}, 0) + stream.words + 1
-    base = program_words
+    # Results lie behind the program, whose length the cycle model knows.
+    program_words = count_cycles(layout).program_words
+    base, outputs = program_words, {}
     for layer in layout.layers:
         if layout.stored(layer):
             place = layout.regions[layer.output]
             outputs[layer.output] = base - 16 * place.base
             base += 16 * place.size
-    _encode_layers(layout, stream, outputs, stream.words)
+    _encode_layers(layout, stream, outputs)
     stream.packet(isa.END, checksum=stream.checksum)
-    assert stream.words == program_words
-    return Program(b"".join(stream.parts), stream.words, input_address, input_words, outputs, base,
-                   tuple(stream.packets))
+    assert stream.words == program_words and base == memory_words(layout, program_words)
+    return Program(b"".join(stream.parts), stream.words, input_address, input_words, outputs, base)
 
 
-def _version() -> int:
-    from ..plan.engine import ENGINE_VERSION
-
-    return ENGINE_VERSION
-
-
-def _encode_layers(layout: Layout, stream: _Stream, outputs: dict[str, int], begin: int) -> int:
+def _encode_layers(layout: Layout, stream: _Stream, outputs: dict[str, int]) -> None:
     for index, layer in enumerate(layout.layers):
         stream.packet(isa.COMMANDS, stream.pack(layer_words(layout, layer, outputs.get(layer.output, 0))))
         weights = arranged(layout, layer)
@@ -110,14 +91,12 @@ def _encode_layers(layout: Layout, stream: _Stream, outputs: dict[str, int], beg
             if layer.conv.requant.thresholds is not None:
                 stream.packet(isa.THRESHOLDS, stream.pack(threshold_words(layout, layer, tile, weights)))
             data, counts = weight_words(layout, layer, tile, weights)
-            words = layout.words(layer)
-            stream.packet(isa.WEIGHTS, data, ring_words=words, words=words, **counts)
+            stream.packet(isa.WEIGHTS, data, words=layout.words(layer), **counts)
             commands = tile_words(layout, layer, tile, position)
             if index == len(layout.layers) - 1 and tile is layout.tiles(layer)[-1]:
                 commands.append(isa.FINISH)
             stream.packet(isa.COMMANDS, stream.pack(commands))
             position += layout.out_words(tile)
-    return stream.words - begin
 
 
 def tile_words(layout: Layout, layer: Layer, tile: Tile, first_word: int) -> list[int]:

@@ -25,7 +25,8 @@ def export(qmodel: fx.GraphModule | Frozen, path: str | Path, *, name: str | Non
     frozen = qmodel if isinstance(qmodel, Frozen) else freeze(qmodel)
     first = next(step for step in frozen.steps if step.kind == "quant")
     channels, height, width = (*frozen.input_shape, 1, 1)[:3]
-    builder = QonnxBuilder(name or path.stem, (channels, height, width), first.settings["bits"], first.settings["scale"])
+    image = first.settings
+    builder = QonnxBuilder(name or path.stem, (channels, height, width), image["bits"], image["scale"])
     values: dict[str, Value] = {first.name: builder.input}
     for step in frozen.steps:
         if step.kind != "input" and step is not first:

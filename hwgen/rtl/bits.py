@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Mux, Signal, Value, ValueLike
 
-from ..program.isa import Word
+from ..isa import Word
 
 
 def fields(word: Word, bits: Value) -> dict[str, Value]:

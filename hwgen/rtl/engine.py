@@ -27,7 +27,7 @@ class HwgenEngine(wiring.Component):
     order after any latency, never refused; writes are ready/valid.  Addresses count words.
 
     ``done`` rises when the program has ended and every result is written, or with
-    ``error`` not 0 (``hwgen.program.isa.ERRORS``); ``cycles`` counts from ``start`` to ``done``.
+    ``error`` not 0 (``hwgen.isa.ERRORS``); ``cycles`` counts from ``start`` to ``done``.
     ``trace_*`` shows every word that the drain writes to the scratchpad and ``layers`` how
     many layers have begun, so that a test can compare each layer.
     """

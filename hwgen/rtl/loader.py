@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from ..plan.engine import ENGINE_VERSION, Engine
-from ..program.isa import COMMANDS, END, HEADERS, INPUT, PARAMS, START, THRESHOLDS, WEIGHTS
+from ..isa import COMMANDS, END, HEADERS, INPUT, PARAMS, START, THRESHOLDS, WEIGHTS
 from .bits import fields
 
 PREFETCH = 32

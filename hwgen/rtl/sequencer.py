@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..program.isa import FINISH, LAYER, LAYER_WORDS, STEPS, TILE, TILE_WORDS
+from ..isa import FINISH, LAYER, LAYER_WORDS, STEPS, TILE, TILE_WORDS
 from .bits import add_mixed, fields
 from .reader import word_layout
 from .walker import RADIX_BITS, slot_layout

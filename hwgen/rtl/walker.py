@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..program.isa import _MOVE, _STEP
+from ..isa import _MOVE, _STEP
 from .bits import add_mixed, fields
 
 POINT_BITS = 14

@@ -1,0 +1,4 @@
+"""Simulation of the emitted Verilog under cocotb, with Verilator or Icarus."""
+
+from .simulate import SimResult as SimResult
+from .simulate import simulate as simulate

@@ -94,7 +94,7 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
       layers_before <= layers;
       if (layers != 0) $fdisplay(trace, "L %0d %0d", layers, cycles);
     end
-    if (trace_valid) $fdisplay(trace, "T %h %h %h", trace_bank, trace_address, trace_data);
+    if (trace_valid) $fdisplay(trace, "T %h %h %h %0d", trace_bank, trace_address, trace_data, cycles);
   end
 
   reg [8*1024-1:0] file;

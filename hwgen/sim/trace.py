@@ -19,6 +19,8 @@ class ImageTrace:
     """The same of stored layers, as found in memory."""
     missing: dict[str, int] = field(default_factory=dict)
     """Words per tensor that were never written."""
+    written: dict[str, list[tuple[int, int, int, int]]] = field(default_factory=dict)
+    """Per tensor (bank, address, word, cycle) of every word, in the order of writing."""
     begins: list[int] = field(default_factory=list)
     cycles: int = 0
     error: int = 0
@@ -48,17 +50,18 @@ def read_trace(path: Path, layouts: list[tuple[Layout, dict[str, int]]]) -> Iter
 
 def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrace:
     result = ImageTrace()
-    words: list[list[tuple[int, int, int]]] = [[] for _ in layout.layers]
+    words: list[list[tuple[int, int, int, int]]] = [[] for _ in layout.layers]
     memory: dict[int, int] = {}
     for line in lines:
         parts = line.split()
         if parts[0] == "L":
             result.begins.append(int(parts[2]))
         elif parts[0] == "T":
-            words[len(result.begins) - 1].append((int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)))
+            words[len(result.begins) - 1].append((int(parts[1], 16), int(parts[2], 16), int(parts[3], 16), int(parts[4])))
         else:
             memory[int(parts[1], 16)] = int(parts[2], 16)
     for layer, written in zip(layout.layers, words):
+        result.written[layer.output] = written
         result.tensors[layer.output], result.missing[layer.output] = _gather(layout, layer.output, written)
     for name, base in bases.items():
         region = layout.regions[name]
@@ -67,17 +70,17 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
             for bank in range(layout.engine.banks):
                 word = memory.get((base + 16 * address + bank) % (1 << 32))
                 if word is not None:
-                    found.append((bank, address, word))
+                    found.append((bank, address, word, 0))
         result.outputs[name], missing = _gather(layout, name, found)
         result.missing[f"{name} in memory"] = missing
     return result
 
 
-def _gather(layout: Layout, tensor: str, written: list[tuple[int, int, int]]) -> tuple[np.ndarray, int]:
+def _gather(layout: Layout, tensor: str, written: list[tuple[int, int, int, int]]) -> tuple[np.ndarray, int]:
     region, ki, banks = layout.regions[tensor], layout.engine.ki, layout.engine.banks
     nibbles = np.zeros((region.size, banks, ki), np.uint8)
     seen = np.zeros((region.size, banks), bool)
-    for bank, address, word in written:
+    for bank, address, word, _ in written:
         at = address - region.base
         if not 0 <= at < region.size:
             raise ValueError(f"{tensor}: a word was written to address {address}, outside its region")

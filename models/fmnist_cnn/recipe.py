@@ -111,40 +111,52 @@ def report(label: str):
     return progress
 
 
-def train_float(train: Batches, epochs: int) -> FmnistCnn:
+def train_float(train: Batches, epochs: int, seed: int) -> FmnistCnn:
+    torch.manual_seed(seed)
     network = FmnistCnn().to(memory_format=torch.channels_last)
     fit(network, train, epochs, 5e-3, weight_decay=0.02, label_smoothing=0.05, progress=report("float"))
     return network
 
 
-def train_quantized(network: FmnistCnn, train: Batches, policy: Policy, epochs: int):
+def train_quantized(network: FmnistCnn, train: Batches, policy: Policy, epochs: int, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
     sample, _ = next(iter(train))
     quantized = prepare(network, policy, sample)
     fit(quantized, train, epochs, 1e-3, label_smoothing=0.05, norm_batches=100, progress=report("quantized"))
     return quantized
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=16, help="epochs in float")
-    parser.add_argument("--quantized-epochs", type=int, default=14, help="epochs with quantizers")
+    parser.add_argument("--quantized-epochs", type=int, default=10, help="epochs with quantizers")
     parser.add_argument("--policy", choices=("msq", "fixed4"), default="msq")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="the result depends on it in the last digits")
     parser.add_argument("--images", type=Path, default=IMAGES, help="folder of the four .gz files")
+    parser.add_argument("--float-weights", type=Path, help="kept here after training in float; read if it exists")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the model and the test images")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
     codes, labels = read_images("t10k", options.images)
     train, test = Batches(*read_images("train", options.images), augment=True), Batches(codes, labels, batch=1000)
 
     start = time.perf_counter()
-    network = train_float(train, options.epochs)
+    if options.float_weights and options.float_weights.exists():
+        network = FmnistCnn().to(memory_format=torch.channels_last)
+        network.load_state_dict(torch.load(options.float_weights))
+    else:
+        network = train_float(train, options.epochs, options.seed)
+        if options.float_weights:
+            torch.save(network.state_dict(), options.float_weights)
     middle = time.perf_counter()
     float_accuracy = accuracy(network, test)
     policy = Policy.msq() if options.policy == "msq" else Policy.fixed4()
-    frozen = freeze(train_quantized(network, train, policy, options.quantized_epochs))
+    frozen = freeze(train_quantized(network, train, policy, options.quantized_epochs, options.seed))
     end = time.perf_counter()
     quantized_accuracy = float((integer_forward(frozen, codes).argmax(1) == labels).mean())
     print(f"float {float_accuracy:.4f} in {middle - start:.0f} s, "

@@ -17,7 +17,7 @@ MULTIPLY_LATENCY = 4
 
 def sum_bits_signed(*widths: int) -> int:
     """Width that holds the sum of one signed value of each width, whatever their values."""
-    return (sum(1 << (bits - 1) for bits in widths)).bit_length() + 1
+    return (sum(1 << (bits - 1) for bits in widths) - 1).bit_length() + 1
 
 
 class RequantLane(wiring.Component):
@@ -59,10 +59,13 @@ class RequantLane(wiring.Component):
         self.residual, self.rescale, self.pool, self.thresholds = residual, rescale, pool, thresholds
         self.pool_depth, self.dsp_bits = pool_depth, dsp_bits
 
-        products = [acc_bits + 1 + m_bits] + ([m_bits + 9] if residual else [])
+        # Every sum has exactly the width it needs: Yosys (0.70) loses the top bit of a register behind a
+        # multiply-add in a DSP48E1 when that bit only repeats the sign.
+        self.product_bits = m_bits + 8
+        products = [acc_bits + 1 + m_bits] + ([self.product_bits] if residual else [])
         self.v_bits = sum_bits_signed(c_bits, *products)
         self.c2_bits = m_bits + 20
-        self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + SUM_BITS + 1, m_bits + 9)
+        self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + SUM_BITS, *products[1:])
 
         self.q1_latency = MULTIPLY_LATENCY + RoundClamp.latency
         """Cycles from the inputs to q1, which ``override_code`` replaces in the last of them."""
@@ -135,11 +138,10 @@ class RequantLane(wiring.Component):
         acc = Signal(signed(self.acc_bits + 1), reset_less=True)
         m.d.sync += acc.eq(self.raw - correction)
 
-        addend = Signal(signed(self.v_bits))
-        m.d.comb += addend.eq(delay(m, self.c, 2, "c"))
+        addend = delay(m, self.c, 2, "c")
         if self.residual:
             res = delay(m, self.res, 1, "res")
-            product = Signal(signed(self.m_bits + 9), reset_less=True, name="residual")
+            product = Signal(signed(self.product_bits), reset_less=True, name="residual")
             m.d.sync += product.eq(delay(m, self.r, 1, "r") * res)
         else:
             product = None
@@ -169,25 +171,28 @@ class RequantLane(wiring.Component):
         added meanwhile, so that 7-series parts can do both additions inside their DSP blocks.
         """
         cut = self.dsp_bits - 1
+        extra = [] if product is None else [self.product_bits]
         factor = delay(m, self.m, 1, "m")
         if self.acc_bits + 1 <= self.dsp_bits:
             whole = Signal(signed(self.acc_bits + 1 + self.m_bits), reset_less=True)
-            rest = Signal(signed(self.v_bits), reset_less=True)
+            rest = Signal(signed(sum_bits_signed(self.c_bits, *extra)), reset_less=True)
             m.d.sync += [
                 whole.eq(delay(m, acc, 1, "acc") * delay(m, factor, 1, "m_late")),
                 rest.eq(addend if product is None else product + addend),
             ]
             return whole + rest
-        lower = Signal(signed(cut + 1 + self.m_bits), reset_less=True)
+        lower = Signal(signed(cut + self.m_bits), reset_less=True)
         upper = Signal(signed(self.acc_bits + 1 - cut + self.m_bits), reset_less=True)
         m.d.sync += [lower.eq(acc[:cut] * factor), upper.eq(acc[cut:].as_signed() * factor)]
         # The upper product does not touch the lowest bits of c: its adder is that much shorter.
-        low_sum = Signal(signed(sum_bits_signed(len(lower), self.m_bits + 9)), reset_less=True)
-        high_sum = Signal(signed(self.v_bits - cut), reset_less=True)
-        c_low = delay(m, addend[:cut], 1, "c_low")
+        c_high = addend >> cut
+        low_sum = Signal(signed(sum_bits_signed(len(lower), *extra)), reset_less=True)
+        high_sum = Signal(signed(sum_bits_signed(len(upper), len(c_high))), reset_less=True)
+        c_low = Signal(cut, reset_less=True)
         m.d.sync += [
             low_sum.eq(lower if product is None else lower + product),
-            high_sum.eq(upper + addend[cut:].as_signed()),
+            high_sum.eq(upper + c_high),
+            c_low.eq(addend),
         ]
         return Cat(c_low, high_sum).as_signed() + low_sum
 
@@ -199,19 +204,19 @@ class RequantLane(wiring.Component):
             x = self._pool(m, "sum", POOL_SUM, q1, age)
             age += PoolState.latency
         x_1 = Signal(SUM_BITS, reset_less=True)
-        x_a = Signal(signed(self.m_bits + SUM_BITS + 1), reset_less=True)
+        x_a = Signal(signed(self.m_bits + SUM_BITS), reset_less=True)
         m.d.sync += [x_1.eq(x), x_a.eq(x_1 * self.a)]
-        late = Signal(signed(self.v2_bits), reset_less=True)
         if self.residual:
+            late = Signal(signed(sum_bits_signed(self.c2_bits, self.product_bits)), reset_less=True)
             y = Signal(8, reset_less=True)
-            y_b = Signal(signed(self.m_bits + 9), reset_less=True)
+            y_b = Signal(signed(self.product_bits), reset_less=True)
             with m.If(self.rescale_on == RESCALE_RESIDUAL):
                 m.d.sync += y.eq(delay(m, self.res, age, "y"))
             with m.Else():
                 m.d.sync += y.eq(0)
             m.d.sync += [y_b.eq(y * self.b), late.eq(y_b + self.c2)]
         else:
-            m.d.comb += late.eq(self.c2)
+            late = self.c2
         v2 = Signal(signed(self.v2_bits), reset_less=True)
         m.d.sync += v2.eq(delay(m, x_a, 1, "x_a") + late)
 

@@ -1,0 +1,61 @@
+"""Why this engine: what bounds it, where the cycles go, and what its neighbours would cost."""
+
+from dataclasses import replace
+
+from ..device.parts import Part
+from ..device.resources import FIELDS
+from .engine import EngineError
+from .search import Search, Sized, describe
+
+
+def explain(search: Search, sized: Sized, part: Part, clock_mhz: float, fps: float | None) -> list[str]:
+    """A few lines for people."""
+    engine, cycles = sized.engine, sized.cycles
+    share = sized.share(part)
+    bounds = max(share, key=lambda name: share[name])
+    rate = clock_mhz * 1e6 / cycles.total
+    lines = [f"{describe(engine)}: {engine.macs_per_cycle} MACs per cycle, {cycles.total:,} cycles, "
+             f"{rate:,.0f} fps planned at {clock_mhz:g} MHz"]
+    if fps is None:
+        lines.append(f"fastest engine that fits; bound by {bounds.upper()}, of which it uses {share[bounds]:.0%} "
+                     "of what a plan may use")
+    else:
+        lines.append(f"smallest engine found for {fps:,.0f} fps; its largest share is {bounds.upper()}, "
+                     f"{share[bounds]:.0%} of what a plan may use")
+    lines.append("cycles beyond words read: "
+                 f"{sum(cycles.waiting):,} waiting for weights, {sum(cycles.drain_bound):,} for the drain, "
+                 f"{sum(cycles.collisions):,} bank collisions, {cycles.first_load:,} loading the input")
+    for layer, waiting in zip(sized.layout.layers, cycles.waiting):
+        if waiting > cycles.total // 20:
+            lines.append(f"layer {layer.name}: {waiting:,} cycles bound by the weight memory")
+    lines += _linear_notes(sized) + _neighbours(search, sized, part)
+    return lines
+
+
+def _linear_notes(sized: Sized) -> list[str]:
+    names = [layer.name for layer in sized.layout.layers
+             if len(sized.layout.walks[layer.name].cy) == 1 and sized.engine.px > 1]
+    return [f"linear layers use 1 of {sized.engine.px} pixels: {', '.join(names)}"] if names else []
+
+
+def _neighbours(search: Search, sized: Sized, part: Part) -> list[str]:
+    engine, lines = sized.engine, []
+    d = engine.drain_lanes
+    for label, change in (("one more pixel", {"px": engine.px + 1}), ("one pixel less", {"px": engine.px - 1}),
+                          (f"{d} more sp2 rows", {"sp2_rows": engine.sp2_rows + d}),
+                          (f"{d} more dsp rows", {"dsp_rows": engine.dsp_rows + d}),
+                          ("half the rows", {"sp2_rows": engine.sp2_rows // 2 // d * d,
+                                             "dsp_rows": engine.dsp_rows // 2 // d * d})):
+        try:
+            other = search.exact(replace(engine, **change))
+        except EngineError:
+            continue
+        if other is None:
+            continue
+        over = [f"{name.upper()} {getattr(other.total, name):,.0f} of {getattr(part.available, name):,}"
+                for name in FIELDS if other.share(part)[name] > 1]
+        verdict = f"does not fit: {', '.join(over)}" if over else \
+            f"LUT {other.total.lut:,.0f} ({other.total.lut - sized.total.lut:+,.0f}), DSP {other.total.dsp:,.0f}"
+        lines.append(f"{label}: {other.cycles.total:,} cycles ({other.cycles.total / sized.cycles.total - 1:+.0%}), "
+                     f"{verdict}")
+    return lines

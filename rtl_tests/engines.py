@@ -1,0 +1,43 @@
+"""The engines that random programs run on, and what it takes to run them there."""
+
+from hwgen.plan.engine import Engine
+from hwgen.plan.layout import STORE_WORDS, Layout, needs
+
+COMMON = {"scratch_depth": 4096, "ring_depth": 2048, "acc_bits": 26}
+
+VERILATOR = {
+    "small": Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=2, m_bits=20, **COMMON),
+    "pairs": Engine(ki=4, px=2, sp2_rows=8, dsp_rows=4, drain_lanes=4, **COMMON),
+    "dsp_only": Engine(ki=8, px=3, sp2_rows=0, dsp_rows=3, drain_lanes=1, mem_bits=128, **COMMON),
+    "five": Engine(ki=4, px=5, sp2_rows=2, dsp_rows=2, drain_lanes=1, dsp_weights="lut", **COMMON),
+    "tall": Engine(ki=16, px=1, sp2_rows=8, dsp_rows=8, drain_lanes=8, m_bits=19, **COMMON),
+    "narrow": Engine(ki=8, px=4, sp2_rows=4, dsp_rows=2, drain_lanes=2, wide=False, thresholds=False,
+                     **COMMON | {"acc_bits": 24}),
+    "sp2_only": Engine(ki=8, px=2, sp2_rows=6, dsp_rows=0, drain_lanes=2, m_bits=24, **COMMON),
+    "wide_memory": Engine(ki=32, px=1, sp2_rows=2, dsp_rows=2, drain_lanes=2, mem_bits=128,
+                          **COMMON | {"acc_bits": 28}),
+}
+
+SMALL = {"scratch_depth": 2048, "ring_depth": 1024, "acc_bits": 26}
+
+ICARUS = {
+    "least": Engine(ki=2, px=1, sp2_rows=0, dsp_rows=2, drain_lanes=1, wide=False, residual=False, rescale=False,
+                    pool=False, thresholds=False, **SMALL),
+    "mixed": Engine(ki=4, px=2, sp2_rows=2, dsp_rows=2, drain_lanes=2, **SMALL),
+    "lut": Engine(ki=4, px=3, sp2_rows=2, dsp_rows=1, drain_lanes=1, dsp_weights="lut", pool=False, **SMALL),
+}
+
+
+def why_not(layout: Layout) -> str | None:
+    """What the engine of a layout lacks to run it, or None."""
+    for name, value in needs(layout).items():
+        if getattr(layout.engine, name) < value:
+            return f"{name} is {getattr(layout.engine, name)}, the network needs {value}"
+    for layer in layout.layers:
+        if layout.words(layer) > 4095:
+            return f"{layer.name}: {layout.words(layer)} ring words"
+        if layout.stored(layer):
+            most = max(layout.out_words(tile) for tile in layout.tiles(layer))
+            if most * layout.planes(layer.output) * layout.engine.px > STORE_WORDS:
+                return f"{layer.name}: a tile does not fit the store queue"
+    return None

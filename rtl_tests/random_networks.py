@@ -1,0 +1,380 @@
+"""Random networks for an engine: odd shapes, mixed schemes, every kind of layer, codes that vary.
+
+``random_network(seed, engine)`` gives a graph and the codes of its input images; the same seed and engine give the
+same network.  The generator runs the golden operations while it builds, only to choose
+requantizers whose outputs vary.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwgen.golden.operations import add, avg_pool, conv, conv_accumulators, max_pool, pool_sums
+from hwgen.graph.check import check
+from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Requant, Rescale, Tensor
+from hwgen.graph.shapes import output_shape
+from hwgen.plan.engine import Engine
+
+ROUNDINGS = ("half_up", "half_even", "floor")
+GRIDS = {
+    "sp2": [0, 1, -1, 2, -2, 4, -4, 5, -5, 6, -6, 8, -8],
+    "binary": [1, -1],
+    "fixed4": list(range(-8, 8)),
+    "fixed8": list(range(-128, 128)),
+    "pot4": [0] + [sign << i for i in range(7) for sign in (1, -1)],
+}
+EXTREMES = {"sp2": [8, -8], "binary": [1, -1], "fixed4": [-8, 7], "fixed8": [-128, 127], "pot4": [64, -64]}
+MAX_CYCLES = 5000
+"""Of one layer, roughly, so that hundreds of programs take minutes."""
+MAX_WORDS = 3000
+"""Memory words of one layer's weights."""
+
+
+@dataclass
+class _Draft:
+    """A network under construction with the codes of its tensors on the test images."""
+
+    rng: np.random.Generator
+    engine: Engine
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    ops: list = field(default_factory=list)
+    readers: dict[str, int] = field(default_factory=dict)
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
+
+    def upto(self, low: int, high: int) -> int:
+        """An integer in [low, high], both ends included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def pick(self, values):
+        return values[int(self.rng.integers(len(values)))]
+
+    def put(self, tensor: Tensor, codes: np.ndarray) -> str:
+        self.tensors[tensor.name] = tensor
+        self.maps[tensor.name] = codes
+        self.readers[tensor.name] = 0
+        return tensor.name
+
+    def emit(self, op, tensor: Tensor, codes: np.ndarray) -> str:
+        self.ops.append(op)
+        for name in {op.input, getattr(op, "other", None), getattr(op, "residual", None)} - {None}:
+            self.readers[name] += 1
+        return self.put(tensor, codes)
+
+    def name(self, kind: str) -> str:
+        return f"{kind}{len(self.ops)}"
+
+
+def random_network(seed: int, engine: Engine, n_images: int = 2) -> tuple[Graph, np.ndarray]:
+    """A checked graph of 1 to 4 steps that suits ``engine``'s features, and codes (images, C, H, W)."""
+    draft = _Draft(np.random.default_rng([seed, engine.id]), engine)
+    bits = draft.pick([1, 2, 4, 4, 5, 8, 8])
+    shape = (draft.pick([1, 3, draft.upto(1, 16), draft.upto(1, 40)]), draft.upto(1, 20), draft.upto(1, 20))
+    draft.put(_tensor(draft, "input", shape, bits), _images(draft, n_images, shape, bits))
+    for _ in range(draft.upto(1, 4)):
+        _grow(draft)
+    unread = [op.output for op in draft.ops if not draft.readers[op.output]]
+    more = [op.output for op in draft.ops if draft.readers[op.output] and draft.chance(0.15)]
+    graph = Graph(f"random_{seed}", draft.tensors, tuple(draft.ops), "input", tuple(unread + more))
+    check(graph)
+    return graph, draft.maps["input"]
+
+
+def _tensor(draft: _Draft, name: str, shape, bits: int, zero_point: int | None = None) -> Tensor:
+    if zero_point is None:
+        zero_point = draft.upto(0, 2**bits - 1) if draft.chance(0.5) else 0
+    return Tensor(name, tuple(shape), bits, 1.0, zero_point)
+
+
+def _images(draft: _Draft, n: int, shape, bits: int) -> np.ndarray:
+    """Random codes; sometimes an extreme image: all 0, all at the top, or only these two."""
+    top = 2**bits - 1
+    images = draft.rng.integers(0, top + 1, (n, *shape))
+    for image in images[1:]:
+        kind = draft.upto(0, 5)
+        if kind < 2:
+            image[:] = (0, top)[kind]
+        elif kind == 2:
+            image[:] = draft.rng.integers(0, 2, shape) * top
+    return images.astype(np.uint8)
+
+
+def _grow(draft: _Draft) -> None:
+    """One more step: a convolution most of the time, else an addition or a pool; now and then a whole block."""
+    engine, kind = draft.engine, draft.rng.random()
+    names = list(draft.tensors)
+    source = names[-1] if draft.chance(0.75) else draft.pick(names)
+    if kind < 0.15 and engine.residual and engine.rescale:
+        _add_block(draft, source)
+    elif kind < 0.25 and engine.residual and engine.rescale:
+        _add(draft, source, source if draft.chance(0.3) else _same_shape(draft, source))
+    elif kind < 0.45 and engine.pool:
+        _pool(draft, source)
+    elif kind < 0.6 and engine.residual:
+        _conv(draft, source, partner=source if draft.chance(0.5) else draft.pick(names))
+    else:
+        out = _conv(draft, source)
+        if engine.pool and draft.chance(0.3):
+            _pool(draft, out)
+
+
+def _same_shape(draft: _Draft, name: str) -> str:
+    return draft.pick([other for other, tensor in draft.tensors.items() if tensor.shape == draft.tensors[name].shape])
+
+
+def _add_block(draft: _Draft, source: str) -> None:
+    """Two branches of equal shape that meet in an Add; either order of operands."""
+    left = _conv(draft, source, residual=False)
+    right = source if draft.tensors[source].shape == draft.tensors[left].shape else None
+    if right is None or draft.chance(0.3):
+        right = _conv(draft, source, partner=left, residual=False)
+    if draft.tensors[left].shape == draft.tensors[right].shape:
+        pair = (left, right) if draft.chance(0.5) else (right, left)
+        _add(draft, *pair)
+
+
+# Convolutions
+
+
+def _conv(draft: _Draft, source: str, partner: str | None = None, residual: bool = True) -> str:
+    """A convolution; with ``partner`` one that gives the partner's shape, and with ``residual`` adds it."""
+    shape = draft.tensors[source].shape
+    for attempt in range(60):
+        window = _matching_window(draft, shape, draft.tensors[partner].shape) if partner else _window(draft, shape)
+        if window is None:
+            return _conv(draft, source)
+        kernel, strides, pads = window
+        rows = draft.tensors[partner].shape[0] if partner else draft.pick([1, draft.upto(1, 12), draft.upto(1, 40)])
+        if attempt > 40 and not partner:
+            rows, kernel = 1, kernel if attempt < 50 else (1, 1)
+            pads = pads if attempt < 50 else (0, 0, 0, 0)
+        probe = Conv("probe", source, "", np.zeros((rows, shape[0], *kernel), np.int64), (), np.ones(rows),
+                     Requant(*[np.zeros(rows, np.int64)] * 3), strides, pads)
+        out_shape = output_shape(probe, shape)
+        if _affordable(draft, probe, out_shape):
+            break
+    else:
+        if partner:
+            return _conv(draft, source)
+    with_residual = partner is not None and residual and draft.engine.residual
+    return _finish_conv(draft, probe, out_shape, partner if with_residual else None)
+
+
+def _window(draft: _Draft, shape):
+    """Kernel, strides and pads of a random convolution that fits the map."""
+    _, height, width = shape
+    if draft.chance(0.12):
+        return (height, width), (1, 1), (0, 0, 0, 0)
+    sizes = [1, 1, 2, 3, 3, 3, draft.upto(1, 5), draft.upto(1, 11)]
+    kernel = draft.pick(sizes), draft.pick(sizes)
+    if draft.chance(0.5):
+        kernel = (kernel[0], kernel[0])
+    strides = draft.pick([1, 1, 1, 2, 2, 3, 4]), draft.pick([1, 1, 1, 2, 2, 3, 4])
+    pads = _pads(draft, kernel, (height, width))
+    return kernel, strides, pads
+
+
+def _pads(draft: _Draft, kernel, size) -> tuple[int, int, int, int]:
+    """Asymmetric pads of 0..k-1, large enough for the kernel to fit; sometimes none."""
+    if draft.chance(0.25):
+        kernel_fits = all(k <= s for k, s in zip(kernel, size, strict=True))
+        if kernel_fits:
+            return 0, 0, 0, 0
+    pads = [0, 0, 0, 0]
+    for axis in (0, 1):
+        while True:
+            first, second = draft.upto(0, kernel[axis] - 1), draft.upto(0, kernel[axis] - 1)
+            if first + second + size[axis] >= kernel[axis]:
+                break
+        pads[axis], pads[axis + 2] = first, second
+    return tuple(pads)
+
+
+def _matching_window(draft: _Draft, shape, target):
+    """Kernel, strides and pads that lead from a map's size to the target's, or None."""
+    sides = []
+    for size, wanted in zip(shape[1:], target[1:], strict=True):
+        options = [(k, s, before, after) for k in (1, 2, 3, 4, 5, 7) for s in (1, 2, 3, 4)
+                   for before in range(k) for after in range(k)
+                   if size + before + after >= k and (size + before + after - k) // s + 1 == wanted]
+        if not options:
+            return None
+        sides.append(draft.pick(options))
+    (kh, sh, top, bottom), (kw, sw, left, right) = sides
+    return (kh, kw), (sh, sw), (top, left, bottom, right)
+
+
+def _affordable(draft: _Draft, op: Conv, out_shape) -> bool:
+    """Whether the layer's words fit the ring and its cycles and weights the budget."""
+    e, (rows, channels, kh, kw) = draft.engine, op.weight.shape
+    words = kh * kw * -(-channels // e.ki)
+    tiles = 2 * -(-rows // e.rows)
+    planes = 2 if draft.tensors[op.input].bits > 4 else 1
+    positions = -(-out_shape[1] * out_shape[2] // e.px)
+    positive = channels * kh * kw * (255 * 15 * planes**4 if e.wide else 155 * planes**4)
+    return (words <= min(e.ring_depth, 1000) and words * tiles * planes * positions <= MAX_CYCLES
+            and words * tiles * e.rows * e.word_bits // e.mem_bits <= MAX_WORDS
+            and positive.bit_length() <= e.acc_bits)
+
+
+def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) -> str:
+    name, rows = draft.name("conv"), len(probe.weight)
+    schemes = _schemes(draft, rows)
+    weight = np.stack([_weights(draft, scheme, probe.weight.shape[1:]) for scheme in schemes])
+    bits = draft.pick([1, 2, 3, 4, 4, 4, 5, 8])
+    probe = Conv(name, probe.input, f"{name}_out", weight, schemes, probe.row_scales, probe.requant, probe.strides,
+                 probe.pads, residual)
+    codes = draft.maps[probe.input]
+    acc = conv_accumulators(probe, codes, draft.tensors[probe.input].zero_point)
+    other = draft.tensors[residual] if residual else None
+    rule = _requant(draft, acc, bits, other)
+    op = Conv(name, probe.input, probe.output, weight, schemes, probe.row_scales, rule, probe.strides, probe.pads,
+              residual)
+    result = conv(op, codes, draft.tensors[op.input].zero_point, draft.maps[residual] if residual else None)
+    return draft.emit(op, _tensor(draft, op.output, out_shape, bits), result)
+
+
+def _schemes(draft: _Draft, rows: int) -> tuple[str, ...]:
+    """Schemes of the rows, interleaved at random, of the kinds that the engine's lanes compute."""
+    e = draft.engine
+    known = ["sp2", "binary"]
+    if e.dsp_rows:
+        known += ["fixed4"] + (["fixed8", "pot4"] if e.wide else [])
+        if not e.wide and not e.sp2_rows:
+            known = ["fixed4"]
+    kinds = draft.pick([known, known[:1], [known[0], draft.pick(known)],
+                        [draft.pick(known), draft.pick(known), draft.pick(known)]])
+    return tuple(draft.pick(kinds) for _ in range(rows))
+
+
+def _weights(draft: _Draft, scheme: str, shape) -> np.ndarray:
+    kind = draft.rng.random()
+    if kind < 0.06:
+        return np.full(shape, draft.pick(EXTREMES[scheme]), np.int64)
+    grid = EXTREMES[scheme] if kind < 0.15 else GRIDS[scheme]
+    return draft.rng.choice(np.array(grid, np.int64), shape)
+
+
+# Rules
+
+
+def _requant(draft: _Draft, acc: np.ndarray, bits: int, residual: Tensor | None) -> Requant:
+    rows, top = acc.shape[1], 2**bits - 1
+    low, high = (0, top) if draft.chance(0.7) else sorted((draft.upto(0, top), draft.upto(0, top)))
+    zero = draft.upto(0, top) if draft.chance(0.5) else 0
+    by_row = acc.transpose(1, 0, 2, 3).reshape(rows, -1)
+    if bits <= 4 and draft.engine.thresholds and residual is None and draft.chance(0.25):
+        return _thresholds(draft, by_row, low, high)
+    rounding = draft.pick(ROUNDINGS)
+    reach = 2**(residual.bits) - 1 if residual else 0
+    m, c, s, r = (np.zeros(rows, np.int64) for _ in range(4))
+    for row, values in enumerate(by_row):
+        m[row], c[row], s[row], r[row] = _affine(draft, values, high - low + 1, (low + high) / 2 - zero, reach)
+    return Requant(m, c, s, rounding, zero, low, high, r if residual else None)
+
+
+def _affine(draft: _Draft, values: np.ndarray, codes: int, centre: float, reach: int) -> tuple[int, int, int, int]:
+    """M, C, S, R of one row so that its codes vary; now and then extremes, often exact ties."""
+    e = draft.engine
+    largest = 2**(e.m_bits - 1) - 1
+    limit = 2**(e.c_bits - 4) - 1
+    if draft.chance(0.04):
+        m = draft.pick([largest, -largest - 1, 0, 1, -1])
+        return m, draft.upto(-limit // 8, limit // 8), draft.upto(1, 32), draft.pick([largest, -largest - 1, 0])
+    low, high = np.percentile(values, [3, 97])
+    slope = codes * draft.rng.uniform(0.5, 2.5) / (high - low + 1) * draft.pick([1, 1, -1])
+    ties = draft.chance(0.3)
+    bits = draft.upto(1, 3) if ties else draft.upto(3, e.m_bits - 1)
+    s = int(np.clip(round(np.log2(2.0**bits / abs(slope))), 1, 32))
+    while s > 1 and 2**s * 600 > limit:
+        s -= 1
+    m = int(np.clip(round(slope * 2**s), -largest - 1, largest))
+    r = 0
+    if reach:
+        ratio = codes * draft.rng.uniform(-0.8, 0.8) / reach
+        r = int(np.clip(round(ratio * 2**s), -largest - 1, largest))
+    middle = float(np.median(values))
+    c = round(centre * 2**s - m * middle - r * reach / 2)
+    if ties:
+        c = (c >> s - 1) << s - 1
+    return m, int(np.clip(c, -limit, limit)), s, r
+
+
+def _thresholds(draft: _Draft, by_row: np.ndarray, low: int, high: int) -> Requant:
+    rows, count = len(by_row), high - low
+    negate = draft.rng.random(rows) < 0.4 if draft.chance(0.6) else None
+    table = np.zeros((rows, count), np.int64)
+    for row, values in enumerate(by_row):
+        seen = -values - 1 if negate is not None and negate[row] else values
+        chosen = draft.rng.choice(seen, count) + draft.rng.integers(-1, 2, count)
+        wild = draft.rng.random(count) < 0.05
+        bound = 2**(draft.engine.acc_bits - 2)
+        table[row] = np.sort(np.where(wild, draft.rng.choice([-bound, bound, 0], count), chosen))
+    zeros = np.zeros(rows, np.int64)
+    return Requant(zeros, zeros, zeros + 1, "floor", 0, low, high, thresholds=table, negate=negate)
+
+
+def _rescale(draft: _Draft, x: np.ndarray, y: np.ndarray | None, bits: int) -> Rescale:
+    """One rule for a tensor whose codes vary, with x and maybe y; sometimes extremes."""
+    e, top = draft.engine, 2**bits - 1
+    low, high = (0, top) if draft.chance(0.7) else sorted((draft.upto(0, top), draft.upto(0, top)))
+    zero = draft.upto(0, top) if draft.chance(0.5) else 0
+    largest, rounding = 2**(e.m_bits - 1) - 1, draft.pick(ROUNDINGS)
+    spread = max(1, int(x.max()) - int(x.min()))
+    ties = draft.chance(0.3)
+    a_real = (high - low + 1) / spread * draft.rng.uniform(0.4, 1.6) * draft.pick([1, 1, -1])
+    size = draft.upto(1, 3) if ties else draft.upto(4, e.m_bits - 1)
+    s = int(np.clip(round(np.log2(2.0**size / abs(a_real))), 1, min(32, e.m_bits + 8)))
+    a = int(np.clip(round(a_real * 2**s), -largest - 1, largest))
+    b, centre_y = 0, 0.0
+    if y is not None:
+        b_real = (high - low + 1) / max(1, int(y.max()) - int(y.min())) * draft.rng.uniform(-1.2, 1.2)
+        b = int(np.clip(round(b_real * 2**s), -largest - 1, largest))
+        centre_y = b * float(np.median(y))
+    c = round(((low + high) / 2 - zero) * 2**s - a * float(np.median(x)) - centre_y)
+    if ties:
+        c = (c >> s - 1) << s - 1
+    if draft.chance(0.03):
+        a, b, s = -largest - 1, largest if y is not None else 0, draft.upto(1, 32)
+    limit = 2**(e.m_bits + 18)
+    return Rescale(a, int(np.clip(c, -limit, limit)), s, b, rounding, zero, low, high)
+
+
+def _add(draft: _Draft, x: str, y: str) -> str:
+    name, bits = draft.name("add"), draft.pick([1, 3, 4, 4, 8])
+    op = Add(name, x, y, f"{name}_out", _rescale(draft, draft.maps[x], draft.maps[y], bits))
+    return draft.emit(op, _tensor(draft, op.output, draft.tensors[x].shape, bits),
+                      add(op, draft.maps[x], draft.maps[y]))
+
+
+def _pool(draft: _Draft, source: str) -> str:
+    """Maximum or average; overlapping, padded, whole-map."""
+    tensor, codes = draft.tensors[source], draft.maps[source]
+    size = tensor.shape[1:]
+    if draft.chance(0.25):
+        kernel, pads = size, (0, 0, 0, 0)
+    else:
+        kernel = tuple(min(draft.pick([1, 2, 2, 3, 4, 5]), side) for side in size)
+        pads = _pads(draft, kernel, size) if draft.chance(0.5) else (0, 0, 0, 0)
+    strides = draft.pick([1, 2, 2, 3, 4]), draft.pick([1, 2, 2, 3, 4])
+    if kernel[0] * kernel[1] > 250:
+        kernel = (2, 2)
+    out_of = MaxPool("probe", source, "", kernel, strides, pads)
+    shape = output_shape(out_of, tensor.shape)
+    evaluations = shape[1] * shape[2] * kernel[0] * kernel[1] * -(-shape[0] // draft.engine.drain_lanes)
+    if evaluations > MAX_CYCLES:
+        strides = kernel
+        shape = output_shape(MaxPool("probe", source, "", kernel, strides, pads), tensor.shape)
+    if not draft.engine.rescale or draft.chance(0.5):
+        name = draft.name("max")
+        op = MaxPool(name, source, f"{name}_out", kernel, strides, pads)
+        target = Tensor(op.output, shape, min(8, tensor.bits + draft.pick([0, 0, 0, 1])), tensor.scale,
+                        tensor.zero_point)
+        return draft.emit(op, target, max_pool(op, codes))
+    name, bits = draft.name("avg"), draft.pick([1, 2, 4, 4, 5, 8])
+    probe = AvgPool(name, source, f"{name}_out", kernel, strides, Rescale(1, 0, 1), pads)
+    rule = _rescale(draft, pool_sums(probe, codes, tensor.zero_point), None, bits)
+    op = AvgPool(name, source, probe.output, kernel, strides, rule, pads)
+    return draft.emit(op, _tensor(draft, op.output, shape, bits), avg_pool(op, codes, tensor.zero_point))

@@ -1,0 +1,158 @@
+"""The report: keys that scripts rely on, numbers by hand, and the two ways it is shown."""
+
+from html.parser import HTMLParser
+import io
+
+import pytest
+from rich.console import Console
+
+from hwgen.report import make_report, print_report, render_html
+from hwgen.report.data import error_percent
+from hwgen.report.text import count, percent, signed_percent
+
+FACTS = {
+    "hwgen": "1.2.3", "model": "net", "board": "ulx3s_85f", "part": "LFE5U-85F",
+    "engine": {"ki": 8, "px": 2, "rows": {"sp2": 16, "dsp": 8}, "drain_lanes": 4, "macs_per_cycle": 384, "clock_mhz": 50.0,
+               "id": "00000001"},
+    "network": {"macs": 96000, "params": 1200, "rows": {"sp2": 20, "fixed4": 12}, "weight_bits": 4800},
+    "cycles": 1000,
+    "layers": [{"name": "a", "planned": 750, "macs": 90000, "utilization": 0.3125},
+               {"name": "<b>", "planned": 250, "macs": 6000, "utilization": 0.0625}],
+    "explanation": ["bound by <LUT>"],
+    "available": {"lut": 83640, "ff": 83640, "dsp": 156, "bram": 208},
+    "units": {"lut": "LUT4", "ff": "flip-flops", "dsp": "MULT18X18D", "bram": "DP16KD"},
+    "estimated": {"lut": 9000, "ff": 4000, "dsp": 64, "bram": 0},
+    "clock": "engine clock 50 MHz", "wanted_fps": 2000.0, "program_bytes": 4096,
+    "verification": {"golden_accuracy": 0.9, "golden_images": 500, "float_accuracy": 0.91, "requantizers_proven": 31,
+                     "requantizers": 32},
+}
+SIM = {"images": 100, "mismatches": 0, "cycles": 1250, "layers": {"a": 1000, "<b>": 250}, "accuracy": 0.89,
+       "first_difference": None}
+SYNTH = {"resources": {"lut": 10000, "ff": 4000, "dsp": 64, "bram": 0}}
+PNR = {"resources": {"lut": 10500, "ff": 4100, "dsp": 64, "bram": 12}, "fmax_mhz": 61.5}
+
+
+def test_keys_before_any_step():
+    report = make_report(FACTS)
+    assert {"model", "board", "part", "engine", "network", "cycles", "performance", "resources",
+            "verification"} <= set(report)
+    assert {"ki", "px", "rows", "drain_lanes", "macs_per_cycle", "clock_mhz"} <= set(report["engine"])
+    assert set(report["network"]) == {"macs", "params", "rows", "weight_bits"}
+    assert set(report["cycles"]) == {"planned", "simulated", "layers"}
+    assert all(set(layer) == {"name", "planned", "simulated", "macs", "utilization"} for layer in report["cycles"]["layers"])
+    assert {"latency_ms", "fps", "gops", "mac_utilization"} <= set(report["performance"])
+    assert {"available", "estimated", "synthesized", "placed"} <= set(report["resources"])
+    assert {"images", "mismatches", "accuracy", "golden_accuracy", "float_accuracy", "requantizers_proven",
+            "requantizers"} <= set(report["verification"])
+    assert report["resources"]["synthesized"] is report["resources"]["placed"] is None
+    assert report["verification"]["images"] is report["verification"]["accuracy"] is None
+    assert report["cycles"]["simulated"] is report["cycles"]["layers"][0]["simulated"] is None
+
+
+def test_performance_by_hand():
+    # 1000 cycles at 50 MHz: 20 us, 50000 a second; 2 * 96000 * 50000 = 9.6e9; 96000 of 384000 MAC slots
+    speed = make_report(FACTS)["performance"]
+    assert (speed["latency_ms"], speed["fps"], speed["gops"], speed["mac_utilization"]) == (0.02, 50000.0, 9.6, 0.25)
+    assert speed["clock_confirmed"] is None
+    # simulated cycles replace planned ones
+    assert make_report(FACTS, SIM)["performance"]["fps"] == 40000.0
+
+
+def test_steps_fill_their_places():
+    report = make_report(FACTS, SIM, SYNTH, PNR)
+    assert report["cycles"]["simulated"] == 1250
+    assert [layer["simulated"] for layer in report["cycles"]["layers"]] == [1000, 250]
+    assert report["resources"]["synthesized"] == SYNTH["resources"]
+    assert report["resources"]["placed"] == {"lut": 10500, "ff": 4100, "dsp": 64, "bram": 12, "fmax_mhz": 61.5}
+    assert report["resources"]["error_percent"] == {"lut": -10.0, "ff": 0.0, "dsp": 0.0, "bram": 0.0}
+    assert report["performance"]["clock_confirmed"] is True
+    assert make_report(FACTS, pnr={**PNR, "fmax_mhz": 49.9})["performance"]["clock_confirmed"] is False
+    assert report["verification"]["accuracy"] == 0.89
+
+
+@pytest.mark.parametrize("estimated, synthesized, expected", [(11, 10, 10.0), (0, 0, 0.0), (1, 0, None), (9, 12, -25.0)])
+def test_error_percent(estimated, synthesized, expected):
+    assert error_percent(estimated, synthesized) == expected
+
+
+def test_numbers_as_text():
+    assert [count(None), count(0), count(1234567), count(2.5), count(3.0)] == ["-", "0", "1,234,567", "2.5", "3"]
+    assert [percent(None), percent(0.9), percent(0.12345, 2)] == ["-", "90.0 %", "12.35 %"]
+    assert [signed_percent(None), signed_percent(3.21), signed_percent(-0.5)] == ["-", "+3.2 %", "-0.5 %"]
+
+
+def shown(report) -> str:
+    console = Console(file=io.StringIO(), width=140, color_system=None)
+    print_report(report, console)
+    return console.file.getvalue()
+
+
+def test_terminal_without_colour():
+    text = shown(make_report(FACTS, SIM, SYNTH, PNR))
+    assert "\x1b" not in text and text.isascii()
+    for part in ("89.0 % of 100 simulated images", "0 in 100 images", "31 of 32 proven", "1,000 planned, 1,250 simulated",
+                 "40,000 fps at 50 MHz (confirmed by place and route: 61.5 MHz)", "-10.0 %", "83,640", "10,500",
+                 "golden model 90.0 % of 500", "float network 91.0 %"):
+        assert part in text
+
+
+def test_terminal_before_any_step():
+    text = shown(make_report(FACTS))
+    assert "not simulated yet" in text and "planned; not placed and routed yet" in text
+
+
+def test_terminal_shows_the_first_difference():
+    text = shown(make_report(FACTS, {**SIM, "mismatches": 3, "first_difference": "layer a, row 1: expected 2, got 3",
+                                     "accuracy": None}))
+    assert "3 in 100 images" in text and "layer a, row 1: expected 2, got 3" in text and "inputs without labels" in text
+
+
+class Checker(HTMLParser):
+    """Every tag closed, nothing loaded from elsewhere; collects text and the widths of the bars."""
+
+    VOID = {"meta", "rect"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.bars = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in ("script", "link", "img", "iframe")
+        if tag == "rect":
+            self.bars.append(float(dict(attrs)["width"]))
+        elif tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_html_is_well_formed_and_escaped():
+    page = render_html(make_report(FACTS, SIM, SYNTH, PNR))
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    text = "".join(checker.text)
+    assert "<b>" in text and "bound by <LUT>" in text and "<b>" not in page
+    assert "1,250" in text and "61.5 MHz" in text
+    # two layers: 750 and 250 of 750 cycles; then four resources with three bars each
+    assert checker.bars[:2] == [420.0, 140.0] and len(checker.bars) == 2 + 12
+    assert checker.bars[2] == round(420 * 9000 / 83640, 1)
+    assert "http" not in page
+
+
+def test_html_before_any_step_and_overfull_part():
+    facts = {**FACTS, "estimated": {"lut": 200000, "ff": 1, "dsp": 1, "bram": 1}}
+    checker = Checker()
+    checker.feed(render_html(make_report(facts)))
+    assert len(checker.bars) == 2 + 4 and checker.bars[2] == 420.0
+
+
+def test_same_report_same_page():
+    assert render_html(make_report(FACTS, SIM)) == render_html(make_report(FACTS, SIM))
