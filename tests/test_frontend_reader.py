@@ -369,3 +369,16 @@ def test_inspection(tmp_path):
     assert found.ok and found.macs == 4 * 72 and found.rows == {"fixed4": 4} and found.input_shape == (2, 6, 6)
     assert [node.op for node in found.nodes] == ["Quant", "Flatten", "Quant", "Gemm", "Quant"]
     assert json.loads(found.to_json())["ok"] is True
+
+
+def test_multipliers_are_as_wide_as_the_proof_needs(tmp_path):
+    """A linear layer of 800 8-bit inputs and outputs: 18 bits do not reach every accumulator, a few more do."""
+    rng = np.random.default_rng(RNG_SEED)
+    hand = Hand((1, 8, 10, 10))
+    x = hand.node("Flatten", hand.quant("image", 0.0123, 0.0, 8.0))
+    w = hand.weight(rng.integers(-7, 8, (6, 800)), 0.0171)
+    y = hand.node("Gemm", x, w, hand.const(rng.normal(0, 1, 6)), transB=1)
+    path = hand.save(tmp_path / "net.onnx", hand.quant(y, 0.0377, 0.0, 8.0, signed=1))
+    narrow, wide = load(path, m_bits=18).ops[0].requant, load(path).ops[0].requant
+    assert narrow.proven < 6 and narrow.worst == 1 and np.abs(narrow.multiplier).max() < 1 << 17
+    assert wide.proven == 6 and wide.worst == 0 and np.abs(wide.multiplier).max() < 1 << 31

@@ -10,7 +10,7 @@ from hwgen.graph.ir import Conv, MaxPool
 from qonnx_networks import MODES, random_network
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(30))
 def test_random_network_equals_qonnx(tmp_path, seed):
     net = random_network(seed, tmp_path / "net.onnx")
     graph = load(net.path)

@@ -81,7 +81,7 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None,
         graph = load(source.path)
         codes, labels = load_images(source.images, graph) if source.images else (random_codes(graph, RANDOM_IMAGES), None)
         progress(f"planning for {target.part.name}")
-        plan = make_plan(graph, target.part, clock_mhz=target.clock_mhz, fps=fps)
+        plan = make_plan(graph, target.part, clock_mhz=target.clock_mhz, fps=fps, progress=progress)
         progress("assembling the program")
         program = assemble(graph, plan)
         progress(f"golden model on {len(codes)} images")

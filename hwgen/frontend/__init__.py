@@ -76,7 +76,7 @@ def load(path, m_bits: int | None = None) -> Graph:
     """The integer network of a model file.
 
     m_bits: width of the requantizers' multipliers, 2 to 32; by default the narrowest from 18 on
-    with which a layer is proven equal to the file.  HwgenError, one message that lists every
+    with which a layer is proven equal to the file (see hwgen.frontend.lower).  HwgenError, one message that lists every
     problem by node, for a file that cannot be opened or built.
     """
     network = read_network(path)

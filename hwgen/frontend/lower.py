@@ -24,7 +24,7 @@ ROUNDINGS = {"HALF_EVEN": "half_even", "FLOOR": "floor", "CEIL": "ceil", "DOWN":
              "UP": "away_from_zero", "HALF_UP": "half_away", "HALF_DOWN": "half_toward_zero"}
 """QONNX's names to those of hwgen.graph.requantize."""
 
-M_BITS = range(18, 33)
+M_BITS = (18, 19, 20, 21, 22, 24, 26, 28, 32)
 """Widths of multipliers that are tried, narrowest first; wider ones cost multipliers in the engine."""
 
 Rule = TypeVar("Rule", Requant, Rescale)

@@ -23,7 +23,7 @@ from pyosys import libyosys as ys
 design = ys.Design()
 ys.run_pass(f"tee -q -o {sys.argv[3]} read_rtlil {sys.argv[1]}", design)
 ys.run_pass(f"tee -q -o {sys.argv[3]} hierarchy -top {sys.argv[4]}", design)
-for command in ("proc", "opt_clean", f"write_verilog -sv -noattr -norename {sys.argv[2]}"):
+for command in ("proc", "opt_clean", f"write_verilog -sv -noattr {sys.argv[2]}"):
     ys.run_pass(f"tee -q -a {sys.argv[3]} {command}", design)
 """
 

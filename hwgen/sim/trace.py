@@ -19,6 +19,8 @@ class ImageTrace:
     """The same of stored layers, as found in memory."""
     missing: dict[str, int] = field(default_factory=dict)
     """Words per tensor that were never written."""
+    stray: list[str] = field(default_factory=list)
+    """Words that were written outside their tensor's region."""
     written: dict[str, list[tuple[int, int, int, int]]] = field(default_factory=dict)
     """Per tensor (bank, address, word, cycle) of every word, in the order of writing."""
     begins: list[int] = field(default_factory=list)
@@ -60,9 +62,9 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
             words[len(result.begins) - 1].append((int(parts[1], 16), int(parts[2], 16), int(parts[3], 16), int(parts[4])))
         else:
             memory[int(parts[1], 16)] = int(parts[2], 16)
-    for layer, written in zip(layout.layers, words):
+    for layer, written in zip(layout.layers, words, strict=True):
         result.written[layer.output] = written
-        result.tensors[layer.output], result.missing[layer.output] = _gather(layout, layer.output, written)
+        result.tensors[layer.output], result.missing[layer.output] = _gather(layout, layer.output, written, result)
     for name, base in bases.items():
         region = layout.regions[name]
         found = []
@@ -71,19 +73,21 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
                 word = memory.get((base + 16 * address + bank) % (1 << 32))
                 if word is not None:
                     found.append((bank, address, word, 0))
-        result.outputs[name], missing = _gather(layout, name, found)
+        result.outputs[name], missing = _gather(layout, name, found, result)
         result.missing[f"{name} in memory"] = missing
     return result
 
 
-def _gather(layout: Layout, tensor: str, written: list[tuple[int, int, int, int]]) -> tuple[np.ndarray, int]:
+def _gather(layout: Layout, tensor: str, written: list[tuple[int, int, int, int]],
+            image: ImageTrace) -> tuple[np.ndarray, int]:
     region, ki, banks = layout.regions[tensor], layout.engine.ki, layout.engine.banks
     nibbles = np.zeros((region.size, banks, ki), np.uint8)
     seen = np.zeros((region.size, banks), bool)
     for bank, address, word, _ in written:
         at = address - region.base
-        if not 0 <= at < region.size:
-            raise ValueError(f"{tensor}: a word was written to address {address}, outside its region")
+        if not (0 <= at < region.size and bank < banks):
+            image.stray.append(f"{tensor}: a word was written to bank {bank}, address {address}, outside its region")
+            continue
         nibbles[at, bank] = [word >> 4 * i & 15 for i in range(ki)]
         seen[at, bank] = True
     shape = (region.blocks, region.planes, region.plane_step * banks)

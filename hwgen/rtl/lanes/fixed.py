@@ -15,18 +15,20 @@ class FixedDot(wiring.Component):
     Operands are weights in offset binary: w + 8, or w + 128 when ``wide``; the offset is
     subtracted later as 8 or 128 times the sum of the activations.
 
-    ``multiplier="dsp"``: products in DSP blocks, registered.  Wide: one block per input.
-    Narrow: one block per two inputs, because the middle field of
+    ``multiplier="dsp"``: 4-bit operands go through DSP blocks, one block per two inputs,
+    because the middle field of
     ``(o0 + 512*o1) * (a1 + 512*a0) = o0*a1 + 512*(o0*a0 + o1*a1) + 2**18*o1*a0``
     is already a sum of two products: o0*a1 <= 225 and the middle <= 450 both stay below
-    512, so no field reaches its neighbour.  A product of 13 by 13 bits is also wide enough
-    for every synthesizer to give it a block, which 4 by 4 bits are not.
+    512, so no field reaches its neighbour.  ``wide`` does so with the low and the high halves.
+    A product of 13 by 13 bits is wide enough for every synthesizer to give it a block, which
+    4 by 4 bits are not; and since only the middle is registered, no synthesizer tries to pull
+    adders into the block, at which Yosys 0.70 fails on the iCE40.
 
     ``multiplier="lut"``: no products at all.  For a pair of activations, bit j of their two
     operands selects one of {0, a0, a1, a0 + a1}; the planes j are summed apart and joined.
 
-    ``latency``: log2(ki) + 1 (wide dsp), log2(ki) (narrow dsp), log2(ki) + 2 or + 3
-    (narrow, wide lut).  ``dot_bits`` holds 225 * ki or 3825 * ki.  ``n_dsp``: blocks taken.
+    ``latency``: log2(ki) or, ``wide``, log2(ki) + 1 with "dsp"; two cycles more with "lut".
+    ``dot_bits`` holds 225 * ki or 3825 * ki.  ``n_dsp``: blocks taken, ki/2 or ki.
     """
 
     def __init__(self, *, ki: int, wide: bool, multiplier: str = "dsp"):
@@ -40,13 +42,8 @@ class FixedDot(wiring.Component):
         self.multiplier = multiplier
         self.operand_bits = 8 if wide else 4
         self.dot_bits = ((2**self.operand_bits - 1) * ACT_MAX * ki).bit_length()
-        levels = tree_levels(ki)
-        if multiplier == "dsp":
-            self.n_dsp = ki if wide else ki // 2
-            self.latency = levels + 1 if wide else levels
-        else:
-            self.n_dsp = 0
-            self.latency = levels + (3 if wide else 2)
+        self.n_dsp = (ki if wide else ki // 2) if multiplier == "dsp" else 0
+        self.latency = tree_levels(ki) + wide + (2 if multiplier == "lut" else 0)
         ports = {
             "acts": In(unsigned(4 * ki)),
             "low": In(unsigned(4 * ki)),
@@ -59,40 +56,32 @@ class FixedDot(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         acts = nibbles(self.acts, self.ki)
-        operands: list[Value] = nibbles(self.low, self.ki)
-        if self.wide:
-            operands = [Cat(lo, hi) for lo, hi in zip(operands, nibbles(self.high, self.ki), strict=True)]
+        halves = [nibbles(self.low, self.ki)] + ([nibbles(self.high, self.ki)] if self.wide else [])
         if self.multiplier == "lut":
-            dot = self._planes(m, acts, operands)
-        elif self.wide:
-            dot = self._products(m, acts, operands)
+            planes, largest, distance = self._planes(m, acts, halves)
         else:
-            dot = self._paired_products(m, acts, operands)
-        m.d.comb += self.dot.eq(dot)
+            planes, largest, distance = self._products(m, acts, halves)
+        m.d.comb += self.dot.eq(self._join(m, planes, largest, distance))
         return m
 
-    def _products(self, m: Module, acts: list[Value], operands: list[Value]) -> Value:
-        largest = 255 * ACT_MAX
-        products: list[Value] = []
-        for k, (act, operand) in enumerate(zip(acts, operands, strict=True)):
-            product = Signal(largest.bit_length(), reset_less=True, name=f"product_{k}")
-            m.d.sync += product.eq(operand * act)
-            products.append(product)
-        return add_tree(m, products, largest, "sum")[0]
-
-    def _paired_products(self, m: Module, acts: list[Value], operands: list[Value]) -> Value:
+    def _products(self, m: Module, acts: list[Value], halves: list[list[Value]]) -> tuple[list[Value], int, int]:
         gap = Const(0, 5)
-        sums: list[Value] = []
-        for k in range(0, self.ki, 2):
-            product = Signal(26, name=f"product_{k}")
-            pair = Signal(9, reset_less=True, name=f"pair_{k}")
-            m.d.comb += product.eq(Cat(operands[k], gap, operands[k + 1]) * Cat(acts[k + 1], gap, acts[k]))
-            m.d.sync += pair.eq(product[9:18])
-            sums.append(pair)
-        return add_tree(m, sums, 2 * 15 * ACT_MAX, "sum")[0]
+        planes: list[Value] = []
+        for half, operands in enumerate(halves):
+            sums: list[Value] = []
+            for k in range(0, self.ki, 2):
+                product = Signal(26, name=f"product_{half}_{k}")
+                pair = Signal(9, reset_less=True, name=f"pair_{half}_{k}")
+                m.d.comb += product.eq(Cat(operands[k], gap, operands[k + 1]) * Cat(acts[k + 1], gap, acts[k]))
+                m.d.sync += pair.eq(product[9:18])
+                sums.append(pair)
+            total, largest = add_tree(m, sums, 2 * 15 * ACT_MAX, f"sum_{half}")
+            planes.append(total)
+        return planes, largest, 4
 
-    def _planes(self, m: Module, acts: list[Value], operands: list[Value]) -> Value:
+    def _planes(self, m: Module, acts: list[Value], halves: list[list[Value]]) -> tuple[list[Value], int, int]:
         """Words of 5 bits, one per pair of inputs and bit of the operands; then one tree per bit."""
+        operands = [Cat(*parts) for parts in zip(*halves, strict=True)]
         selected: list[list[Value]] = [[] for _ in range(self.operand_bits)]
         for k in range(0, self.ki, 2):
             # Identical in every row that sees the same pixel: synthesis shares the adder.
@@ -115,12 +104,11 @@ class FixedDot(wiring.Component):
         for j, terms in enumerate(selected):
             total, top = add_tree(m, terms, largest, f"plane_{j}")
             planes.append(total)
-        return self._join(m, planes, top)
+        return planes, top, 1
 
     @staticmethod
-    def _join(m: Module, planes: list[Value], largest: int) -> Value:
-        """``sum of planes[j] << j``, by pairs: neighbours first, so that low bits pass the adders by."""
-        distance = 1
+    def _join(m: Module, planes: list[Value], largest: int, distance: int) -> Value:
+        """``sum of planes[j] << (distance*j)``, by pairs, neighbours first: low bits pass the adders by."""
         while len(planes) > 1:
             largest += largest << distance
             joined: list[Value] = []

@@ -185,7 +185,7 @@ class RequantLane(wiring.Component):
         upper = Signal(signed(self.acc_bits + 1 - cut + self.m_bits), reset_less=True)
         m.d.sync += [lower.eq(acc[:cut] * factor), upper.eq(acc[cut:].as_signed() * factor)]
         # The upper product does not touch the lowest bits of c: its adder is that much shorter.
-        c_high = addend >> cut
+        c_high = addend.shift_right(cut)
         low_sum = Signal(signed(sum_bits_signed(len(lower), *extra)), reset_less=True)
         high_sum = Signal(signed(sum_bits_signed(len(upper), len(c_high))), reset_less=True)
         c_low = Signal(cut, reset_less=True)
