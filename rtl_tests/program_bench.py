@@ -1,7 +1,6 @@
 """Run many programs on one simulated engine and name the first difference of each."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -10,14 +9,13 @@ from hwgen.golden import run
 from hwgen.graph.ir import Graph
 from hwgen.plan.engine import Engine
 from hwgen.plan.layout import Layout, lay_out
+from hwgen.plan.lower import Layer
 from hwgen.plan.place import Unplaceable
-from hwgen.program.assemble import Program, assemble_layout, input_words
-from hwgen.rtl import emit_verilog
-from hwgen.sim.run import Simulator, compile_engine, run_jobs
-from hwgen.sim.trace import ImageTrace, read_trace
+from hwgen.program.assemble import Program, assemble_layout
+from hwgen.sim.run import Simulator
+from hwgen.sim.simulate import Job, run_traces
+from hwgen.sim.trace import ImageTrace
 from random_networks import random_network
-
-MEMORY_WORDS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +29,7 @@ class Case:
     program: Program
 
 
-def compile_for(engine: Engine, folder: Path, simulator: str) -> Simulator:
-    return compile_engine(emit_verilog(engine), engine, MEMORY_WORDS, folder, simulator)
-
-
-def make_case(label: str, graph: Graph, images: np.ndarray, engine: Engine) -> Case | str:
+def make_case(label: str, graph: Graph, images: np.ndarray, engine: Engine, memory_words: int) -> Case | str:
     """The case, or why the network does not fit the engine."""
     try:
         layout = lay_out(graph, engine)
@@ -45,18 +39,18 @@ def make_case(label: str, graph: Graph, images: np.ndarray, engine: Engine) -> C
     if reason:
         return reason
     program = assemble_layout(layout)
-    if program.memory_words > MEMORY_WORDS:
+    if program.memory_words > memory_words:
         return f"program and results take {program.memory_words} words"
     return Case(label, graph, images, layout, program)
 
 
-def random_cases(engine: Engine, first_seed: int, count: int) -> tuple[list[Case], list[str]]:
+def random_cases(engine: Engine, first_seed: int, count: int, memory_words: int) -> tuple[list[Case], list[str]]:
     """The first ``count`` networks from ``first_seed`` on that fit, and the reasons of those that were skipped."""
     cases: list[Case] = []
     skipped: list[str] = []
     seed = first_seed
     while len(cases) < count:
-        made = make_case(f"seed {seed}", *random_network(seed, engine), engine)
+        made = make_case(f"seed {seed}", *random_network(seed, engine), engine, memory_words)
         if isinstance(made, Case):
             cases.append(made)
         else:
@@ -65,35 +59,13 @@ def random_cases(engine: Engine, first_seed: int, count: int) -> tuple[list[Case
     return cases, skipped
 
 
-def write_jobs(cases: list[Case], folder: Path) -> Path:
-    """The job file of the testbench with its program and input files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for number, case in enumerate(cases):
-        program, size = case.program, case.layout.engine.mem_bits // 8
-        image, data = folder / f"{number}.hex", folder / f"{number}.bin"
-        image.write_text("\n".join(_words(program.image, size, lambda word: word.hex())))
-        data.write_bytes(b"".join(b"".join(_words(input_words(case.layout, codes), size, bytes))
-                                  for codes in case.images))
-        lines.append(f"{image} 0 {program.words} {program.input_address} {program.input_words} {len(case.images)}\n"
-                     f"{data}\n")
-    (folder / "jobs").write_text("".join(lines))
-    return folder / "jobs"
-
-
-def _words(data: bytes, size: int, form) -> list:
-    """Memory words, most significant byte first."""
-    return [form(data[i:i + size][::-1]) for i in range(0, len(data), size)]
-
-
-def run_cases(sim: Simulator, cases: list[Case], folder: Path, **memory) -> list[list[ImageTrace]]:
+def run_cases(sim: Simulator, cases: list[Case], **memory: int) -> list[list[ImageTrace]]:
     """Traces per case and image, in one simulator run; an image that never ended has none."""
-    run_jobs(sim, write_jobs(cases, folder), folder / "trace", **memory)
-    owners = [(i, case) for i, case in enumerate(cases) for _ in case.images]
-    result: list[list[ImageTrace]] = [[] for _ in cases]
-    traces = read_trace(folder / "trace", [(case.layout, case.program.output_base) for _, case in owners])
-    for (i, _), trace in zip(owners, traces, strict=False):
-        result[i].append(trace)
+    traces = run_traces(sim, [Job(case.layout, case.program, case.images) for case in cases], **memory)
+    result, begin = [], 0
+    for case in cases:
+        result.append(traces[begin:begin + len(case.images)])
+        begin += len(case.images)
     return result
 
 
@@ -104,32 +76,34 @@ def differences(case: Case, traces: list[ImageTrace]) -> str | None:
         where = f"{case.label}, image {image}"
         if image >= len(traces):
             return f"{where}: the engine never ran it"
-        trace = traces[image]
-        if trace.error:
-            return f"{where}: the engine stopped with error {trace.error}"
-        if len(trace.begins) != len(case.layout.layers):
-            return f"{where}: {len(trace.begins)} of {len(case.layout.layers)} layers began"
-        for layer in case.layout.layers:
-            got, want = trace.tensors[layer.output], expected[layer.output][image]
-            if not np.array_equal(got, want):
-                return f"{where}, {first_difference(case.layout, layer, want, got)}"
-            missing = trace.missing[layer.output]
-            if missing:
-                return f"{where}, layer {layer.name}: {missing} words were never written"
-            if layer.output in case.graph.outputs:
-                stored = trace.outputs[layer.output]
-                if trace.missing[f"{layer.output} in memory"] or not np.array_equal(stored, want):
-                    return f"{where}, layer {layer.name}: right in the scratchpad, wrong in memory: " + \
-                        first_difference(case.layout, layer, want, stored)
-        if trace.stray:
-            return f"{where}: {trace.stray[0]}"
+        found = _image_difference(case, traces[image], {name: codes[image] for name, codes in expected.items()})
+        if found:
+            return f"{where}: {found}"
     return None
 
 
-def first_difference(layout: Layout, layer, want: np.ndarray, got: np.ndarray) -> str:
+def _image_difference(case: Case, trace: ImageTrace, expected: dict[str, np.ndarray]) -> str | None:
+    if trace.error:
+        return f"the engine stopped with error {trace.error}"
+    if len(trace.begins) != len(case.layout.layers):
+        return f"{len(trace.begins)} of {len(case.layout.layers)} layers began"
+    for layer in case.layout.layers:
+        name = layer.output
+        if not np.array_equal(trace.tensors[name], expected[name]):
+            return first_difference(case.layout, layer, expected[name], trace.tensors[name])
+        if trace.missing[name]:
+            return f"layer {layer.name}: {trace.missing[name]} words were never written"
+        if name in case.graph.outputs:
+            if trace.missing[f"{name} in memory"]:
+                return f"layer {layer.name}: {trace.missing[f'{name} in memory']} words never reached memory"
+            if not np.array_equal(trace.outputs[name], expected[name]):
+                return "in memory only: " + first_difference(case.layout, layer, expected[name], trace.outputs[name])
+    return trace.stray[0] if trace.stray else None
+
+
+def first_difference(layout: Layout, layer: Layer, want: np.ndarray, got: np.ndarray) -> str:
     """Layer, row, scheme, lane group, pixel, expected, got; rows in the order in which the engine makes them."""
-    engine = layout.engine
-    wrong = got != want
+    engine, wrong = layout.engine, got != want
     for index, tile in enumerate(layout.tiles(layer)):
         for position, row in enumerate(tile.rows):
             if row < 0 or not wrong[row].any():

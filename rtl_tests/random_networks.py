@@ -251,10 +251,11 @@ def _schemes(draft: _Draft, rows: int) -> tuple[str, ...]:
 
 def _weights(draft: _Draft, scheme: str, shape) -> np.ndarray:
     kind = draft.rng.random()
-    if kind < 0.06:
-        return np.full(shape, draft.pick(EXTREMES[scheme]), np.int64)
     grid = EXTREMES[scheme] if kind < 0.15 else GRIDS[scheme]
-    return draft.rng.choice(np.array(grid, np.int64), shape)
+    weights = draft.rng.choice(np.array(grid, np.int64), (1, 1, 1) if kind < 0.06 else shape)
+    if scheme == "sp2" and draft.engine.dsp_rows and not draft.engine.wide:
+        weights = np.where(weights == 8, -8, weights)  # a row that overflows to 4-bit multipliers has no +8
+    return np.broadcast_to(weights, shape).copy()
 
 
 # Rules
@@ -281,8 +282,8 @@ def _affine(draft: _Draft, values: np.ndarray, codes: int, centre: float, reach:
     largest = 2**(e.m_bits - 1) - 1
     limit = 2**(e.c_bits - 4) - 1
     if draft.chance(0.04):
-        m = draft.pick([largest, -largest - 1, 0, 1, -1])
-        return m, draft.upto(-limit // 8, limit // 8), draft.upto(1, 32), draft.pick([largest, -largest - 1, 0])
+        m = draft.pick([largest, -largest, 0, 1, -1])
+        return m, draft.upto(-limit // 8, limit // 8), draft.upto(1, 32), draft.pick([largest, -largest, 0])
     low, high = np.percentile(values, [3, 97])
     slope = codes * draft.rng.uniform(0.5, 2.5) / (high - low + 1) * draft.pick([1, 1, -1])
     ties = draft.chance(0.3)
@@ -290,11 +291,11 @@ def _affine(draft: _Draft, values: np.ndarray, codes: int, centre: float, reach:
     s = int(np.clip(round(np.log2(2.0**bits / abs(slope))), 1, 32))
     while s > 1 and 2**s * 600 > limit:
         s -= 1
-    m = int(np.clip(round(slope * 2**s), -largest - 1, largest))
+    m = int(np.clip(round(slope * 2**s), -largest, largest))
     r = 0
     if reach:
         ratio = codes * draft.rng.uniform(-0.8, 0.8) / reach
-        r = int(np.clip(round(ratio * 2**s), -largest - 1, largest))
+        r = int(np.clip(round(ratio * 2**s), -largest, largest))
     middle = float(np.median(values))
     c = round(centre * 2**s - m * middle - r * reach / 2)
     if ties:
@@ -327,17 +328,17 @@ def _rescale(draft: _Draft, x: np.ndarray, y: np.ndarray | None, bits: int) -> R
     a_real = (high - low + 1) / spread * draft.rng.uniform(0.4, 1.6) * draft.pick([1, 1, -1])
     size = draft.upto(1, 3) if ties else draft.upto(4, e.m_bits - 1)
     s = int(np.clip(round(np.log2(2.0**size / abs(a_real))), 1, min(32, e.m_bits + 8)))
-    a = int(np.clip(round(a_real * 2**s), -largest - 1, largest))
+    a = int(np.clip(round(a_real * 2**s), -largest, largest))
     b, centre_y = 0, 0.0
     if y is not None:
         b_real = (high - low + 1) / max(1, int(y.max()) - int(y.min())) * draft.rng.uniform(-1.2, 1.2)
-        b = int(np.clip(round(b_real * 2**s), -largest - 1, largest))
+        b = int(np.clip(round(b_real * 2**s), -largest, largest))
         centre_y = b * float(np.median(y))
     c = round(((low + high) / 2 - zero) * 2**s - a * float(np.median(x)) - centre_y)
     if ties:
         c = (c >> s - 1) << s - 1
     if draft.chance(0.03):
-        a, b, s = -largest - 1, largest if y is not None else 0, draft.upto(1, 32)
+        a, b, s = -largest, largest if y is not None else 0, draft.upto(1, 32)
     limit = 2**(e.m_bits + 18)
     return Rescale(a, int(np.clip(c, -limit, limit)), s, b, rounding, zero, low, high)
 

@@ -57,6 +57,7 @@ class FakePlan:
 @dataclass
 class FakeProgram:
     image: bytes = bytes(range(200))
+    memory_words: int = 30
 
 
 def fake_simulation(build, codes, progress):
@@ -80,7 +81,7 @@ def write_fake_build(path, *, known: bool = True, images: int = 5):
     codes = np.random.default_rng(7).integers(0, 16, (images, 2, 4, 4), dtype=np.uint8)
     outputs = run(graph, codes)["z"]
     labels = np.arange(images, dtype=np.uint8) % 3 if known else None
-    facts = make_facts(graph, plan, target, 2000.0, program_bytes=200, outputs=outputs, labels=labels)
+    facts = make_facts(graph, plan, target, 2000.0, program=FakeProgram(), outputs=outputs, labels=labels)
     golden = {"inputs": codes, "outputs": outputs, "known": np.array(known)}
     if known:
         golden["labels"] = labels
@@ -88,7 +89,8 @@ def write_fake_build(path, *, known: bool = True, images: int = 5):
     with StagedDirectory(path) as stage:
         write_files(stage, {
             "engine.v": VERILOG.encode(), "program.bin": FakeProgram().image, "plan.json": json_bytes(plan.to_json()),
-            "graph.json": structure, "graph.npz": arrays, "golden.npz": npz_bytes(golden), "facts.json": json_bytes(facts),
+            "graph.json": structure, "graph.npz": arrays, "golden.npz": npz_bytes(golden),
+            "facts.json": json_bytes(facts),
         }, options={"fps": 2000.0}, tools={"python": "3"})
         write_report(load_build(stage))
     return load_build(path)

@@ -101,7 +101,8 @@ def test_what_hwgen_did_not_make_is_not_replaced(tmp_path, content):
         for name, text in content.items():
             (path / name).write_text(text)
     before = listing(tmp_path)
-    with pytest.raises(HwgenError, match="exists and (was not made by hwgen build|is not a directory); choose another -o"):
+    message = "exists and (was not made by hwgen build|is not a directory); choose another -o"
+    with pytest.raises(HwgenError, match=message):
         StagedDirectory(path)
     assert listing(tmp_path) == before
 

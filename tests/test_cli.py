@@ -232,7 +232,8 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_build_leaves_nothing(tmp_path, number, code):
     command = [sys.executable, "-c", SLEEPER, "build", "digits_mlp", "--board", "ulx3s_85f", "-o", str(tmp_path / "a")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1]) as child:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], **pipes) as child:
         assert child.stdout.readline() == b"planning\n"
         assert list(tmp_path.iterdir()) != []
         child.send_signal(number)

@@ -96,7 +96,8 @@ def test_model_cut_in_half(tmp_path, capsys):
 @pytest.mark.parametrize("content, pattern", [
     (b"PK\x03\x04 cut", "cannot be read"),
     ({"codes": np.zeros((2, 2, 4, 4), np.uint8)}, "'labels'"),
-    ({"codes": np.zeros((2, 3, 4, 4), np.uint8), "labels": np.zeros(2, np.uint8)}, r"must have shape \(images, 2, 4, 4\)"),
+    ({"codes": np.zeros((2, 3, 4, 4), np.uint8), "labels": np.zeros(2, np.uint8)},
+     r"must have shape \(images, 2, 4, 4\)"),
     ({"codes": np.full((2, 2, 4, 4), 16), "labels": np.zeros(2, np.uint8)}, "codes of 0..15"),
     ({"codes": np.zeros((2, 2, 4, 4), np.uint8), "labels": np.zeros(3, np.uint8)}, "labels must be 2 integers"),
     ({"codes": np.zeros((2, 2, 4, 4), np.uint8), "labels": np.zeros(2)}, "labels must be 2 integers, not float64"),
@@ -114,8 +115,8 @@ def test_images_beside_the_model(fakes, model, tmp_path, capsys, content, patter
 def test_existing_folder_of_somebody_else(fakes, model, tmp_path, capsys):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "thesis.tex").write_text("years of work")
-    fails(capsys, 1, "exists and was not made by hwgen build; choose another -o DIR", "build", model, "--board", "ulx3s_85f",
-          "-o", tmp_path / "a")
+    fails(capsys, 1, "exists and was not made by hwgen build; choose another -o DIR", "build", model, "--board",
+          "ulx3s_85f", "-o", tmp_path / "a")
     assert (tmp_path / "a" / "thesis.tex").read_text() == "years of work"
 
 
@@ -228,7 +229,8 @@ def test_internal_error(fakes, model, tmp_path, capsys, monkeypatch, debug):
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.parametrize("error, code, message", [(KeyboardInterrupt, 130, "interrupted"), (MemoryError, 1, "out of memory")])
+@pytest.mark.parametrize("error, code, message", [
+    (KeyboardInterrupt, 130, "interrupted"), (MemoryError, 1, "out of memory")])
 def test_interrupt_and_memory(fakes, model, tmp_path, capsys, monkeypatch, error, code, message):
     import hwgen.plan
 

@@ -12,8 +12,8 @@ from hwgen.report.text import count, percent, signed_percent
 
 FACTS = {
     "hwgen": "1.2.3", "model": "net", "board": "ulx3s_85f", "part": "LFE5U-85F",
-    "engine": {"ki": 8, "px": 2, "rows": {"sp2": 16, "dsp": 8}, "drain_lanes": 4, "macs_per_cycle": 384, "clock_mhz": 50.0,
-               "id": "00000001"},
+    "engine": {"ki": 8, "px": 2, "rows": {"sp2": 16, "dsp": 8}, "drain_lanes": 4, "macs_per_cycle": 384,
+               "clock_mhz": 50.0, "id": "00000001"},
     "network": {"macs": 96000, "params": 1200, "rows": {"sp2": 20, "fixed4": 12}, "weight_bits": 4800},
     "cycles": 1000,
     "layers": [{"name": "a", "planned": 750, "macs": 90000, "utilization": 0.3125},
@@ -22,7 +22,7 @@ FACTS = {
     "available": {"lut": 83640, "ff": 83640, "dsp": 156, "bram": 208},
     "units": {"lut": "LUT4", "ff": "flip-flops", "dsp": "MULT18X18D", "bram": "DP16KD"},
     "estimated": {"lut": 9000, "ff": 4000, "dsp": 64, "bram": 0},
-    "clock": "engine clock 50 MHz", "wanted_fps": 2000.0, "program_bytes": 4096,
+    "clock": "engine clock 50 MHz", "wanted_fps": 2000.0, "memory_bits": 32768,
     "verification": {"golden_accuracy": 0.9, "golden_images": 500, "float_accuracy": 0.91, "requantizers_proven": 31,
                      "requantizers": 32},
 }
@@ -39,7 +39,8 @@ def test_keys_before_any_step():
     assert {"ki", "px", "rows", "drain_lanes", "macs_per_cycle", "clock_mhz"} <= set(report["engine"])
     assert set(report["network"]) == {"macs", "params", "rows", "weight_bits"}
     assert set(report["cycles"]) == {"planned", "simulated", "layers"}
-    assert all(set(layer) == {"name", "planned", "simulated", "macs", "utilization"} for layer in report["cycles"]["layers"])
+    for layer in report["cycles"]["layers"]:
+        assert set(layer) == {"name", "planned", "simulated", "macs", "utilization"}
     assert {"latency_ms", "fps", "gops", "mac_utilization"} <= set(report["performance"])
     assert {"available", "estimated", "synthesized", "placed"} <= set(report["resources"])
     assert {"images", "mismatches", "accuracy", "golden_accuracy", "float_accuracy", "requantizers_proven",
@@ -70,7 +71,8 @@ def test_steps_fill_their_places():
     assert report["verification"]["accuracy"] == 0.89
 
 
-@pytest.mark.parametrize("estimated, synthesized, expected", [(11, 10, 10.0), (0, 0, 0.0), (1, 0, None), (9, 12, -25.0)])
+@pytest.mark.parametrize("estimated, synthesized, expected", [
+    (11, 10, 10.0), (0, 0, 0.0), (1, 0, None), (9, 12, -25.0)])
 def test_error_percent(estimated, synthesized, expected):
     assert error_percent(estimated, synthesized) == expected
 
@@ -90,7 +92,8 @@ def shown(report) -> str:
 def test_terminal_without_colour():
     text = shown(make_report(FACTS, SIM, SYNTH, PNR))
     assert "\x1b" not in text and text.isascii()
-    for part in ("89.0 % of 100 simulated images", "0 in 100 images", "31 of 32 proven", "1,000 planned, 1,250 simulated",
+    for part in ("89.0 % of 100 simulated images", "0 in 100 images", "31 of 32 proven",
+                 "1,000 planned, 1,250 simulated",
                  "40,000 fps at 50 MHz (confirmed by place and route: 61.5 MHz)", "-10.0 %", "83,640", "10,500",
                  "golden model 90.0 % of 500", "float network 91.0 %"):
         assert part in text

@@ -1,13 +1,17 @@
 """Synthesis and place and route of small designs whose counts are known."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 
 import pytest
 
 from hwgen.device import get_part
 from hwgen.errors import HwgenError
+from hwgen.plan.engine import Engine
+from hwgen.rtl import emit_verilog
 from hwgen.synth import place_and_route, pnr, synthesize
 from hwgen.synth.count import count_cells
 from hwgen.synth.process import run_tool
@@ -163,24 +167,31 @@ def test_parse_ports():
 
 
 WITH_MEMORY = """
-module top(clk, rst, go, request_valid, request_ready, request_address, response_valid, response_data,
-           response_error, sum);
+module top(clk, rst, start, read_valid, read_ready, read_address, answer_valid, answer_data, answer_error,
+           write_valid, write_ready, write_address, write_data, sum);
   input clk;
   input rst;
-  input go;
-  output request_valid;
-  input request_ready;
-  output [31:0] request_address;
-  input response_valid;
-  input [63:0] response_data;
-  input response_error;
+  input start;
+  output read_valid;
+  input read_ready;
+  output [31:0] read_address;
+  input answer_valid;
+  input [63:0] answer_data;
+  input answer_error;
+  output write_valid;
+  input write_ready;
+  output [31:0] write_address;
+  output [63:0] write_data;
   output [7:0] sum;
-  reg [31:0] request_address;
+  reg [31:0] read_address;
   reg [7:0] sum;
-  assign request_valid = go & request_ready;
-  always @(posedge clk) if (rst) begin request_address <= 0; sum <= 0; end else begin
-    if (request_valid) request_address <= request_address + 1;
-    if (response_valid & ~response_error) sum <= sum + (^response_data);
+  assign read_valid = start & read_ready;
+  assign write_valid = answer_valid & write_ready;
+  assign write_address = read_address;
+  assign write_data = ~answer_data;
+  always @(posedge clk) if (rst) begin read_address <= 0; sum <= 0; end else begin
+    if (read_valid) read_address <= read_address + 1;
+    if (answer_valid & ~answer_error) sum <= sum + (^answer_data);
   end
 endmodule
 """
@@ -188,12 +199,51 @@ endmodule
 
 def test_wrapper_has_four_pins_and_the_memory(tmp_path):
     ports = parse_ports(WITH_MEMORY, "top")
-    assert set(memory_ports(ports)) == {"request_valid", "request_ready", "request_address", "response_valid",
-                                        "response_data", "response_error"}
-    wrapper = make_wrapper(ports, "top", 1024)
-    path = write(tmp_path, WITH_MEMORY + wrapper)
+    assert set(memory_ports(ports)) == {port.name for port in ports} - {"clk", "rst", "start", "sum"}
+    path = write(tmp_path, WITH_MEMORY + make_wrapper(ports, "top", 1024))
     result = synthesize(path, "hwgen_placed", get_part("LFE5U-25F"), tmp_path / "out")
     assert result.resources.bram == 4  # 1024 x 64 bits on DP16KD of 1024 x 18
+    assert [(p.name, p.width) for p in parse_ports(
+        "module hwgen_placed(clk);\n  input clk;\nendmodule\n", "hwgen_placed")] == [("clk", 1)]
+
+
+def test_wrapper_fits_the_real_engine():
+    engine = Engine(ki=2, px=1, sp2_rows=0, dsp_rows=2, drain_lanes=2)
+    ports = parse_ports(emit_verilog(engine), "hwgen_engine")
+    assert len(memory_ports(ports)) == 10 and {"clk", "rst"} < {port.name for port in ports}
+
+
+def test_wrapper_memory_answers_like_a_memory(tmp_path):
+    """The wrapper's RAM in Icarus: what is written is read a cycle after it is asked for."""
+    if shutil.which("iverilog") is None:
+        assert not os.environ.get("CI"), "CI needs iverilog"
+        pytest.skip("needs iverilog")
+    wrapper = make_wrapper(parse_ports(WITH_MEMORY, "top"), "top", 16)
+    bench = """
+module bench;
+  reg clk = 0, rst = 1; wire so;
+  hwgen_placed dut(.clk(clk), .rst(rst), .si(1'b1), .so(so));
+  integer i, wrong = 0;
+  always #1 clk = ~clk;
+  initial begin
+    for (i = 0; i < 16; i = i + 1) dut.ram[i] = i * 3;
+    repeat (4) @(posedge clk);
+    rst <= 0;
+    repeat (12) begin
+      @(posedge clk); #0;
+      if (dut.answer_valid && dut.answer_data != (dut.engine.read_address - 1) % 16 * 3 && dut.engine.read_address < 17)
+        wrong = wrong + 1;
+    end
+    $display("wrong %0d, address %0d, word0 %0h", wrong, dut.engine.read_address > 8, dut.ram[2]);
+    $finish;
+  end
+endmodule
+"""
+    path = write(tmp_path, WITH_MEMORY + wrapper + bench)
+    subprocess.run(["iverilog", "-g2012", "-s", "bench", "-o", str(tmp_path / "sim"), str(path)], check=True)
+    shown = subprocess.run(["vvp", str(tmp_path / "sim")], capture_output=True, text=True, check=True).stdout
+    # the engine's copy writes the complement of each word to the next address: word 1 = 0 lands on address 2
+    assert "wrong 0, address 1, word0 fffff" in shown
 
 
 def test_wrapper_without_memory(tmp_path):
@@ -203,7 +253,7 @@ def test_wrapper_without_memory(tmp_path):
 
 
 def test_memory_larger_than_the_address_is_refused():
-    ports = [Port("request_address", 10, True) if p.name == "request_address" else p
+    ports = [Port("read_address", 10, True) if p.name == "read_address" else p
              for p in parse_ports(WITH_MEMORY, "top")]
     with pytest.raises(HwgenError, match="a program of 1025 words does not fit the engine's 10-bit addresses"):
         make_wrapper(ports, "top", 1025)
@@ -253,7 +303,8 @@ def test_nextpnr_report_takes_the_slowest_clock(tmp_path):
     path = tmp_path / "nextpnr.json"
     path.write_text(json.dumps({
         "fmax": {"a": {"achieved": 80.5, "constraint": 50}, "b": {"achieved": 62.25, "constraint": 50}},
-        "utilization": {"TRELLIS_COMB": {"used": 100, "available": 83640}, "TRELLIS_FF": {"used": 60, "available": 83640},
+        "utilization": {"TRELLIS_COMB": {"used": 100, "available": 83640},
+                        "TRELLIS_FF": {"used": 60, "available": 83640},
                         "TRELLIS_RAMW": {"used": 5, "available": 10455}, "DP16KD": {"used": 7, "available": 208}}}))
     result = pnr.read_report(path, "ecp5", "nextpnr-ecp5")
     assert result.fmax_mhz == 62.25

@@ -48,7 +48,7 @@ class Target:
 
 
 def make_target(board: str | None, part: str | None, clock_mhz: float | None = None) -> Target:
-    """From the options --board, --part and --clock-mhz.  Raises HwgenError unless exactly one of the first two is given."""
+    """From the options --board, --part and --clock-mhz.  Raises HwgenError unless one of the first two is given."""
     if (board is None) == (part is None):
         raise HwgenError("give either --board BOARD or --part PART"
                          + (", not both" if board is not None else "; 'hwgen build --help' lists them"))
@@ -79,7 +79,9 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None,
     with StagedDirectory(out) as stage:
         progress(f"reading {source.path.name}")
         graph = load(source.path)
-        codes, labels = load_images(source.images, graph) if source.images else (random_codes(graph, RANDOM_IMAGES), None)
+        codes, labels = random_codes(graph, RANDOM_IMAGES), None
+        if source.images:
+            codes, labels = load_images(source.images, graph)
         progress(f"planning for {target.part.name}")
         plan = make_plan(graph, target.part, clock_mhz=target.clock_mhz, fps=fps, progress=progress)
         progress("assembling the program")
@@ -90,13 +92,15 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None,
         verilog = emit_verilog(plan.engine)
         progress("writing")
         structure, arrays = dump_graph(graph)
-        facts = make_facts(graph, plan, target, fps, program_bytes=len(program.image), outputs=outputs, labels=labels)
+        facts = make_facts(graph, plan, target, fps, program=program, outputs=outputs,
+                           labels=labels)
         golden = {"inputs": codes, "outputs": outputs, "known": np.array(source.images is not None)}
         if labels is not None:
             golden["labels"] = labels
         write_files(stage, {
             "engine.v": verilog.encode(), "program.bin": bytes(program.image), "plan.json": _plan_bytes(plan),
-            "graph.json": structure, "graph.npz": arrays, "golden.npz": npz_bytes(golden), "facts.json": json_bytes(facts),
+            "graph.json": structure, "graph.npz": arrays, "golden.npz": npz_bytes(golden),
+            "facts.json": json_bytes(facts),
         }, options={
             "model": graph.name, "model_sha256": sha256(source.path.read_bytes()), "part": target.part.name,
             "board": target.board.name if target.board else None, "clock_mhz": target.clock_mhz, "fps": fps,
@@ -122,7 +126,7 @@ def tool_versions() -> dict[str, str]:
     return found
 
 
-def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program_bytes: int, outputs: np.ndarray,
+def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program, outputs: np.ndarray,
                labels: np.ndarray | None) -> dict:
     """What the build knows for the report; see :func:`hwgen.report.data.make_report` for the units."""
     engine, part = plan.engine, target.part
@@ -148,7 +152,8 @@ def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program
         "estimated": plan.estimate.rounded().to_json() if plan.estimate is not None else None,
         "clock": target.clock_text,
         "wanted_fps": fps,
-        "program_bytes": program_bytes,
+        # program, weights and the results that the engine writes
+        "memory_bits": program.memory_words * engine.mem_bits,
         "verification": {
             "golden_accuracy": accuracy(outputs, labels),
             "golden_images": None if labels is None else len(labels),

@@ -113,7 +113,8 @@ def check_target(path: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HwgenError(f"cannot make output folder {path}: {error.strerror or error}; choose another -o DIR") from error
+        raise HwgenError(f"cannot make output folder {path}: {error.strerror or error}; "
+                         "choose another -o DIR") from error
     return target
 
 
@@ -210,13 +211,14 @@ def load_build(path: Path) -> Build:
         try:
             data = (path / name).read_bytes()
         except FileNotFoundError:
-            raise HwgenError(f"build directory {path} is incomplete: {name} is missing; run 'hwgen build' again") from None
+            raise HwgenError(f"build directory {path} is incomplete: {name} is missing; "
+                             "run 'hwgen build' again") from None
         except OSError as error:
             raise HwgenError(f"cannot read {path / name}: {error.strerror or error}") from error
         entry = manifest["files"][name]
         if len(data) != entry["bytes"]:
-            raise HwgenError(f"{path / name} has {len(data)} bytes, the manifest says {entry['bytes']}: it was cut short "
-                             "or changed after the build; run 'hwgen build' again")
+            raise HwgenError(f"{path / name} has {len(data)} bytes, the manifest says {entry['bytes']}: "
+                             "it was cut short or changed after the build; run 'hwgen build' again")
         if sha256(data) != entry["sha256"]:
             raise HwgenError(f"{path / name} was changed after the build (its SHA-256 is not the manifest's); "
                              "run 'hwgen build' again")
@@ -244,8 +246,8 @@ def load_manifest(path: Path) -> dict:
     if not isinstance(manifest, dict) or manifest.get("generator") != "hwgen":
         raise HwgenError(f"{path} is not a build directory ({MANIFEST} is not hwgen's)")
     if manifest.get("hwgen") != __version__:
-        raise HwgenError(f"build directory {path} was made by hwgen {manifest.get('hwgen')}, this is hwgen {__version__}; "
-                         "run 'hwgen build' again")
+        raise HwgenError(f"build directory {path} was made by hwgen {manifest.get('hwgen')}, "
+                         f"this is hwgen {__version__}; run 'hwgen build' again")
     rest = {key: value for key, value in manifest.items() if key != "digest"}
     if manifest.get("digest") != sha256(json_bytes(rest)) or set(manifest.get("files", ())) != set(FILES):
         raise damaged

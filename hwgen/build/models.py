@@ -53,7 +53,8 @@ def load_images(path: Path, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         arrays = parse_npz(path.read_bytes())
         codes, labels = arrays["codes"], arrays["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise HwgenError(f"test images {path} cannot be read ({error}); it must be an .npz with 'codes' and 'labels'") from error
+        raise HwgenError(f"test images {path} cannot be read ({error}); "
+                         "it must be an .npz with 'codes' and 'labels'") from error
     codes = shape_codes(codes, graph, str(path))
     if labels.shape != (len(codes),) or not np.issubdtype(labels.dtype, np.integer):
         raise HwgenError(f"test images {path}: labels must be {len(codes)} integers, not {labels.dtype} {labels.shape}")

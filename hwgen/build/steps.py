@@ -76,7 +76,7 @@ def place_step(build: Build, *, progress: Progress = lambda text: None) -> dict:
                          "counts its resources")
     if load_result(build, "synth") is None:
         synthesize_step(build, progress=progress)
-    words = -(-len(build.image) * 8 // build.engine.mem_bits)
+    words = build.facts["memory_bits"] // build.engine.mem_bits
     result = place_and_route(build.verilog, TOP, part, build.path / "pnr", clock_mhz=build.facts["engine"]["clock_mhz"],
                              memory_words=words, progress=progress)
     return save_result(build, "pnr", result.to_json())

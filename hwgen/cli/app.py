@@ -98,7 +98,8 @@ def simulate(
     directory: Directory,
     images: Annotated[int | None, typer.Option(help="How many of the known images (without known ones: seeded random "
                                                     "codes); default 100 or all.")] = None,
-    inputs: Annotated[Path | None, typer.Option(help="A .npy file of input codes, (n, channels, height, width).")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="A .npy file of input codes, "
+                                                     "(n, channels, height, width).")] = None,
     as_json: Json = False,
 ) -> None:
     """Run images through the generated Verilog and compare every layer with the golden model.
@@ -124,7 +125,8 @@ def simulate(
 @app.command(epilog="Example:  hwgen synth build/demo --pnr")
 def synth(
     directory: Directory,
-    pnr: Annotated[bool, typer.Option("--pnr", help="Place and route too, for the clock that is reached (minutes).")] = False,
+    pnr: Annotated[bool, typer.Option("--pnr", help="Place and route too, for the clock that is "
+                                                    "reached (minutes).")] = False,
     as_json: Json = False,
 ) -> None:
     """Count the engine's LUTs, flip-flops, DSPs and block RAMs with Yosys."""

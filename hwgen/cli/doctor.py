@@ -143,6 +143,7 @@ def _nextpnr(family: str) -> Finding:
     if native:
         return Finding(name, "place and route", _first_line([native, "--version"]), native, False)
     try:
-        return Finding(name, "place and route", metadata.version(module.replace("_", "-")), f"{module} (WebAssembly)", False)
+        version = metadata.version(module.replace("_", "-"))
+        return Finding(name, "place and route", version, f"{module} (WebAssembly)", False)
     except metadata.PackageNotFoundError:
         return Finding(name, "place and route", None, "", False, f"pip install {module.replace('_', '-')}")

@@ -17,8 +17,10 @@ from .lower import Layer
 from .place import Tile
 from .timing import lane_latency, tile_latency
 
-FIRST_WORD = 2
+FIRST_WORD = 3
 """Cycle in which the first word of the stream reaches the load unit."""
+COMMAND_LATENCY = 2
+"""From a command's word in the load unit to the sequencer."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,13 @@ class _Model:
             loader.packet(len(tile.rows) * 8)
         words = self.layout.words(layer)
         loader.weights(words * beats(engine, tile), words)
-        return loader.packet(commands) + 2
+        return loader.packet(commands) + 1 + COMMAND_LATENCY
 
     def _layer(self, header: int) -> int:
         """Take a LAYER command; returns the cycle that the trace shows as the layer's beginning."""
-        pop = max(self.free, self.idle, header + 2)
+        pop = max(self.free, self.idle, header + 1 + COMMAND_LATENCY)
         # One word per cycle as they arrive, then the walker starts anew.
-        end = max(pop + len(isa.LAYER_WORDS) - 1, header + 1 + len(isa.LAYER_WORDS))
+        end = max(pop + len(isa.LAYER_WORDS) - 1, header + COMMAND_LATENCY + len(isa.LAYER_WORDS))
         self.free = end + 2
         self.walker = end + 3 + self.engine.px
         return pop + 1

@@ -85,6 +85,11 @@ class Engine:
         return self.px | 1 if self.px > 1 else 1
 
     @property
+    def point_bits(self) -> int:
+        """Address bits of a scratchpad bank."""
+        return (self.scratch_depth - 1).bit_length()
+
+    @property
     def word_bits(self) -> int:
         """A scratchpad word: one 4-bit plane of ``ki`` channels of one pixel."""
         return 4 * self.ki
@@ -102,6 +107,11 @@ class Engine:
     def c_bits(self) -> int:
         """Width of C: acc*M with one bit for the offset-binary correction and one to spare."""
         return self.acc_bits + self.m_bits + 2
+
+    @property
+    def c2_bits(self) -> int:
+        """Width of the second stage's constant."""
+        return self.m_bits + 20
 
     def slices(self, kind: str) -> int:
         """Memory words that one ring word of ``kind`` (sp2, dsp or high) takes when all rows are there."""

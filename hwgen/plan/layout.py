@@ -10,7 +10,7 @@ from .memory import Region, depth, regions
 from .place import Placement, Tile, place
 from .timing import MIN_INTERVAL, THRESHOLD_STEP
 
-STORE_WORDS = 512
+STORE_WORDS = 256
 """Words of the store queue; a tile of a stored layer must fit."""
 
 

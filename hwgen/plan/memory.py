@@ -7,7 +7,7 @@ import numpy as np
 from .engine import Engine
 from .geometry import Walk, input_cycles, residual_cycles
 from .lower import Network
-from .place import Placement
+from .place import Placement, input_order
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def regions(network: Network, placements: dict[str, Placement], engine: Engine,
                 last[name] = i
     channels = {layer.output: len(np.concatenate([tile.rows for tile in placements[layer.name].tiles]))
                 for layer in network.layers}
-    channels[network.graph.input] = network.tensors[network.graph.input].shape[0]
+    channels[network.graph.input] = len(input_order(network, placements))
     result: dict[str, Region] = {}
     # Long-lived first, then large: what first fit packs best.
     sized = {}

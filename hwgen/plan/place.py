@@ -48,9 +48,7 @@ def place(network: Network, engine: Engine) -> dict[str, Placement]:
         flexible = np.array([scheme in SP2_LANE_SCHEMES for scheme in layer.conv.schemes])
         if root not in orders:
             partners = [other for other in network.layers if groups[other.output] == root]
-            if root == groups[network.graph.input]:
-                orders[root] = np.arange(network.tensors[network.graph.input].shape[0])
-            elif len(partners) > 1:
+            if len(partners) > 1 or root == groups[network.graph.input]:
                 orders[root] = _common_order(partners, engine)
         if root in orders:
             tiles = _tiles_in_order(layer, orders[root], flexible, engine)
@@ -59,6 +57,15 @@ def place(network: Network, engine: Engine) -> dict[str, Placement]:
             orders[root] = np.concatenate([tile.rows for tile in tiles])
         result[layer.name] = Placement(tuple(tiles), orders[root])
     return result
+
+
+def input_order(network: Network, placements: dict[str, Placement]) -> np.ndarray:
+    """Channel at each stored position of the graph's input: as it comes, unless a residual shares its order."""
+    groups = _shared_orders(network)
+    for layer in network.layers:
+        if groups[layer.output] == groups[network.graph.input]:
+            return np.concatenate([tile.rows for tile in placements[layer.name].tiles])
+    return np.arange(network.tensors[network.graph.input].shape[0])
 
 
 def _shared_orders(network: Network) -> dict[str, str]:
@@ -135,7 +142,7 @@ def _counts(rows: np.ndarray, flexible: np.ndarray, lane: int, engine: Engine) -
 
 
 def _fits(rows: np.ndarray, flexible: np.ndarray, engine: Engine) -> bool:
-    if len(rows) > engine.rows:
+    if len(rows) > max(engine.rows, engine.ki):
         return False
     dsp = engine.dsp_rows // engine.drain_lanes
     return all(hard <= dsp and soft + hard <= engine.chunks
@@ -189,4 +196,31 @@ def _common_order(partners: list[Layer], engine: Engine) -> np.ndarray:
         kind = max(sorted(behind), key=lambda k: behind[k])
         order += whole[kind][taken[kind]]
         taken[kind] += 1
-    return np.array(order + rest)
+    return _words_that_fit(order + rest, partners, engine)
+
+
+def _words_that_fit(channels: list[int], partners: list[Layer], engine: Engine) -> np.ndarray:
+    """The channels word by word, each word within what the lanes of every producer take; holes (-1) where it must be.
+
+    A tile is at least one word, so that every order made here can be placed.
+    """
+    hard = np.array([[scheme not in SP2_LANE_SCHEMES for scheme in layer.conv.schemes] for layer in partners])
+    lanes, most, most_hard = engine.drain_lanes, engine.chunks, engine.dsp_rows // engine.drain_lanes
+    waiting, order = list(channels), []
+    while waiting:
+        used, used_hard = np.zeros(lanes, int), np.zeros((lanes, len(partners)), int)
+        word = []
+        for lane in [position % lanes for position in range(engine.ki)]:
+            fitting = (i for i, channel in enumerate(waiting)
+                       if used[lane] < most and (used_hard[lane] + hard[:, channel] <= most_hard).all())
+            chosen = next(fitting, None)
+            word.append(-1 if chosen is None else waiting.pop(chosen))
+            if chosen is not None:
+                used[lane] += 1
+                used_hard[lane] += hard[:, word[-1]]
+        if max(word) < 0:
+            raise Unplaceable(f"layer {partners[0].name!r}: {engine.dsp_rows} multiplier rows take none of its rows")
+        order += word
+    while order[-1] < 0:
+        order.pop()
+    return np.array(order)

@@ -10,7 +10,7 @@ from ..plan.layout import Layout, memory_words
 from ..plan.lower import Layer, pack_codes
 from ..plan.place import Tile
 from .. import isa
-from .pack import arranged, parameter_words, stored_order, threshold_words, weight_words
+from .pack import arranged, fit, parameter_words, stored_order, threshold_words, weight_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +149,13 @@ def layer_words(layout: Layout, layer: Layer, store_base: int) -> list[int]:
     if scale is not None:
         values["clamp"] |= {"zero2": scale.zero_point, "low2": scale.low, "high2": scale.high,
                             "shift2": scale.shift - 1}
+        c2 = scale.constant + (0 if scale.rounding == "floor" else 1 << scale.shift - 1)
+        m_bits = layout.engine.m_bits
+        for value, bits, what in ((scale.a, m_bits, "multiplier A"), (scale.b, m_bits, "multiplier B"),
+                                  (c2, layout.engine.c2_bits, "constant C2")):
+            fit(value, bits, layer, what)
         values["rescale_ab"] = {"a": scale.a, "b": scale.b}
-        values["rescale_c"] = {"c2": scale.constant + (0 if scale.rounding == "floor" else 1 << scale.shift - 1)}
+        values["rescale_c"] = {"c2": c2}
     steps, moves = _walker_words(layer, source.pitch, residual.pitch if residual else 0, target.pitch, walk, banks)
     settings = isa.LAYER_WORDS[:len(isa.LAYER_WORDS) - 2 * len(isa.STEPS)]
     words = [word.encode(**values.get(word.name, {})) for word in settings]
@@ -188,7 +193,9 @@ def input_words(layout: Layout, codes: np.ndarray) -> bytes:
     region = layout.regions[network.graph.input]
     packed = pack_codes(codes, network.packing, network.graph.tensors[network.graph.input].zero_point)
     full = np.zeros((region.blocks * engine.ki, region.height, region.pitch), np.uint8)
-    full[:packed.shape[0], :, :region.width] = packed
+    order = stored_order(layout, network.graph.input)
+    present = order >= 0
+    full[:len(order)][present, :, :region.width] = packed[order[present]]
     full = full.reshape(region.blocks, engine.ki, -1).transpose(0, 2, 1)
     planes = np.stack([full >> 4, full & 15], axis=1) if region.planes == 2 else full[:, None]
     points = region.plane_step * engine.banks

@@ -5,7 +5,7 @@ import numpy as np
 from ..plan.engine import Engine
 from ..plan.layout import Layout
 from ..plan.lower import Layer
-from ..plan.place import Tile
+from ..plan.place import Tile, input_order
 from ..schemes import get
 
 SP2_CORRECTION = 155
@@ -27,7 +27,7 @@ def stored_order(layout: Layout, tensor: str) -> np.ndarray:
     for layer in layout.layers:
         if layer.output == tensor:
             return np.concatenate([tile.rows for tile in layout.tiles(layer)])
-    return np.arange(layout.regions[tensor].channels)
+    return input_order(layout.network, layout.placements)
 
 
 def weight_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> tuple[bytes, dict[str, int]]:
@@ -83,9 +83,9 @@ def parameter_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarra
                 r = int(rule.residual_multiplier[row])
         elif row >= 0:
             negate = int(rule.negate[row]) if rule.negate is not None else 0
-        _fit(m, engine.m_bits, layer, "multiplier M")
-        _fit(r, engine.m_bits, layer, "residual multiplier R")
-        _fit(c, engine.c_bits, layer, "constant C")
+        fit(m, engine.m_bits, layer, "multiplier M")
+        fit(r, engine.m_bits, layer, "residual multiplier R")
+        fit(c, engine.c_bits, layer, "constant C")
         words.append(m & 0xFFFFFFFF | (shift - 1) << 32 | (slot // engine.drain_lanes) << 40 | negate << 48)
         words.append(c & (1 << 64) - 1)
         if engine.residual:
@@ -109,7 +109,8 @@ def threshold_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarra
     return words
 
 
-def _fit(value: int, bits: int, layer: Layer, what: str) -> None:
+def fit(value: int, bits: int, layer: Layer, what: str) -> None:
+    """ValueError when a signed value does not fit the engine."""
     if not -(1 << bits - 1) <= value < 1 << bits - 1:
         raise ValueError(f"layer {layer.name!r}: {what} = {value} needs more than {bits} bits")
 

@@ -66,7 +66,7 @@ def _resources(facts: dict, synth: dict | None, pnr: dict | None) -> dict:
         "error_percent": None if estimated is None or synthesized is None else {
             name: error_percent(estimated[name], synthesized[name]) for name in FIELDS},
         # estimated and synthesized are the engine alone; placed has the on-chip program memory too
-        "program_memory_bits": facts["program_bytes"] * 8,
+        "program_memory_bits": facts["memory_bits"],
     }
 
 

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,6 @@ from .walker import slot_layout
 
 TILES_IN_FLIGHT = 16
 """Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart."""
-RESIDUAL_DEPTH = 64
 
 
 class Drain(wiring.Component):
@@ -32,7 +31,7 @@ class Drain(wiring.Component):
     def __init__(self, *, engine: Engine):
         self.engine = engine
         e = engine
-        slots = data.ArrayLayout(slot_layout(), e.px)
+        slots = data.ArrayLayout(slot_layout(e.point_bits), e.px)
         self._lanes = [self._make_lane() for _ in range(e.drain_lanes)]
         super().__init__({
             "settings": In(settings_layout()), "tile": In(tile_layout()), "active": In(slots), "final": In(1),
@@ -49,7 +48,7 @@ class Drain(wiring.Component):
         e = self.engine
         return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                            residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                           pool_depth=e.chunks)
+                           pool_depth=self._chunks)
 
     def elaborate(self, platform):
         m = Module()
@@ -59,7 +58,8 @@ class Drain(wiring.Component):
         go_late = delay(m, self.go, wait, "go", reset_less=False)
         if e.thresholds:
             extra = ThresholdSearch.latency + 1
-            go_later = delay(m, go_late, extra, "go_late", reset_less=False)
+            # Masked at the entry: the next layer may set the mode while a pulse of this one is still on its way.
+            go_later = delay(m, go_late & s.threshold_mode, extra, "go_late", reset_less=False)
             go_post = Mux(s.threshold_mode, go_later, go_late)
         else:
             go_post = go_late
@@ -71,10 +71,10 @@ class Drain(wiring.Component):
 
     def _queue(self, m, name, slot_fields, tile_fields, pop):
         """What one half of the drain needs of a tile, kept from ``push`` until its own start."""
-        shape = {f"{f}_{p}": slot_layout()[f].shape for p in range(self.engine.px) for f in slot_fields}
+        shape = {f"{f}_{p}": slot_layout(self.engine.point_bits)[f].shape for p in range(self.engine.px) for f in slot_fields}
         shape |= {f: tile_layout()[f].shape for f in tile_fields} | {"final": 1, "parity": 1}
         entry, current = Signal(data.StructLayout(shape)), Signal(data.StructLayout(shape), name=f"{name}_tile")
-        m.submodules[f"{name}_queue"] = fifo = SyncFIFO(width=len(entry.as_value()), depth=TILES_IN_FLIGHT)
+        m.submodules[f"{name}_queue"] = fifo = SyncFIFOBuffered(width=len(entry.as_value()), depth=TILES_IN_FLIGHT)
         m.d.comb += [getattr(entry, f"{f}_{p}").eq(getattr(self.active[p], f))
                      for p in range(self.engine.px) for f in slot_fields]
         m.d.comb += [getattr(entry, f).eq(getattr(self.tile, f)) for f in tile_fields]
@@ -155,7 +155,12 @@ class Drain(wiring.Component):
 
     @property
     def _chunk_bits(self) -> int:
-        return max(1, (self.engine.chunks - 1).bit_length())
+        return max(1, (self._chunks - 1).bit_length())
+
+    @property
+    def _chunks(self) -> int:
+        """Chunks of the largest tile: all row slots, or a whole word where an engine has fewer rows than channels."""
+        return max(self.engine.rows, self.engine.ki) // self.engine.drain_lanes
 
     def _params(self, m, lane, chunk, parity):
         """Parameter memories of a lane: two buffers of one record per chunk, written beat by beat."""
@@ -213,7 +218,9 @@ class Drain(wiring.Component):
         e, s = self.engine, self.settings
         per_word = e.ki // e.drain_lanes
         piece = per_word.bit_length() - 1
-        width, bits = e.px * e.word_bits, (RESIDUAL_DEPTH - 1).bit_length()
+        # Three tiles are on their way at most, or as many of one word as the pipeline is long.
+        depth = max(64, 1 << (4 * -(-e.rows // e.ki) - 1).bit_length())
+        width, bits = e.px * e.word_bits, depth.bit_length() - 1
         written, read, low = Signal(bits), Signal(bits), Signal()
         is_low = low | ~s.res_two_planes
         with m.If(self.residual_valid):
@@ -224,7 +231,7 @@ class Drain(wiring.Component):
             m.d.sync += read.eq(read + (chunk >> piece) + 1)
         words = []
         for name, enable in (("high", self.residual_valid & ~is_low), ("low", self.residual_valid & is_low)):
-            m.submodules[f"residual_{name}"] = memory = Memory(shape=width, depth=RESIDUAL_DEPTH, init=[])
+            m.submodules[f"residual_{name}"] = memory = Memory(shape=width, depth=depth, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [writer.addr.eq(written), writer.data.eq(self.residual), writer.en.eq(enable),
                          reader.addr.eq(read + (chunk >> piece)), reader.en.eq(1)]
@@ -272,5 +279,5 @@ class Drain(wiring.Component):
         m.d.comb += [
             self.write.eq(moment & keep), self.write_skipped.eq(moment & ~keep), self.write_data.eq(word),
             self.write_bank.eq(select(slots["out_r"], pixel)),
-            self.write_address.eq(tile.out_address + offset + second + select(slots["out_q"], pixel)),
+            self.write_address.eq((tile.out_address + offset + second + select(slots["out_q"], pixel))[:e.point_bits]),
         ]

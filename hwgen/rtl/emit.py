@@ -23,7 +23,7 @@ from pyosys import libyosys as ys
 design = ys.Design()
 ys.run_pass(f"tee -q -o {sys.argv[3]} read_rtlil {sys.argv[1]}", design)
 ys.run_pass(f"tee -q -o {sys.argv[3]} hierarchy -top {sys.argv[4]}", design)
-for command in ("proc", "opt_clean", f"write_verilog -sv -noattr {sys.argv[2]}"):
+for command in ("proc", "opt_clean -purge", f"write_verilog -sv -noattr {sys.argv[2]}"):
     ys.run_pass(f"tee -q -a {sys.argv[3]} {command}", design)
 """
 
@@ -75,8 +75,11 @@ def share_modules(text: str) -> str:
             break
         alias |= found
         alias = {name: alias.get(target, target) for name, target in alias.items()}
+    # Plain names: dots need escapes, which some tools stumble over.
+    alias = {name: alias.get(name, name).replace(".", "_") for name in modules}
     parts = [header]
     for name, (whole, _) in modules.items():
-        if name not in alias:
+        if alias[name] == name.replace(".", "_"):
+            whole = whole.replace(f"module {name}\n", f"module {alias[name]}\n")
             parts.append(_CELL.sub(lambda cell: cell[1] + alias.get(cell[2], cell[2]) + cell[3], whole))
     return "".join(parts)

@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..plan.engine import Engine
+from ..plan.layout import STORE_WORDS
 from .array import Array
 from .bits import delay
 from .drain import Drain
@@ -15,7 +16,6 @@ from .scratchpad import Ring, Scratchpad
 from .sequencer import Sequencer
 from .walker import Walker
 
-STORE_DEPTH = 512
 WATCHDOG_BITS = 20
 """An engine in which nothing has moved for 2**20 cycles stops with an error."""
 
@@ -52,9 +52,11 @@ class HwgenEngine(wiring.Component):
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits)
         slices = sum(e.slices(kind) for kind in ("sp2", "dsp", "high"))
         m.submodules.ring = ring = Ring(slices=slices, depth=e.ring_depth, mem_bits=e.mem_bits)
-        m.submodules.walker = walker = Walker(px=e.px, banks=e.banks)
-        m.submodules.sequencer = seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth)
-        m.submodules.reader = reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth)
+        m.submodules.walker = walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits)
+        m.submodules.sequencer = seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth,
+                                                 point_bits=e.point_bits)
+        m.submodules.reader = reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth,
+                                             point_bits=e.point_bits)
         m.submodules.array = array = Array(engine=e)
         m.submodules.drain = drain = Drain(engine=e)
         s = seq.settings
@@ -124,8 +126,8 @@ class HwgenEngine(wiring.Component):
         words have one, so the drain itself never has to wait.
         """
         s, bank_bits = seq.settings, 4
-        m.submodules.store = fifo = SyncFIFOBuffered(width=self.engine.word_bits + 16 + bank_bits, depth=STORE_DEPTH)
-        room, claim = Signal(range(STORE_DEPTH + 1), init=STORE_DEPTH), Signal(12)
+        m.submodules.store = fifo = SyncFIFOBuffered(width=self.engine.word_bits + 16 + bank_bits, depth=STORE_WORDS)
+        room, claim = Signal(range(STORE_WORDS + 1), init=STORE_WORDS), Signal(12)
         address, bank, word = Signal(16), Signal(bank_bits), Signal(self.engine.word_bits)
         store, sent = s.store, self.write_valid & self.write_ready
         m.d.comb += [
@@ -138,7 +140,7 @@ class HwgenEngine(wiring.Component):
             claim.eq(Mux(reader.complete_last & store, reader.store_words, 0)),
         ]
         m.d.sync += room.eq(room - claim + sent + (drain.write_skipped & store))
-        return room == STORE_DEPTH
+        return room == STORE_WORDS
 
     def _control(self, m, loader, seq, reader):
         m.d.comb += self.engine_id.eq(self.engine.id)

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..plan.engine import ENGINE_VERSION, Engine
@@ -40,8 +40,8 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         engine = self.engine
-        m.submodules.fifo = fifo = SyncFIFO(width=engine.mem_bits, depth=PREFETCH)
-        m.submodules.commands = commands = SyncFIFO(width=64, depth=64)
+        m.submodules.fifo = fifo = SyncFIFOBuffered(width=engine.mem_bits, depth=PREFETCH)
+        m.submodules.commands = commands = SyncFIFOBuffered(width=64, depth=64)
         running = Signal()
         m.d.comb += self.active.eq(running)
 

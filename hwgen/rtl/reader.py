@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bits import select
-from .walker import RADIX_BITS, slot_layout
+from .walker import POINT_BITS, RADIX_BITS, slot_layout
 
 
 def word_layout(ring_bits: int) -> data.StructLayout:
@@ -33,12 +33,14 @@ class Reader(wiring.Component):
 
     OPERAND_LATENCY = 2
 
-    def __init__(self, *, px: int, banks: int, word_bits: int, ring_depth: int):
+    def __init__(self, *, px: int, banks: int, word_bits: int, ring_depth: int,
+                 point_bits: int = POINT_BITS):
         self.px, self.banks, self.word_bits = px, banks, word_bits
+        self.point_bits = point_bits
         self.ring_bits = (ring_depth - 1).bit_length()
         super().__init__({
             "word": In(word_layout(self.ring_bits)), "word_valid": In(1), "word_ready": Out(1),
-            "slots": In(data.ArrayLayout(slot_layout(), px)),
+            "slots": In(data.ArrayLayout(slot_layout(point_bits), px)),
             "height": In(12), "width": In(12), "pad": In(8), "hold": In(1),
             "address": Out(data.ArrayLayout(16, banks)), "data": In(data.ArrayLayout(word_bits, banks)),
             "ring_address": Out(self.ring_bits),
@@ -50,7 +52,7 @@ class Reader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         word, full = Signal(self.word.shape()), Signal()
-        place = data.StructLayout({"bank": RADIX_BITS, "address": 16, "need": 1})
+        place = data.StructLayout({"bank": RADIX_BITS, "address": self.point_bits, "need": 1})
         places = Signal(data.ArrayLayout(place, self.px))
         served = Signal(self.px)
         accept = self.word_valid & self.word_ready
@@ -126,6 +128,6 @@ class Reader(wiring.Component):
         in_map = (y.as_unsigned() < self.height) & (x.as_unsigned() < self.width)
         return [
             target.bank.eq(Mux(carry, total - self.banks, total) if self.banks > 1 else 0),
-            target.address.eq(word.base + origin_q + carry),
+            target.address.eq(word.base[:self.point_bits] + origin_q + carry),
             target.need.eq(slot.alive & Mux(word.residual, slot.inside, in_map)),
         ]

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..isa import FINISH, LAYER, LAYER_WORDS, STEPS, TILE, TILE_WORDS
 from .bits import add_mixed, fields
 from .reader import word_layout
-from .walker import RADIX_BITS, slot_layout
+from .walker import POINT_BITS, RADIX_BITS, slot_layout
 
 SETTINGS = LAYER_WORDS[:len(LAYER_WORDS) - 2 * len(STEPS)]
 """The words of a layer that live in registers; the walker keeps the others."""
@@ -28,16 +28,16 @@ class Sequencer(wiring.Component):
     The words of a tile: first the residual's, if there is one; then per activation
     plane (high first), kernel row, kernel column and channel block.  A word leaves in
     every cycle in which the reader takes one; between groups nothing is lost, between
-    tiles four cycles (``TILE_OVERHEAD``).
+    tiles three cycles.
 
     ``group_push`` marks the cycle in which the last word of a group leaves: the slots
     and the tile then on ``active`` and ``tile`` are what the drain needs.
     """
 
-    def __init__(self, *, px: int, banks: int, ring_depth: int):
+    def __init__(self, *, px: int, banks: int, ring_depth: int, point_bits: int = POINT_BITS):
         self.px, self.banks, self.ring_depth = px, banks, ring_depth
         self.ring_bits = (ring_depth - 1).bit_length()
-        slots = data.ArrayLayout(slot_layout(), px)
+        slots = data.ArrayLayout(slot_layout(point_bits), px)
         super().__init__({
             "command": In(64), "command_valid": In(1), "command_ready": Out(1),
             "idle": In(1), "clear": In(1), "finish": Out(1), "finished": In(1), "illegal": Out(1), "layers": Out(16),

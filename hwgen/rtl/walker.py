@@ -14,12 +14,16 @@ RADIX_BITS = 4
 PLACE_BITS = 13
 
 
-def slot_layout() -> data.StructLayout:
-    """One pixel slot: what the reader and the drain need to know about it."""
+def slot_layout(point_bits: int = POINT_BITS) -> data.StructLayout:
+    """One pixel slot: what the reader and the drain need to know about it.
+
+    Quotients are kept modulo 2**point_bits: a bank's address needs no more, since every
+    word that is really read or written lies inside it.
+    """
     return data.StructLayout({
-        "in_q": signed(POINT_BITS), "in_r": unsigned(RADIX_BITS),
-        "res_q": signed(POINT_BITS), "res_r": unsigned(RADIX_BITS),
-        "out_q": signed(POINT_BITS), "out_r": unsigned(RADIX_BITS),
+        "in_q": signed(point_bits), "in_r": unsigned(RADIX_BITS),
+        "res_q": signed(point_bits), "res_r": unsigned(RADIX_BITS),
+        "out_q": signed(point_bits), "out_r": unsigned(RADIX_BITS),
         "ix": signed(PLACE_BITS), "iy": signed(PLACE_BITS),
         "alive": 1, "inside": 1, "first": 1, "last": 1,
     })
@@ -40,9 +44,9 @@ class Walker(wiring.Component):
     ``take`` accepts it.
     """
 
-    def __init__(self, *, px: int, banks: int):
+    def __init__(self, *, px: int, banks: int, point_bits: int = POINT_BITS):
         self.px, self.banks = px, banks
-        slot = slot_layout()
+        self._slot = slot = slot_layout(point_bits)
         super().__init__({
             "step_write": In(1), "move_write": In(1), "config_index": In(3), "config_data": In(64),
             "pool_h": In(6), "pool_w": In(6), "out_h": In(12), "out_w": In(12), "conv_h": In(12), "conv_w": In(12),
@@ -78,14 +82,14 @@ class Walker(wiring.Component):
         m.d.comb += [step_port.addr.eq(event), move_port.addr.eq(event)]
         step, move = fields(_STEP, step_port.data), fields(_MOVE, move_port.data)
 
-        state = Signal(slot_layout())
+        state = Signal(self._slot)
         cx, cy = Signal(signed(PLACE_BITS)), Signal(signed(PLACE_BITS))
         finished = end_pj & end_pi & end_ox & end_oy
 
         # The group under construction is a shift register; slot 0 enters first.
-        group, count, full, last_group = Signal(data.ArrayLayout(slot_layout(), self.px)), Signal(4), Signal(), Signal()
+        group, count, full, last_group = Signal(data.ArrayLayout(self._slot, self.px)), Signal(4), Signal(), Signal()
         room = ~full | self.take
-        current = Signal(slot_layout())
+        current = Signal(self._slot)
         m.d.comb += [
             current.eq(state), current.alive.eq(~dead),
             current.inside.eq((cx.as_unsigned() < self.conv_w) & (cy.as_unsigned() < self.conv_h)),

@@ -25,7 +25,8 @@ def run_tool(command: Sequence[str], *, cwd: Path, log: Path, what: str, step: r
     """
     with open(log, "wb") as output:
         try:
-            child = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            child = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output,
+                                     stderr=subprocess.STDOUT)
         except OSError as error:
             raise HwgenError(f"cannot start {what} ({command[0]}): {error.strerror or error}; "
                              "'hwgen doctor' says what is missing") from error

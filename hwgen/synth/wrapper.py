@@ -2,8 +2,8 @@
 
 The engine has hundreds of ports and no board brings them out.  The wrapper feeds all inputs
 from one shift register and folds all outputs into one pin, a register before and behind every
-port, so that the clock that place and route finds is the engine's own.  Where the engine has
-the memory port, an on-chip RAM of the program's size answers it.
+port, so that the clock that place and route finds is the engine's own.  An on-chip RAM of the
+program's size answers the memory port.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from hwgen.errors import HwgenError
 
 TOP = "hwgen_placed"
 PORT = re.compile(r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):(\d+)\]\s*)?(\\\S+ |\w+)\s*;", re.MULTILINE)
-MEMORY = ("request_valid", "request_ready", "request_address", "response_valid", "response_data", "response_error")
+MEMORY = ("read_valid", "read_ready", "read_address", "answer_valid", "answer_data", "answer_error",
+          "write_valid", "write_ready", "write_address", "write_data")
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,7 @@ def parse_ports(verilog: str, top: str) -> list[Port]:
 
 def memory_ports(ports: list[Port]) -> dict[str, Port]:
     """The ports of the memory port by their names in MEMORY; empty when the engine has none."""
-    found = {}
-    for port in ports:
-        for name in MEMORY:
-            if port.name == name or port.name.endswith(f"_{name}"):
-                found[name] = port
+    found = {port.name: port for port in ports if port.name in MEMORY}
     return found if len(found) == len(MEMORY) else {}
 
 
@@ -51,9 +48,8 @@ def make_wrapper(ports: list[Port], engine_top: str, memory_words: int) -> str:
     outputs = [p for p in ports if p.output and p.name not in held]
     n_in, n_out = sum(p.width for p in inputs), sum(p.width for p in outputs)
     ram = _ram(memory, memory_words) if memory else ""
-    extra = memory["response_data"].width + 33 if memory else 0
     links = ["    .clk(clk),", "    .rst(rst),"]
-    position = extra
+    position = 0
     for port in inputs:
         links.append(f"    .{port.name} (shift[{position + port.width - 1}:{position}]),")
         position += port.width
@@ -61,18 +57,19 @@ def make_wrapper(ports: list[Port], engine_top: str, memory_words: int) -> str:
     for port in outputs:
         links.append(f"    .{port.name} (seen[{position + port.width - 1}:{position}]),")
         position += port.width
-    links += [f"    .{port.name} ({name})," for name, port in memory.items()]
+    constants = {"read_ready": "1'b1", "write_ready": "1'b1", "answer_error": "1'b0"}
+    links += [f"    .{name} ({constants.get(name, name)})," for name in memory]
     links[-1] = links[-1].rstrip(",")
     body = "\n".join(links)
     return f"""module {TOP}(input clk, input rst, input si, output so);
-  reg [{n_in + extra - 1}:0] shift;
+  reg [{n_in - 1}:0] shift;
   wire [{n_out - 1}:0] seen;
   reg [{n_out - 1}:0] held, fold;
   assign so = fold[{n_out - 1}];
   always @(posedge clk) begin
-    shift <= {{shift[{n_in + extra - 2}:0], si}};
+    shift <= (shift << 1) | si;
     held <= seen;
-    fold <= {{fold[{n_out - 2}:0], 1'b0}} ^ held;
+    fold <= (fold << 1) ^ held;
   end
 {ram}  {engine_top} engine (
 {body}
@@ -82,20 +79,21 @@ endmodule
 
 
 def _ram(memory: dict[str, Port], words: int) -> str:
-    """The RAM: one word a cycle, one cycle of latency; written from the shift register so that it stays a RAM."""
-    width = memory["response_data"].width
+    """The RAM: a word read and a word written each cycle, answers one cycle later."""
+    width, address = memory["answer_data"].width, memory["read_address"].width
     bits = max(1, (words - 1).bit_length())
-    address = memory["request_address"].width
-    if bits > min(32, address):
+    if bits > address:
         raise HwgenError(f"a program of {words} words does not fit the engine's {address}-bit addresses")
-    return f"""  wire request_valid, request_ready = 1'b1, response_error = 1'b0;
-  wire [{address - 1}:0] request_address;
-  reg response_valid;
-  reg [{width - 1}:0] response_data;
+    # Program and results are never read and written in the same cycle at one address: no logic for collisions.
+    return f"""  wire read_valid, write_valid;
+  wire [{address - 1}:0] read_address, write_address;
+  wire [{width - 1}:0] write_data;
+  reg answer_valid;
+  reg [{width - 1}:0] answer_data;
   (* ram_style = "block", no_rw_check *) reg [{width - 1}:0] ram [0:{words - 1}];
   always @(posedge clk) begin
-    response_valid <= request_valid & ~rst;
-    response_data <= ram[request_address[{bits - 1}:0]];
-    if (shift[{width + 32}]) ram[shift[{width + bits - 1}:{width}]] <= shift[{width - 1}:0];
+    answer_valid <= read_valid & ~rst;
+    answer_data <= ram[read_address[{bits - 1}:0]];
+    if (write_valid) ram[write_address[{bits - 1}:0]] <= write_data;
   end
 """

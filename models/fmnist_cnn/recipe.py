@@ -111,15 +111,24 @@ def report(label: str):
     return progress
 
 
-def train_float(train: Batches, epochs: int, seed: int) -> FmnistCnn:
+def new_network(seed: int) -> FmnistCnn:
+    """Random weights; whatever follows is determined by the seed."""
     torch.manual_seed(seed)
-    network = FmnistCnn().to(memory_format=torch.channels_last)
-    fit(network, train, epochs, 5e-3, weight_decay=0.02, label_smoothing=0.05, progress=report("float"))
-    return network
+    return FmnistCnn().to(memory_format=torch.channels_last)
 
 
-def train_quantized(network: FmnistCnn, train: Batches, policy: Policy, epochs: int, seed: int) -> nn.Module:
-    torch.manual_seed(seed)
+def float_weights(train: Batches, options: argparse.Namespace) -> dict[str, Tensor]:
+    """Weights of the network in float: trained, or read from the file of an earlier run."""
+    if options.float_weights and options.float_weights.exists():
+        return torch.load(options.float_weights)
+    network = new_network(options.seed)
+    fit(network, train, options.epochs, 5e-3, weight_decay=0.02, label_smoothing=0.05, progress=report("float"))
+    if options.float_weights:
+        torch.save(network.state_dict(), options.float_weights)
+    return network.state_dict()
+
+
+def train_quantized(network: FmnistCnn, train: Batches, policy: Policy, epochs: int) -> nn.Module:
     sample, _ = next(iter(train))
     quantized = prepare(network, policy, sample)
     fit(quantized, train, epochs, 1e-3, label_smoothing=0.05, norm_batches=100, progress=report("quantized"))
@@ -146,17 +155,13 @@ def main() -> None:
     train, test = Batches(*read_images("train", options.images), augment=True), Batches(codes, labels, batch=1000)
 
     start = time.perf_counter()
-    if options.float_weights and options.float_weights.exists():
-        network = FmnistCnn().to(memory_format=torch.channels_last)
-        network.load_state_dict(torch.load(options.float_weights))
-    else:
-        network = train_float(train, options.epochs, options.seed)
-        if options.float_weights:
-            torch.save(network.state_dict(), options.float_weights)
+    weights = float_weights(train, options)
+    network = new_network(options.seed)
+    network.load_state_dict(weights)
     middle = time.perf_counter()
     float_accuracy = accuracy(network, test)
     policy = Policy.msq() if options.policy == "msq" else Policy.fixed4()
-    frozen = freeze(train_quantized(network, train, policy, options.quantized_epochs, options.seed))
+    frozen = freeze(train_quantized(network, train, policy, options.quantized_epochs))
     end = time.perf_counter()
     quantized_accuracy = float((integer_forward(frozen, codes).argmax(1) == labels).mean())
     print(f"float {float_accuracy:.4f} in {middle - start:.0f} s, "

@@ -8,7 +8,9 @@
 // is set: then it reads as it was.
 module block_ram #(
     parameter ADDR_BITS = 14,
-    parameter [9 * (1 << (ADDR_BITS - 3)) - 1:0] INIT = 0,
+    parameter [9 * (1 << (ADDR_BITS - 3)) - 1:0] INIT = 0,     // first contents: bytes of 9 bits, or
+    parameter [8 * (1 << (ADDR_BITS - 3)) - 1:0] DATA = 0,     // their lower 8 bits and
+    parameter [(1 << (ADDR_BITS - 3)) - 1:0] PARITY = 0,       // their ninth bits apart
     parameter READ_WIDTH_A = 0,         // 0: the port does not read
     parameter READ_WIDTH_B = 0,
     parameter WRITE_WIDTH_A = 0,        // 0: the port does not write
@@ -36,7 +38,7 @@ module block_ram #(
 
     reg [8:0] mem [0:BYTES - 1];
     integer n;
-    initial for (n = 0; n < BYTES; n = n + 1) mem[n] = INIT[9 * n +: 9];
+    initial for (n = 0; n < BYTES; n = n + 1) mem[n] = INIT[9 * n +: 9] | {PARITY[n], DATA[8 * n +: 8]};
 
     function integer bytes_of(input integer width);
         bytes_of = width >= 9 ? width / 9 : 1;

@@ -150,11 +150,6 @@ module RAMB18E1 (
             : to_bytes(value[17:16], value[15:0]);
     endfunction
 
-    function [18431:0] all_bytes(input [16383:0] data, input [2047:0] parity);
-        integer i;
-        for (i = 0; i < 2048; i = i + 1) all_bytes[9 * i +: 9] = {parity[i], data[8 * i +: 8]};
-    endfunction
-
     // In SDP mode the reset value of the second half is in the B parameters.
     localparam [71:0] OUT_A = SDP && READ_WIDTH_A == 36
         ? to_bytes({INIT_B[17:16], INIT_A[17:16]}, {INIT_B[15:0], INIT_A[15:0]})
@@ -170,7 +165,8 @@ module RAMB18E1 (
 
     block_ram #(
         .ADDR_BITS(14),
-        .INIT(all_bytes(DATA, PARITY)),
+        .DATA(DATA),
+        .PARITY(PARITY),
         .READ_WIDTH_A(READ_WIDTH_A),
         .READ_WIDTH_B(READ_WIDTH_B),
         .WRITE_WIDTH_A(WRITE_WIDTH_A),
@@ -442,11 +438,6 @@ module RAMB36E1 (
             : to_bytes(value[35:32], value[31:0]);
     endfunction
 
-    function [36863:0] all_bytes(input [32767:0] data, input [4095:0] parity);
-        integer i;
-        for (i = 0; i < 4096; i = i + 1) all_bytes[9 * i +: 9] = {parity[i], data[8 * i +: 8]};
-    endfunction
-
     // In SDP mode the reset value of the second half is in the B parameters.
     localparam [71:0] OUT_A = SDP && READ_WIDTH_A == 72
         ? to_bytes({INIT_B[35:32], INIT_A[35:32]}, {INIT_B[31:0], INIT_A[31:0]})
@@ -462,7 +453,8 @@ module RAMB36E1 (
 
     block_ram #(
         .ADDR_BITS(15),
-        .INIT(all_bytes(DATA, PARITY)),
+        .DATA(DATA),
+        .PARITY(PARITY),
         .READ_WIDTH_A(READ_WIDTH_A),
         .READ_WIDTH_B(READ_WIDTH_B),
         .WRITE_WIDTH_A(WRITE_WIDTH_A),

@@ -1,0 +1,164 @@
+# amaranth: UnusedElaboratable=no
+"""Our cell models: memories and multipliers that Yosys maps to them behave as the RTL they came from."""
+
+import random
+
+from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+from lane_bench import drive
+from netlist import compare
+import pytest
+
+
+class Ram(wiring.Component):
+    """One write port, one read port with enable; random contents."""
+
+    def __init__(self, *, width, depth, granularity=None, transparent=False):
+        self.width, self.depth, self.granularity, self.transparent = width, depth, granularity, transparent
+        self.init = [random.Random(i).randrange(1 << width) for i in range(depth)]
+        super().__init__({
+            "write_addr": In(range(depth)), "write_data": In(width),
+            "write_en": In(width // granularity if granularity else 1),
+            "read_addr": In(range(depth)), "read_en": In(1), "read_data": Out(width),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = ram = memory.Memory(shape=unsigned(self.width), depth=self.depth, init=self.init,
+                                                  attrs={"ram_style": "block"})
+        write = ram.write_port(granularity=self.granularity)
+        read = ram.read_port(transparent_for=(write,) if self.transparent else ())
+        m.d.comb += [
+            write.addr.eq(self.write_addr), write.data.eq(self.write_data), write.en.eq(self.write_en),
+            read.addr.eq(self.read_addr), read.en.eq(self.read_en), self.read_data.eq(read.data),
+        ]
+        return m
+
+
+def ram_vectors(ram, rng, collide):
+    """Reads over the whole memory, then writes and reads in a small part of it."""
+    vectors = [{"read_en": 1, "read_addr": rng.randrange(ram.depth), "write_en": 0} for _ in range(150)]
+    lanes = len(ram.write_en)
+    corner = rng.randrange(ram.depth - 16)
+    for _ in range(500):
+        write_addr, read_addr = corner + rng.randrange(12), corner + rng.randrange(12)
+        if not collide and write_addr == read_addr:
+            read_addr = corner + 12
+        vectors.append({"write_addr": write_addr, "write_data": rng.getrandbits(ram.width),
+                        "write_en": rng.getrandbits(lanes) & rng.getrandbits(lanes),
+                        "read_addr": read_addr, "read_en": int(rng.random() < 0.8)})
+    return vectors
+
+
+SHAPES = [
+    # width, depth, granularity, cells on ECP5, cells on 7-series
+    (36, 512, 9, "DP16KD", "RAMB18E1"),
+    (36, 512, None, "DP16KD", "RAMB18E1"),
+    (18, 1024, 9, "DP16KD", "RAMB18E1"),
+    (9, 2048, None, "DP16KD", "RAMB18E1"),
+    (4, 4096, None, "DP16KD", "RAMB18E1"),
+    (2, 8192, None, "DP16KD", "RAMB18E1"),
+    (1, 16384, None, "DP16KD", "RAMB18E1"),
+    (72, 512, 9, "DP16KD", "RAMB36E1"),
+    (64, 512, 8, "DP16KD", "RAMB36E1"),
+    (36, 1024, 9, "DP16KD", "RAMB36E1"),
+    (18, 2048, None, "DP16KD", "RAMB36E1"),
+    (4, 8192, None, "DP16KD", "RAMB36E1"),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape[0]}x{shape[1]}" + "-bytes" * bool(shape[2]))
+@pytest.mark.parametrize("family", ["ecp5", "xilinx7"])
+def test_block_ram(family, shape):
+    width, depth, granularity, ecp5, xilinx7 = shape
+    rng = random.Random(f"{width} {depth}")
+
+    def build():
+        return Ram(width=width, depth=depth, granularity=granularity)
+
+    vectors = ram_vectors(build(), rng, collide=True)
+    expected = drive(build(), vectors, ["read_data"])
+    cells = compare(build(), family, vectors, ["read_data"], expected, skip=1)
+    assert {"ecp5": ecp5, "xilinx7": xilinx7}[family] in cells
+
+
+@pytest.mark.parametrize("family", ["ecp5", "xilinx7"])
+@pytest.mark.parametrize("collide", [False, True])
+def test_transparent_block_ram(family, collide):
+    def build():
+        return Ram(width=18, depth=1024, transparent=True)
+
+    vectors = ram_vectors(build(), random.Random(1), collide)
+    expected = drive(build(), vectors, ["read_data"])
+    compare(build(), family, vectors, ["read_data"], expected, skip=1)
+
+
+class Product(wiring.Component):
+    """A registered product."""
+
+    def __init__(self, *, a, b):
+        super().__init__({"a": In(a), "b": In(b), "o": Out(signed(a.width + b.width + 1))})
+
+    def elaborate(self, platform):
+        m = Module()
+        product = Signal(self.o.shape(), reset_less=True)
+        m.d.sync += product.eq(self.a * self.b)
+        m.d.comb += self.o.eq(product)
+        return m
+
+
+@pytest.mark.parametrize("a,b", [
+    (unsigned(18), unsigned(18)), (signed(18), signed(18)), (unsigned(17), signed(18)), (signed(7), unsigned(13)),
+    (signed(25), signed(18)),
+], ids=str)
+def test_multiplier(a, b):
+    rng = random.Random(f"{a} {b}")
+
+    def extremes(shape):
+        low = -(1 << (shape.width - 1)) if shape.signed else 0
+        return [low, low + 1, 0, 1, low + (1 << shape.width) - 1]
+
+    pairs = [(x, y) for x in extremes(a) for y in extremes(b)]
+    for _ in range(300):
+        pairs.append(tuple(rng.randrange(extremes(s)[0], extremes(s)[-1] + 1) for s in (a, b)))
+    vectors = [{"a": x, "b": y} for x, y in pairs] + [{}]
+    mask = (1 << (a.width + b.width + 1)) - 1
+    expected = [None] + [x * y & mask for x, y in pairs]
+    cells = compare(Product(a=a, b=b), "ecp5", vectors, ["o"], expected, skip=1)
+    assert "MULT18X18D" in cells
+
+
+def test_block_ram_reads_unknown_where_ports_collide(tmp_path):
+    """The models do not flatter: a read of a location that the other port writes is x, and no error elsewhere."""
+    import subprocess
+
+    from netlist import CELLS
+
+    bench = tmp_path / "bench.v"
+    bench.write_text("""
+module bench;
+    reg clk = 0;
+    reg [31:0] addr = 0;
+    reg [15:0] we = 16'h0100;
+    wire [143:0] dout;
+    block_ram #(.READ_WIDTH_A(9), .WRITE_WIDTH_B(9)) strict (
+        .clk({2{clk}}), .en(2'b11), .rst(2'b00), .addr(addr), .we(we), .din({72'h5a, 72'h0}), .dout(dout));
+    task cycle; begin #5 clk = 1; #5 clk = 0; $display("%b", dout[8:0]); end endtask
+    initial begin
+        cycle;
+        we = 0;
+        cycle;
+        addr = 8;
+        cycle;
+        addr = {16'd8, 16'd0};
+        we = 16'h0100;
+        cycle;
+        $finish;
+    end
+endmodule
+""")
+    program = tmp_path / "bench.vvp"
+    subprocess.run(["iverilog", "-g2012", "-o", program, bench, CELLS / "block_ram.v"], check=True)
+    found = subprocess.run(["vvp", "-n", program], check=True, capture_output=True, text=True).stdout.split()
+    assert found == ["x" * 9, "001011010", "000000000", "001011010"]

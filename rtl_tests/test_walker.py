@@ -1,0 +1,206 @@
+# amaranth: UnusedElaboratable=no
+"""The walker against an enumeration of evaluations in plain Python."""
+
+from dataclasses import dataclass
+import random
+
+from block_bench import simulate, split, stalls, unpack_fields
+import pytest
+
+from hwgen.rtl.walker import Walker, slot_layout
+
+SLOT_BITS = slot_layout().size
+STEP_BITS = (("in_q", 16), ("in_r", 4), ("res_q", 16), ("res_r", 4), ("out_q", 16), ("out_r", 4))
+MOVE_BITS = (("ix", 13), ("iy", 13), ("cx", 13), ("cy", 13))
+EVENTS = ("pool_column", "pool_row", "column", "row", "origin")
+
+
+@dataclass(frozen=True)
+class Map:
+    """The geometry of one layer, vertical before horizontal."""
+
+    out: tuple[int, int]
+    pool: tuple[int, int]
+    pool_strides: tuple[int, int]
+    pool_pads: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int]
+    conv: tuple[int, int]
+    pitches: tuple[int, int, int]
+    """Of input, residual and output."""
+
+    def evaluations(self):
+        """Every evaluation in order: linear points, places, flags."""
+        for oy in range(self.out[0]):
+            for ox in range(self.out[1]):
+                for pi in range(self.pool[0]):
+                    for pj in range(self.pool[1]):
+                        yield self.evaluation(oy, ox, pi, pj)
+
+    def evaluation(self, oy, ox, pi, pj):
+        cy, cx = oy * self.pool_strides[0] - self.pool_pads[0] + pi, ox * self.pool_strides[1] - self.pool_pads[1] + pj
+        iy, ix = cy * self.strides[0] - self.pads[0], cx * self.strides[1] - self.pads[1]
+        in_pitch, res_pitch, out_pitch = self.pitches
+        return {
+            "in": iy * in_pitch + ix, "res": cy * res_pitch + cx, "out": oy * out_pitch + ox,
+            "ix": ix, "iy": iy, "cx": cx, "cy": cy,
+            "inside": int(0 <= cy < self.conv[0] and 0 <= cx < self.conv[1]),
+            "first": int(pi == pj == 0), "last": int((pi, pj) == (self.pool[0] - 1, self.pool[1] - 1)),
+        }
+
+    def settings(self):
+        return {"pool_h": self.pool[0] - 1, "pool_w": self.pool[1] - 1, "out_h": self.out[0] - 1,
+                "out_w": self.out[1] - 1, "conv_h": self.conv[0], "conv_w": self.conv[1]}
+
+    def config(self, banks):
+        """The step and the move of every event, as the difference of any two evaluations that it leads between."""
+        ph, pw = self.pool
+        ends = {
+            "pool_column": ((0, 0, 0, 0), (0, 0, 0, 1)),
+            "pool_row": ((0, 0, 0, pw - 1), (0, 0, 1, 0)),
+            "column": ((0, 0, ph - 1, pw - 1), (0, 1, 0, 0)),
+            "row": ((0, self.out[1] - 1, ph - 1, pw - 1), (1, 0, 0, 0)),
+            "origin": (None, (0, 0, 0, 0)),
+        }
+        for event in EVENTS:
+            before, after = ends[event]
+            delta = dict(self.evaluation(*after))
+            if before is not None:
+                delta = {name: value - self.evaluation(*before)[name] for name, value in delta.items()}
+            step = {}
+            for name in ("in", "res", "out"):
+                step[f"{name}_q"], step[f"{name}_r"] = divmod(delta[name], banks)
+            yield _bits(step, STEP_BITS), _bits(delta, MOVE_BITS)
+
+
+def _bits(values, widths):
+    word = position = 0
+    for name, width in widths:
+        word |= (values[name] & (1 << width) - 1) << position
+        position += width
+    return word
+
+
+def random_map(rng) -> Map:
+    pool = rng.choice([(1, 1), (1, 1), (2, 2), (3, 3), (rng.randint(1, 4), rng.randint(1, 4))])
+
+    def pick(low, high):
+        return rng.randint(low, high), rng.randint(low, high)
+
+    pads = pick(0, 2) if pool != (1, 1) else (0, 0)
+    out = pick(1, 6)
+    strides = pick(1, 3) if pool != (1, 1) else (1, 1)
+    conv = tuple(max(1, (o - 1) * s + k - p - rng.randint(0, 1)) for o, s, k, p in zip(out, strides, pool, pads))
+    return Map(out, pool, strides, pads, pick(1, 4), pick(0, 5), conv,
+               (rng.randint(1, 40), rng.randint(1, 30), rng.randint(1, 30)))
+
+
+def groups_of(map_: Map, px: int, banks: int):
+    """Expected groups of one walk: lists of px slots, dead ones as {"alive": 0}."""
+    slots = []
+    for evaluation in map_.evaluations():
+        slot = {name: evaluation[name] for name in ("ix", "iy", "inside", "first", "last")} | {"alive": 1}
+        for name in ("in", "res", "out"):
+            slot[f"{name}_q"], slot[f"{name}_r"] = divmod(evaluation[name], banks)
+        slots.append(slot)
+    slots += [{"alive": 0}] * (-len(slots) % px)
+    return [slots[i:i + px] for i in range(0, len(slots), px)]
+
+
+async def configure(ctx, dut, map_: Map, gap=lambda: 0):
+    for name, value in map_.settings().items():
+        ctx.set(getattr(dut, name), value)
+    words = list(map_.config(dut.banks))
+    for write, column in ((dut.step_write, 0), (dut.move_write, 1)):
+        for index, pair in enumerate(words):
+            ctx.set(write, 1)
+            ctx.set(dut.config_index, index)
+            ctx.set(dut.config_data, pair[column] | 0xF << 60)
+            await ctx.tick()
+            ctx.set(write, 0)
+            ctx.set(dut.config_data, 0)
+            await ctx.tick().repeat(1 + gap())
+    ctx.set(dut.restart, 1)
+    await ctx.tick()
+    ctx.set(dut.restart, 0)
+
+
+def check_group(found: int, expected) -> None:
+    for word, want in zip(split(found, SLOT_BITS, len(expected)), expected, strict=True):
+        got = unpack_fields(slot_layout(), word)
+        assert {name: got[name] for name in want} == want
+
+
+@pytest.mark.parametrize("px,banks", [(1, 1), (2, 3), (3, 3), (4, 5), (5, 5), (8, 9)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_maps_with_stalls(px, banks, seed):
+    """Three layers one after the other, each for two walks and a part of the next, its consumer stalling."""
+    rng = random.Random(f"walker {px} {seed}")
+    dut = Walker(px=px, banks=banks)
+
+    async def bench(ctx):
+        for number in range(3):
+            map_ = random_map(rng)
+            print("map", map_)
+            await configure(ctx, dut, map_, lambda: rng.choice((0, 0, 2)))
+            walk = groups_of(map_, px, banks)
+            ready = stalls(f"{px} {seed} {number}", rng.choice((0, 0.5, 0.9)))
+            index, count = 0, 2 * len(walk) + rng.randrange(len(walk))
+            while index < count:
+                take = next(ready) & ctx.get(dut.valid)
+                ctx.set(dut.take, take)
+                slots, final = (await ctx.tick().sample(dut.slots.as_value(), dut.final))[2:]
+                if take:
+                    check_group(slots, walk[index % len(walk)])
+                    assert final == (index % len(walk) == len(walk) - 1)
+                    index += 1
+            ctx.set(dut.take, 0)
+            await ctx.tick().repeat(rng.choice((1, px, 3 * px)))
+
+    simulate(dut, bench, cycles=60_000)
+
+
+@pytest.mark.parametrize("px,banks", [(1, 1), (2, 3), (4, 5)])
+def test_cycles(px, banks):
+    """px cycles per group, one more at the beginning of a walk, when every group is taken at once."""
+    map_ = Map((3, 5), (1, 1), (1, 1), (0, 0), (1, 1), (1, 1), (3, 5), (5, 5, 5))
+    n_groups = -(-15 // px)
+    dut = Walker(px=px, banks=banks)
+
+    async def bench(ctx):
+        await configure(ctx, dut, map_)
+        taken, cycle = [], 0
+        while len(taken) < 3 * n_groups:
+            cycle += 1
+            take = ctx.get(dut.valid)
+            ctx.set(dut.take, take)
+            if take:
+                taken.append(cycle)
+            await ctx.tick()
+        # The cycle after restart begins the walk, then every cycle fills one slot.
+        expected = [1 + (group // n_groups + 1) + (group + 1) * px for group in range(3 * n_groups)]
+        assert taken == expected
+
+    simulate(dut, bench)
+
+
+def test_restart_drops_the_group_of_the_layer_before():
+    """A restart in every phase of a group gives the same groups as after power up."""
+    first = Map((2, 3), (2, 2), (2, 2), (1, 1), (2, 1), (1, 0), (3, 5), (7, 5, 3))
+    second = Map((4, 2), (1, 1), (1, 1), (0, 0), (1, 1), (0, 0), (4, 2), (2, 2, 2))
+    dut = Walker(px=3, banks=3)
+
+    async def bench(ctx):
+        for phase in range(12):
+            await configure(ctx, dut, first)
+            await ctx.tick().repeat(1 + phase)
+            await configure(ctx, dut, second)
+            for group in groups_of(second, 3, 3):
+                while not ctx.get(dut.valid):
+                    await ctx.tick()
+                check_group(ctx.get(dut.slots.as_value()), group)
+                ctx.set(dut.take, 1)
+                await ctx.tick()
+                ctx.set(dut.take, 0)
+
+    simulate(dut, bench)
