@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 import functools
+import math
 
 from ..device.costs import estimate, memory_blocks
 from ..device.parts import PARTS, Part
@@ -11,7 +12,7 @@ from ..errors import HwgenError
 from ..graph.ir import Graph
 from .candidates import Work, bound, candidates, work_of
 from .cycles import Cycles, count_cycles
-from .engine import Engine
+from .engine import Engine, EngineError
 from .layout import Layout, lay_out, memory_words, needs
 from .lower import lower
 from .place import Unplaceable
@@ -110,34 +111,57 @@ class Search:
         rough = [item for item in self.rough() if self._roughly_fits(item[2])]
         rough.sort(key=lambda item: (item[1], _area(item[2], self.part)))
         best: Sized | None = None
-        tried = 0
-        for engine, least, _ in rough:
-            if best is not None and (least >= best.cycles.total or tried >= KEEP):
+        for index, (engine, least, _) in enumerate(rough):
+            if best is not None and (least >= best.cycles.total or index >= KEEP):
                 break
-            sized = self.exact(engine)
-            if sized is None or not sized.fits(self.part):
-                continue
-            tried += 1
-            self.progress(f"{tried} engines counted, best {best.cycles.total if best else sized.cycles.total} cycles")
-            if best is None or sized.cycles.total < best.cycles.total:
-                best = sized
+            best = self._better(best, engine, self._cycles)
         if best is None:
             raise HwgenError(self._refusal())
-        return best
+        return self._climb(best, self._cycles)
 
     def smallest(self, limit: float) -> Sized:
         """The smallest engine that needs at most ``limit`` cycles.  Raises HwgenError when none does."""
+        def key(sized: Sized) -> tuple[float, float]:
+            return (math.inf, 0) if sized.cycles.total > limit else (_area(sized.total, self.part), sized.cycles.total)
+
         rough = [item for item in self.rough() if item[1] <= limit and self._roughly_fits(item[2])]
         rough.sort(key=lambda item: (_area(item[2], self.part), item[1]))
-        for index, (engine, _, _) in enumerate(rough):
-            self.progress(f"engine {index + 1} of {len(rough)}")
-            sized = self.exact(engine)
-            if sized is not None and sized.cycles.total <= limit and sized.fits(self.part):
-                return sized
+        best, found = None, 0
+        for engine, _, _ in rough:
+            best = self._better(best, engine, key)
+            # The order is by a rough size: a few more may be smaller still.
+            found += best is not None and key(best)[0] < math.inf
+            if found > KEEP // 4:
+                break
+        if best is not None and key(best)[0] < math.inf:
+            return self._climb(best, key)
         best = self.fastest()
+        if best.cycles.total <= limit:
+            return self._climb(best, key)
         raise HwgenError(f"no engine on {self.part.name} needs at most {limit:,.0f} cycles per image; the fastest that "
                          f"fits needs {best.cycles.total:,} ({describe(best.engine)}). Ask for fewer frames per "
                          "second, a faster clock or a larger part")
+
+    @staticmethod
+    def _cycles(sized: Sized) -> tuple[float, float]:
+        return sized.cycles.total, sized.total.lut
+
+    def _better(self, best: Sized | None, engine: Engine, key) -> Sized | None:
+        """The better of ``best`` and ``engine``; an engine that does not fit is never better."""
+        sized = self.exact(engine)
+        if sized is None or not sized.fits(self.part) or best is not None and key(best) <= key(sized):
+            return best
+        self.progress(f"{describe(engine)}: {sized.cycles.total:,} cycles")
+        return sized
+
+    def _climb(self, best: Sized, key) -> Sized:
+        """Move to better neighbours until there is none."""
+        while True:
+            start = best
+            for engine in neighbours(start.engine):
+                best = self._better(best, engine, key) or best
+            if best is start:
+                return best
 
     def _refusal(self) -> str:
         """Why nothing fits, in numbers, and what would."""
@@ -156,13 +180,34 @@ class Search:
         return "; ".join(lines)
 
 
+def neighbours(engine: Engine) -> list[Engine]:
+    """Engines one step away in one or two parameters."""
+    d, result = engine.drain_lanes, []
+    changes: list[dict] = [{"px": engine.px + step} for step in (-1, 1)]
+    for sp2, dsp in ((-d, 0), (d, 0), (0, -d), (0, d), (d, d), (-d, -d), (d, -d), (-d, d)):
+        changes.append({"sp2_rows": engine.sp2_rows + sp2, "dsp_rows": engine.dsp_rows + dsp})
+    changes += [{"drain_lanes": 2 * d}, {"drain_lanes": d // 2}]
+    changes += [{"ki": engine.ki * 2, "px": max(1, engine.px // 2)}, {"ki": engine.ki // 2, "px": engine.px * 2}]
+    changes += [{"ki": engine.ki * 2}, {"ki": engine.ki // 2}]
+    for change in changes:
+        try:
+            result.append(replace(engine, **change))
+        except (EngineError, ZeroDivisionError):
+            continue
+    return result
+
+
 def _fits_other(graph: Graph, engine: Engine, part: Part) -> bool:
     return size(graph, engine, part).fits(part)
 
 
 def _area(resources: Resources, part: Part) -> float:
-    """One number for an engine's size: the shares of LUTs, flip-flops, DSPs and block RAMs, added."""
-    return sum(getattr(resources, name) / getattr(part.available, name) for name in FIELDS)
+    """One number for an engine's size: its share of the LUTs, and a quarter of the other shares.
+
+    LUTs are what a user's own logic needs most; DSPs that an engine leaves idle save nothing.
+    """
+    shares = {name: getattr(resources, name) / getattr(part.available, name) for name in FIELDS}
+    return shares["lut"] + (sum(shares.values()) - shares["lut"]) / 4
 
 
 def describe(engine: Engine) -> str:

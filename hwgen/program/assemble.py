@@ -12,6 +12,9 @@ from ..plan.place import Tile
 from .. import isa
 from .pack import arranged, fit, parameter_words, stored_order, threshold_words, weight_words
 
+C2_EXTRA_BITS = 20
+"""The second stage's constant is this much wider than its multipliers (RequantLane)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Program:

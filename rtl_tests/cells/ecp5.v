@@ -19,10 +19,7 @@ module MULT18X18D (
     initial
         if (REG_INPUTA_CLK != "NONE" || REG_INPUTB_CLK != "NONE" || REG_PIPELINE_CLK != "NONE"
             || REG_OUTPUT_CLK != "NONE")
-        begin
-            $display("MULT18X18D: registers are not modelled");
-            $finish;
-        end
+            $fatal(1, "MULT18X18D: registers are not modelled");
 
     wire [17:0] a = {
         A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0
@@ -136,11 +133,10 @@ module DP16KD (
     parameter [319:0] INITVAL_3F = 320'h0;
 
     initial
-        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || RESETMODE != "SYNC" || CSDECODE_A != "0b000"
-            || CSDECODE_B != "0b000") begin
-            $display("DP16KD: output registers, asynchronous reset and chip selects are not modelled");
-            $finish;
-        end
+        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || CSDECODE_A != "0b000" || CSDECODE_B != "0b000")
+            $fatal(1, "DP16KD: output registers and chip selects are not modelled");
+    always @(RSTA or RSTB)
+        if (RESETMODE != "SYNC" && (RSTA || RSTB)) $fatal(1, "DP16KD: asynchronous reset is not modelled");
 
     function integer mode_of(input [8 * 15 - 1:0] name);
         mode_of = name == "WRITETHROUGH" ? 1 : name == "READBEFOREWRITE" ? 2 : 0;

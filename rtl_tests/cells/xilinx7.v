@@ -115,10 +115,8 @@ module RAMB18E1 (
     parameter [255:0] INITP_07 = 256'h0;
 
     initial
-        if (DOA_REG != 0 || DOB_REG != 0) begin
-            $display("RAMB18E1: output registers are not modelled");
-            $finish;
-        end
+        if (DOA_REG != 0 || DOB_REG != 0)
+            $fatal(1, "RAMB18E1: output registers are not modelled");
 
     function integer mode_of(input [8 * 11 - 1:0] name);
         mode_of = name == "WRITE_FIRST" ? 1 : name == "READ_FIRST" ? 2 : 0;
@@ -394,10 +392,8 @@ module RAMB36E1 (
     parameter [255:0] INITP_0F = 256'h0;
 
     initial
-        if (DOA_REG != 0 || DOB_REG != 0 || RAM_EXTENSION_A != "NONE" || RAM_EXTENSION_B != "NONE") begin
-            $display("RAMB36E1: output registers and cascades are not modelled");
-            $finish;
-        end
+        if (DOA_REG != 0 || DOB_REG != 0 || RAM_EXTENSION_A != "NONE" || RAM_EXTENSION_B != "NONE")
+            $fatal(1, "RAMB36E1: output registers and cascades are not modelled");
 
     function integer mode_of(input [8 * 11 - 1:0] name);
         mode_of = name == "WRITE_FIRST" ? 1 : name == "READ_FIRST" ? 2 : 0;
