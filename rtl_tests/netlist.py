@@ -14,7 +14,8 @@ CELLS = Path(__file__).parent / "cells"
 SHARE = Path(pyosys.__file__).parent / "share"
 
 FLOWS = {
-    "ecp5": ("synth_ecp5 -top {top}", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"), ("DP16KD", "TRELLIS_COMB")),
+    "ecp5": ("synth_ecp5 -top {top}", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"),
+             ("DP16KD", "TRELLIS_COMB")),
     "xilinx7": ("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}", "xilinx", "cells_sim.v",
                 ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
     "ice40": ("synth_ice40 -dsp -top {top}", "ice40", "cells_sim.v", (), ()),
@@ -105,8 +106,9 @@ endmodule
 """)
     program = folder / "bench.vvp"
     top = ["-s", "bench"] + (["-s", "glbl"] if "glbl" in netlist.read_text() else [])
-    subprocess.run(["iverilog", "-g2012", "-DNO_ICE40_DEFAULT_ASSIGNMENTS", "-o", program, *top, bench, netlist, *cell_library(family, folder)],
-                   check=True)
+    # Yosys' iCE40 cells give their inputs default values, which Icarus cannot read.
+    subprocess.run(["iverilog", "-g2012", "-DNO_ICE40_DEFAULT_ASSIGNMENTS", "-o", program, *top, bench, netlist,
+                    *cell_library(family, folder)], check=True)
     done = subprocess.run(["vvp", "-n", program], check=True, capture_output=True, text=True)
     record = []
     for line in done.stdout.split():

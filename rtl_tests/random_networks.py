@@ -14,16 +14,8 @@ from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Requant, Rescale, Tensor
 from hwgen.graph.shapes import output_shape
 from hwgen.plan.engine import Engine
+from random_rules import Dice, requant, rescale, schemes_of, weights_of
 
-ROUNDINGS = ("half_up", "half_even", "floor")
-GRIDS = {
-    "sp2": [0, 1, -1, 2, -2, 4, -4, 5, -5, 6, -6, 8, -8],
-    "binary": [1, -1],
-    "fixed4": list(range(-8, 8)),
-    "fixed8": list(range(-128, 128)),
-    "pot4": [0] + [sign << i for i in range(7) for sign in (1, -1)],
-}
-EXTREMES = {"sp2": [8, -8], "binary": [1, -1], "fixed4": [-8, 7], "fixed8": [-128, 127], "pot4": [64, -64]}
 MAX_CYCLES = 5000
 """Of one layer, roughly, so that hundreds of programs take minutes."""
 MAX_WORDS = 3000
@@ -31,25 +23,13 @@ MAX_WORDS = 3000
 
 
 @dataclass
-class _Draft:
+class _Draft(Dice):
     """A network under construction with the codes of its tensors on the test images."""
 
-    rng: np.random.Generator
-    engine: Engine
     tensors: dict[str, Tensor] = field(default_factory=dict)
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     ops: list = field(default_factory=list)
     readers: dict[str, int] = field(default_factory=dict)
-
-    def chance(self, probability: float) -> bool:
-        return bool(self.rng.random() < probability)
-
-    def upto(self, low: int, high: int) -> int:
-        """An integer in [low, high], both ends included."""
-        return int(self.rng.integers(low, high + 1))
-
-    def pick(self, values):
-        return values[int(self.rng.integers(len(values)))]
 
     def put(self, tensor: Tensor, codes: np.ndarray) -> str:
         self.tensors[tensor.name] = tensor
@@ -221,131 +201,24 @@ def _affordable(draft: _Draft, op: Conv, out_shape) -> bool:
 
 def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) -> str:
     name, rows = draft.name("conv"), len(probe.weight)
-    schemes = _schemes(draft, rows)
-    weight = np.stack([_weights(draft, scheme, probe.weight.shape[1:]) for scheme in schemes])
+    schemes = schemes_of(draft, rows)
+    weight = np.stack([weights_of(draft, scheme, probe.weight.shape[1:]) for scheme in schemes])
     bits = draft.pick([1, 2, 3, 4, 4, 4, 5, 8])
     probe = Conv(name, probe.input, f"{name}_out", weight, schemes, probe.row_scales, probe.requant, probe.strides,
                  probe.pads, residual)
     codes = draft.maps[probe.input]
     acc = conv_accumulators(probe, codes, draft.tensors[probe.input].zero_point)
     other = draft.tensors[residual] if residual else None
-    rule = _requant(draft, acc, bits, other)
+    rule = requant(draft, acc, bits, other)
     op = Conv(name, probe.input, probe.output, weight, schemes, probe.row_scales, rule, probe.strides, probe.pads,
               residual)
     result = conv(op, codes, draft.tensors[op.input].zero_point, draft.maps[residual] if residual else None)
     return draft.emit(op, _tensor(draft, op.output, out_shape, bits), result)
 
 
-def _schemes(draft: _Draft, rows: int) -> tuple[str, ...]:
-    """Schemes of the rows, interleaved at random, of the kinds that the engine's lanes compute."""
-    e = draft.engine
-    known = ["sp2", "binary"]
-    if e.dsp_rows:
-        known += ["fixed4"] + (["fixed8", "pot4"] if e.wide else [])
-        if not e.wide and not e.sp2_rows:
-            known = ["fixed4"]
-    kinds = draft.pick([known, known[:1], [known[0], draft.pick(known)],
-                        [draft.pick(known), draft.pick(known), draft.pick(known)]])
-    return tuple(draft.pick(kinds) for _ in range(rows))
-
-
-def _weights(draft: _Draft, scheme: str, shape) -> np.ndarray:
-    kind = draft.rng.random()
-    grid = EXTREMES[scheme] if kind < 0.15 else GRIDS[scheme]
-    weights = draft.rng.choice(np.array(grid, np.int64), (1, 1, 1) if kind < 0.06 else shape)
-    if scheme == "sp2" and draft.engine.dsp_rows and not draft.engine.wide:
-        weights = np.where(weights == 8, -8, weights)  # a row that overflows to 4-bit multipliers has no +8
-    return np.broadcast_to(weights, shape).copy()
-
-
-# Rules
-
-
-def _requant(draft: _Draft, acc: np.ndarray, bits: int, residual: Tensor | None) -> Requant:
-    rows, top = acc.shape[1], 2**bits - 1
-    low, high = (0, top) if draft.chance(0.7) else sorted((draft.upto(0, top), draft.upto(0, top)))
-    zero = draft.upto(0, top) if draft.chance(0.5) else 0
-    by_row = acc.transpose(1, 0, 2, 3).reshape(rows, -1)
-    if bits <= 4 and draft.engine.thresholds and residual is None and draft.chance(0.25):
-        return _thresholds(draft, by_row, low, high)
-    rounding = draft.pick(ROUNDINGS)
-    reach = 2**(residual.bits) - 1 if residual else 0
-    m, c, s, r = (np.zeros(rows, np.int64) for _ in range(4))
-    for row, values in enumerate(by_row):
-        m[row], c[row], s[row], r[row] = _affine(draft, values, high - low + 1, (low + high) / 2 - zero, reach)
-    return Requant(m, c, s, rounding, zero, low, high, r if residual else None)
-
-
-def _affine(draft: _Draft, values: np.ndarray, codes: int, centre: float, reach: int) -> tuple[int, int, int, int]:
-    """M, C, S, R of one row so that its codes vary; now and then extremes, often exact ties."""
-    e = draft.engine
-    largest = 2**(e.m_bits - 1) - 1
-    limit = 2**(e.c_bits - 4) - 1
-    if draft.chance(0.04):
-        m = draft.pick([largest, -largest, 0, 1, -1])
-        return m, draft.upto(-limit // 8, limit // 8), draft.upto(1, 32), draft.pick([largest, -largest, 0])
-    low, high = np.percentile(values, [3, 97])
-    slope = codes * draft.rng.uniform(0.5, 2.5) / (high - low + 1) * draft.pick([1, 1, -1])
-    ties = draft.chance(0.3)
-    bits = draft.upto(1, 3) if ties else draft.upto(3, e.m_bits - 1)
-    s = int(np.clip(round(np.log2(2.0**bits / abs(slope))), 1, 32))
-    while s > 1 and 2**s * 600 > limit:
-        s -= 1
-    m = int(np.clip(round(slope * 2**s), -largest, largest))
-    r = 0
-    if reach:
-        ratio = codes * draft.rng.uniform(-0.8, 0.8) / reach
-        r = int(np.clip(round(ratio * 2**s), -largest, largest))
-    middle = float(np.median(values))
-    c = round(centre * 2**s - m * middle - r * reach / 2)
-    if ties:
-        c = (c >> s - 1) << s - 1
-    return m, int(np.clip(c, -limit, limit)), s, r
-
-
-def _thresholds(draft: _Draft, by_row: np.ndarray, low: int, high: int) -> Requant:
-    rows, count = len(by_row), high - low
-    negate = draft.rng.random(rows) < 0.4 if draft.chance(0.6) else None
-    table = np.zeros((rows, count), np.int64)
-    for row, values in enumerate(by_row):
-        seen = -values - 1 if negate is not None and negate[row] else values
-        chosen = draft.rng.choice(seen, count) + draft.rng.integers(-1, 2, count)
-        wild = draft.rng.random(count) < 0.05
-        bound = 2**(draft.engine.acc_bits - 2)
-        table[row] = np.sort(np.where(wild, draft.rng.choice([-bound, bound, 0], count), chosen))
-    zeros = np.zeros(rows, np.int64)
-    return Requant(zeros, zeros, zeros + 1, "floor", 0, low, high, thresholds=table, negate=negate)
-
-
-def _rescale(draft: _Draft, x: np.ndarray, y: np.ndarray | None, bits: int) -> Rescale:
-    """One rule for a tensor whose codes vary, with x and maybe y; sometimes extremes."""
-    e, top = draft.engine, 2**bits - 1
-    low, high = (0, top) if draft.chance(0.7) else sorted((draft.upto(0, top), draft.upto(0, top)))
-    zero = draft.upto(0, top) if draft.chance(0.5) else 0
-    largest, rounding = 2**(e.m_bits - 1) - 1, draft.pick(ROUNDINGS)
-    spread = max(1, int(x.max()) - int(x.min()))
-    ties = draft.chance(0.3)
-    a_real = (high - low + 1) / spread * draft.rng.uniform(0.4, 1.6) * draft.pick([1, 1, -1])
-    size = draft.upto(1, 3) if ties else draft.upto(4, e.m_bits - 1)
-    s = int(np.clip(round(np.log2(2.0**size / abs(a_real))), 1, min(32, e.m_bits + 8)))
-    a = int(np.clip(round(a_real * 2**s), -largest, largest))
-    b, centre_y = 0, 0.0
-    if y is not None:
-        b_real = (high - low + 1) / max(1, int(y.max()) - int(y.min())) * draft.rng.uniform(-1.2, 1.2)
-        b = int(np.clip(round(b_real * 2**s), -largest, largest))
-        centre_y = b * float(np.median(y))
-    c = round(((low + high) / 2 - zero) * 2**s - a * float(np.median(x)) - centre_y)
-    if ties:
-        c = (c >> s - 1) << s - 1
-    if draft.chance(0.03):
-        a, b, s = -largest, largest if y is not None else 0, draft.upto(1, 32)
-    limit = 2**(e.m_bits + 18)
-    return Rescale(a, int(np.clip(c, -limit, limit)), s, b, rounding, zero, low, high)
-
-
 def _add(draft: _Draft, x: str, y: str) -> str:
     name, bits = draft.name("add"), draft.pick([1, 3, 4, 4, 8])
-    op = Add(name, x, y, f"{name}_out", _rescale(draft, draft.maps[x], draft.maps[y], bits))
+    op = Add(name, x, y, f"{name}_out", rescale(draft, draft.maps[x], draft.maps[y], bits))
     return draft.emit(op, _tensor(draft, op.output, draft.tensors[x].shape, bits),
                       add(op, draft.maps[x], draft.maps[y]))
 
@@ -376,6 +249,6 @@ def _pool(draft: _Draft, source: str) -> str:
         return draft.emit(op, target, max_pool(op, codes))
     name, bits = draft.name("avg"), draft.pick([1, 2, 4, 4, 5, 8])
     probe = AvgPool(name, source, f"{name}_out", kernel, strides, Rescale(1, 0, 1), pads)
-    rule = _rescale(draft, pool_sums(probe, codes, tensor.zero_point), None, bits)
+    rule = rescale(draft, pool_sums(probe, codes, tensor.zero_point), None, bits)
     op = AvgPool(name, source, probe.output, kernel, strides, rule, pads)
     return draft.emit(op, _tensor(draft, op.output, shape, bits), avg_pool(op, codes, tensor.zero_point))

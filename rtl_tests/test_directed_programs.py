@@ -25,9 +25,9 @@ def graph_of(tensors: list[Tensor], ops: list, outputs: tuple[str, ...]) -> Grap
     return graph
 
 
-def check_on_engine(sim, graph: Graph, seed: int, **memory: int) -> None:
+def check_on_engine(sim, graph: Graph, image_seed: int, **memory: int) -> None:
     source = graph.tensors["input"]
-    images = np.random.default_rng(seed).integers(0, 2**source.bits, (2, *source.shape)).astype(np.uint8)
+    images = np.random.default_rng(image_seed).integers(0, 2**source.bits, (2, *source.shape)).astype(np.uint8)
     case = make_case("directed", graph, images, sim.engine, MEMORY_WORDS)
     assert isinstance(case, Case), case
     (traces,) = run_cases(sim, [case], **memory)

@@ -38,7 +38,8 @@ def test_sp2_every_code_and_activation_at_every_position(ki, background):
     cases = [(code, act) for code in SP2_CODES for act in range(16)]
     vectors, expected = [], []
     for elements in one_hot_vectors(ki, cases, background):
-        vectors.append({"codes": pack([code for code, _ in elements], 4), "acts": pack([act for _, act in elements], 4)})
+        codes, acts = zip(*elements, strict=True)
+        vectors.append({"codes": pack(codes, 4), "acts": pack(acts, 4)})
         expected.append(sum(sp2_term(code, act) for code, act in elements))
     check(Sp2Dot(ki=ki), vectors, expected)
 

@@ -49,16 +49,22 @@ def test_without_dsp(family, unit):
     assert DSP[family] not in cells
 
 
-@pytest.mark.parametrize("family,dsp_bits,n_dsp", [("ecp5", 18, 5), ("xilinx7", 18, 5), ("xilinx7", 25, 4),
-                                                   ("ice40", 18, 10)])
-def test_requantizer(family, dsp_bits, n_dsp):
+@pytest.mark.parametrize("family,options,dsp_bits,n_dsp", [
+    ("ecp5", lane.OPTIONS, 18, 5),
+    ("xilinx7", lane.OPTIONS, 18, 5),
+    ("xilinx7", lane.OPTIONS, 25, 4),
+    ("xilinx7", ("rescale",), 18, 3),
+    ("ice40", lane.OPTIONS, 18, 10),
+])
+def test_requantizer(family, options, dsp_bits, n_dsp):
     def build():
-        return lane.build(*lane.OPTIONS, pool_depth=4, dsp_bits=dsp_bits)
+        return lane.build(*options, pool_depth=4, dsp_bits=dsp_bits)
 
     rng, dut, vectors = random.Random(3), build(), []
     for _ in range(5):
+        pools = lane.pool_operands(rng, dut, 50) if dut.pool else [{}] * 50
         vectors.append(lane.random_layer(rng, dut) | {"valid": 0})
-        vectors += [lane.random_operand(rng, dut) | pool | {"valid": 1} for pool in lane.pool_operands(rng, dut, 50)]
+        vectors += [lane.random_operand(rng, dut) | pool | {"valid": 1} for pool in pools]
         vectors += [{"valid": 0}] * dut.latency
     rows = [row if row[0] else None for row in drive(dut, vectors, ["o_valid", "o"])]
     cells = compare(build(), family, vectors, ["o_valid", "o"], rows)

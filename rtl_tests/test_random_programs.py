@@ -33,7 +33,8 @@ def check_programs(sim, first_seed: int, count: int) -> None:
             if not problems[-1] and (trace.cycles, tuple(trace.layer_cycles())) != (planned.total, planned.layers):
                 problems.append(f"{case.label}: planned {planned.total} cycles, by layer {planned.layers}, simulated "
                                 f"{trace.cycles}, by layer {trace.layer_cycles()}")
-    memory = {"latency": int(rng.integers(1, 41)), "stall": int(rng.integers(0, 61)), "seed": int(rng.integers(1 << 30))}
+    latency, stall, seed = (int(rng.integers(*bounds)) for bounds in ((1, 41), (0, 61), (1, 1 << 30)))
+    memory = {"latency": latency, "stall": stall, "seed": seed}
     for case, traces in zip(slow, run_cases(sim, slow, **memory), strict=True):
         found = differences(case, traces)
         problems.append(found and f"{found} (memory: {memory})")

@@ -71,7 +71,8 @@ def code_range(rng):
 
 def random_layer(rng, dut):
     low, high = code_range(rng)
-    layer = {"half_even": rng.randrange(2), "zero": rng.choice([0, -256, 255, signed(rng, 9)]), "low": low, "high": high}
+    zero = rng.choice([0, -256, 255, signed(rng, 9)])
+    layer = {"half_even": rng.randrange(2), "zero": zero, "low": low, "high": high}
     if dut.rescale:
         low, high = code_range(rng)
         layer |= {"rescale_on": 0, "a": signed(rng, dut.m_bits), "b": signed(rng, dut.m_bits),
@@ -84,7 +85,8 @@ def random_layer(rng, dut):
                       "a": clamped(rng.randrange(-unit, 2 * unit), -2**(dut.m_bits - 1), 2**(dut.m_bits - 1) - 1),
                       "b": rng.randrange(-unit, unit)}
     if dut.pool:
-        layer |= {"pool_mode": rng.randrange(3 if dut.rescale else 2), "pool_pad": rng.choice([0, 0, rng.randrange(256)])}
+        layer |= {"pool_mode": rng.randrange(3 if dut.rescale else 2),
+                  "pool_pad": rng.choice([0, 0, rng.randrange(256)])}
         if layer["pool_mode"] == 2:
             layer["rescale_on"] = 2
     return layer
@@ -157,7 +159,8 @@ def test_random(options):
 
 
 @pytest.mark.parametrize("widths", [
-    {"acc_bits": 17}, {"acc_bits": 18}, {"dsp_bits": 25}, {"acc_bits": 25, "dsp_bits": 25}, {"acc_bits": 32, "c_bits": 52},
+    {"acc_bits": 17}, {"acc_bits": 18}, {"dsp_bits": 16}, {"dsp_bits": 25}, {"acc_bits": 25, "dsp_bits": 25},
+    {"acc_bits": 32, "c_bits": 52},
     {"m_bits": 8, "c_bits": 30}, {"m_bits": 32, "c_bits": 58}, {"acc_bits": 12, "m_bits": 8, "c_bits": 12},
 ], ids=str)
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "fused"])
@@ -261,7 +264,7 @@ def test_latency_by_options():
     ({"m_bits": 33}, "m_bits must be in 2..32, not 33"),
     ({"c_bits": 81}, "c_bits must be in 2..80, not 81"),
     ({"pool_depth": 0}, "pool_depth must be in 1..4096, not 0"),
-    ({"dsp_bits": 27}, "dsp_bits must be 18 or 25, not 27"),
+    ({"dsp_bits": 27}, "dsp_bits must be 16, 18 or 25, not 27"),
 ])
 def test_illegal_parameters(change, message):
     with pytest.raises(ValueError, match=message):

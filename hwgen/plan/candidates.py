@@ -65,7 +65,7 @@ def candidates(work: list[Work], part: Part) -> Iterator[Engine]:
     hard = any(layer.hard_rows for layer in work)
     soft = any(layer.soft_rows for layer in work)
     most = max(layer.soft_rows + layer.hard_rows for layer in work)
-    share = np.mean([layer.soft_rows / (layer.soft_rows + layer.hard_rows) for layer in work])
+    share = float(np.mean([layer.soft_rows / (layer.soft_rows + layer.hard_rows) for layer in work]))
     lane_luts = 12 if part.lut_inputs == 6 else 24
     for ki in (2, 4, 8, 16):
         for px in range(1, 9):

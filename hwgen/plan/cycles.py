@@ -120,8 +120,9 @@ class _Model:
         # FINISH is seen one cycle after the last tile's last word and left when all is idle and the stream has ended.
         total = max(self.free + 1, self.idle, end + 1) + 1
         ends = [*begins[1:], total]
-        waiting, drain_bound, collisions = (tuple(column) for column in zip(*stalls))
-        return Cycles(total, tuple(b - a for a, b in zip(begins, ends)), begins[0], waiting, drain_bound, collisions,
+        waiting, drain_bound, collisions = (tuple(column) for column in zip(*stalls, strict=True))
+        per_layer = tuple(b - a for a, b in zip(begins, ends, strict=True))
+        return Cycles(total, per_layer, begins[0], waiting, drain_bound, collisions,
                       loader.words)
 
     def _load(self, layer: Layer, tile: Tile, commands: int) -> int:
@@ -153,7 +154,7 @@ class _Model:
         # The second word of the command arrives one cycle after the first.
         group_start = max(max(pop + 1, command + 1) + 1, self.walker)
         end = 0
-        for index, (cost, last) in enumerate(zip(costs, lasts)):
+        for index, (cost, last) in enumerate(zip(costs, lasts, strict=True)):
             final = index == len(costs) - 1
             if final:
                 # After the last group the walk begins again, which takes a cycle more.

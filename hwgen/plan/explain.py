@@ -1,6 +1,7 @@
 """Why this engine: what bounds it, where the cycles go, and what its neighbours would cost."""
 
 from dataclasses import replace
+from typing import Any
 
 from ..device.parts import Part
 from ..device.resources import FIELDS
@@ -25,7 +26,7 @@ def explain(search: Search, sized: Sized, part: Part, clock_mhz: float, fps: flo
     lines.append("cycles beyond words read: "
                  f"{sum(cycles.waiting):,} waiting for weights, {sum(cycles.drain_bound):,} for the drain, "
                  f"{sum(cycles.collisions):,} bank collisions, {cycles.first_load:,} loading the input")
-    for layer, waiting in zip(sized.layout.layers, cycles.waiting):
+    for layer, waiting in zip(sized.layout.layers, cycles.waiting, strict=True):
         if waiting > cycles.total // 20:
             lines.append(f"layer {layer.name}: {waiting:,} cycles bound by the weight memory")
     lines += _linear_notes(sized) + _neighbours(search, sized, part)
@@ -41,11 +42,13 @@ def _linear_notes(sized: Sized) -> list[str]:
 def _neighbours(search: Search, sized: Sized, part: Part) -> list[str]:
     engine, lines = sized.engine, []
     d = engine.drain_lanes
-    for label, change in (("one more pixel", {"px": engine.px + 1}), ("one pixel less", {"px": engine.px - 1}),
-                          (f"{d} more sp2 rows", {"sp2_rows": engine.sp2_rows + d}),
-                          (f"{d} more dsp rows", {"dsp_rows": engine.dsp_rows + d}),
-                          ("half the rows", {"sp2_rows": engine.sp2_rows // 2 // d * d,
-                                             "dsp_rows": engine.dsp_rows // 2 // d * d})):
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("one more pixel", {"px": engine.px + 1}), ("one pixel less", {"px": engine.px - 1}),
+        (f"{d} more sp2 rows", {"sp2_rows": engine.sp2_rows + d}),
+        (f"{d} more dsp rows", {"dsp_rows": engine.dsp_rows + d}),
+        ("half the rows", {"sp2_rows": engine.sp2_rows // 2 // d * d, "dsp_rows": engine.dsp_rows // 2 // d * d}),
+    ]
+    for label, change in changes:
         try:
             other = search.exact(replace(engine, **change))
         except EngineError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import HwgenError
-from ..graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Requant, Rescale, Tensor
+from ..graph.ir import Add, AvgPool, Conv, Graph, Requant, Rescale, Tensor
 
 
 @dataclass(frozen=True)

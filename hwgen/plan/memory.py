@@ -75,7 +75,7 @@ def depth(map_: dict[str, Region]) -> int:
 
 def _pitch(name: str, network: Network, engine: Engine, walks: dict[str, Walk]) -> int:
     _, height, width = network.tensors[name].shape
-    best = (None, width)
+    best: tuple[int | None, int] = (None, width)
     for pitch in range(width, width + engine.banks):
         cycles = 0
         for layer in network.layers:

@@ -17,7 +17,7 @@ class Unplaceable(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Rows that are computed together.  ``rows[i]`` is the row at the tile's position i (-1: none), ``slots[i]`` its slot."""
+    """Rows that are computed together: ``rows[i]`` is the row at position i (-1: none), ``slots[i]`` its slot."""
 
     rows: np.ndarray
     slots: np.ndarray

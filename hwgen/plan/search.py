@@ -86,7 +86,8 @@ class Search:
         except Unplaceable:
             return {}
         asked["m_bits"] = max(18, asked["m_bits"])
-        return {name: asked[name] for name in ("acc_bits", "m_bits", "wide", "residual", "rescale", "pool", "thresholds")}
+        widths = ("acc_bits", "m_bits", "wide", "residual", "rescale", "pool", "thresholds")
+        return {name: asked[name] for name in widths}
 
     def rough(self) -> list[tuple[Engine, int, Resources]]:
         """(engine, least cycles, rough resources) of every candidate."""

@@ -46,7 +46,7 @@ class _Stream:
         self.parts.append(data)
         self.words += len(data) // self.bytes_per_word
 
-    def packet(self, kind: int, payload: bytes = b"", *, summed: bool = True, **values) -> int:
+    def packet(self, kind: int, payload: bytes = b"", *, summed: bool = True, **values: int) -> int:
         """Append a packet; returns the address of its payload."""
         count = len(payload) // self.bytes_per_word
         if kind not in (isa.START, isa.END):
@@ -94,7 +94,7 @@ def _encode_layers(layout: Layout, stream: _Stream, outputs: dict[str, int]) -> 
             if layer.conv.requant.thresholds is not None:
                 stream.packet(isa.THRESHOLDS, stream.pack(threshold_words(layout, layer, tile, weights)))
             data, counts = weight_words(layout, layer, tile, weights)
-            stream.packet(isa.WEIGHTS, data, words=layout.words(layer), **counts)
+            stream.packet(isa.WEIGHTS, data, summed=True, words=layout.words(layer), **counts)
             commands = tile_words(layout, layer, tile, position)
             if index == len(layout.layers) - 1 and tile is layout.tiles(layer)[-1]:
                 commands.append(isa.FINISH)
@@ -183,7 +183,7 @@ def _walker_words(layer: Layer, in_pitch: int, res_pitch: int, out_pitch: int, w
     for delta in deltas:
         linear, move = delta[:3].tolist(), delta[3:].tolist()
         parts = {}
-        for name, value in zip(("in", "res", "out"), linear):
+        for name, value in zip(("in", "res", "out"), linear, strict=True):
             parts[f"{name}_q"], parts[f"{name}_r"] = divmod(value, banks)
         steps.append(isa._STEP.encode(**parts))
         moves.append(isa._MOVE.encode(ix=move[0], iy=move[1], cx=move[2], cy=move[3]))

@@ -38,7 +38,7 @@ def weight_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) 
     sp2, offset = get("sp2"), 128 if tile.wide else 8
     first = np.zeros((tile.sp2_slots, weights.shape[1]), np.int64)
     second = np.zeros((tile.dsp_slots, weights.shape[1]), np.int64)
-    for row, slot in zip(tile.rows, tile.slots):
+    for row, slot in zip(tile.rows, tile.slots, strict=True):
         if row < 0:
             continue
         if slot < engine.sp2_rows:
@@ -74,7 +74,8 @@ def parameter_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarra
     """One record per position: M with shift, slot and direction; C with its corrections; R if the engine has it."""
     engine, rule = layout.engine, layer.conv.requant
     words = []
-    for row, slot, k in zip(tile.rows.tolist(), tile.slots.tolist(), corrections(layout, layer, tile, weights).tolist()):
+    excess = corrections(layout, layer, tile, weights)
+    for row, slot, k in zip(tile.rows.tolist(), tile.slots.tolist(), excess.tolist(), strict=True):
         m, c, shift, negate, r = 0, 0, 1, 0, 0
         if row >= 0 and rule.thresholds is None:
             m, c, shift = int(rule.multiplier[row]), int(rule.constant[row]), int(rule.shift[row])
@@ -98,7 +99,7 @@ def threshold_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarra
     engine, rule = layout.engine, layer.conv.requant
     assert rule.thresholds is not None
     largest, words = (1 << engine.acc_bits) - 1, []
-    for row, k in zip(tile.rows.tolist(), corrections(layout, layer, tile, weights).tolist()):
+    for row, k in zip(tile.rows.tolist(), corrections(layout, layer, tile, weights).tolist(), strict=True):
         values = []
         if row >= 0:
             negate = rule.negate is not None and bool(rule.negate[row])

@@ -71,9 +71,11 @@ class Drain(wiring.Component):
 
     def _queue(self, m, name, slot_fields, tile_fields, pop):
         """What one half of the drain needs of a tile, kept from ``push`` until its own start."""
-        shape = {f"{f}_{p}": slot_layout(self.engine.point_bits)[f].shape for p in range(self.engine.px) for f in slot_fields}
+        slot = slot_layout(self.engine.point_bits)
+        shape = {f"{f}_{p}": slot[f].shape for p in range(self.engine.px) for f in slot_fields}
         shape |= {f: tile_layout()[f].shape for f in tile_fields} | {"final": 1, "parity": 1}
-        entry, current = Signal(data.StructLayout(shape)), Signal(data.StructLayout(shape), name=f"{name}_tile")
+        entry = Signal(data.StructLayout(shape), name=f"{name}_entry")
+        current = Signal(data.StructLayout(shape), name=f"{name}_tile")
         m.submodules[f"{name}_queue"] = fifo = SyncFIFOBuffered(width=len(entry.as_value()), depth=TILES_IN_FLIGHT)
         m.d.comb += [getattr(entry, f"{f}_{p}").eq(getattr(self.active[p], f))
                      for p in range(self.engine.px) for f in slot_fields]

@@ -57,7 +57,9 @@ def share_modules(text: str) -> str:
     until nothing changes, which handles every depth of hierarchy.
     """
     modules = {match[2]: (match[0], match[3]) for match in _MODULE.finditer(text)}
-    header = text[:_MODULE.search(text).start()]
+    first = _MODULE.search(text)
+    assert first is not None, "RTLIL without a module"
+    header = text[:first.start()]
     alias: dict[str, str] = {}
     while True:
         kept: dict[str, str] = {}
@@ -65,7 +67,7 @@ def share_modules(text: str) -> str:
         for name, (_, body) in modules.items():
             if name in alias:
                 continue
-            body = _CELL.sub(lambda cell: cell[1] + alias.get(cell[2], cell[2]) + cell[3], body)
+            body = _rename_cells(body, alias)
             digest = hashlib.sha256(body.encode()).hexdigest()
             if digest in kept:
                 found[name] = kept[digest]
@@ -75,11 +77,28 @@ def share_modules(text: str) -> str:
             break
         alias |= found
         alias = {name: alias.get(target, target) for name, target in alias.items()}
-    # Plain names: dots need escapes, which some tools stumble over.
-    alias = {name: alias.get(name, name).replace(".", "_") for name in modules}
+    plain = _plain_names([name for name in modules if name not in alias])
+    final = {name: plain[alias.get(name, name)] for name in modules}
     parts = [header]
-    for name, (whole, _) in modules.items():
-        if alias[name] == name.replace(".", "_"):
-            whole = whole.replace(f"module {name}\n", f"module {alias[name]}\n")
-            parts.append(_CELL.sub(lambda cell: cell[1] + alias.get(cell[2], cell[2]) + cell[3], whole))
+    for name, new in plain.items():
+        whole = modules[name][0].replace(f"module {name}\n", f"module {new}\n")
+        parts.append(_rename_cells(whole, final))
     return "".join(parts)
+
+
+def _rename_cells(body: str, names: dict[str, str]) -> str:
+    """``body`` with the types of its cells replaced by ``names``."""
+    return _CELL.sub(lambda cell: cell[1] + names.get(cell[2], cell[2]) + cell[3], body)
+
+
+def _plain_names(names: list[str]) -> dict[str, str]:
+    """Distinct names without dots, which would need escapes that some tools stumble over."""
+    result: dict[str, str] = {}
+    used: set[str] = set()
+    for name in names:
+        new = name.replace(".", "_")
+        while new in used:
+            new += "_"
+        used.add(new)
+        result[name] = new
+    return result

@@ -81,7 +81,8 @@ class HwgenEngine(wiring.Component):
             seq.command.eq(loader.command), seq.command_valid.eq(loader.command_valid),
             loader.command_ready.eq(seq.command_ready),
             walker.step_write.eq(seq.step_write), walker.move_write.eq(seq.move_write),
-            walker.config_index.eq(seq.config_index), walker.config_data.eq(seq.command), walker.restart.eq(seq.restart),
+            walker.config_index.eq(seq.config_index), walker.config_data.eq(seq.command),
+            walker.restart.eq(seq.restart),
             seq.slots.eq(walker.slots), seq.slots_valid.eq(walker.valid), seq.slots_final.eq(walker.final),
             walker.take.eq(seq.slots_take), self.layers.eq(seq.layers),
         ]

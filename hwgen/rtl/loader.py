@@ -81,7 +81,7 @@ class Loader(wiring.Component):
         held, grab = Signal(2), Signal()
         m.d.sync += held.eq(held + grab - self.params_release)
         counts = fields(HEADERS[WEIGHTS], word)
-        sp2, dsp, high = engine.slices("sp2"), engine.slices("dsp"), engine.slices("high")
+        sp2, dsp = engine.slices("sp2"), engine.slices("dsp")
         slices = [Signal(8, name=f"slices_{kind}") for kind in ("sp2", "dsp", "high")]
         slice_group, slice_index = Signal(2), Signal(8)
         record = 3 if engine.residual else 2
@@ -128,7 +128,7 @@ class Loader(wiring.Component):
                         with m.Case(WEIGHTS):
                             with m.If(used + counts["words"] <= engine.ring_depth):
                                 m.d.comb += [take.eq(1), claim.eq(counts["words"])]
-                                m.d.sync += [s.eq(counts[k]) for s, k in zip(slices, ("sp2", "dsp", "high"))]
+                                m.d.sync += [slices[i].eq(counts[k]) for i, k in enumerate(("sp2", "dsp", "high"))]
                                 m.d.sync += [slice_index.eq(0), slice_group.eq(Mux(counts["sp2"] != 0, 0, 1))]
                                 m.next = "WEIGHTS"
                         with m.Case(COMMANDS):

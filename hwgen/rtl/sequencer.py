@@ -50,7 +50,7 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        settings, tile = self.settings, self.tile
+        tile = self.tile
         opcode, index = self.command[:4], Signal(range(len(LAYER_WORDS)))
         start_tile, run_done = Signal(), Signal()
         ring_base = Signal(self.ring_bits)

@@ -71,7 +71,8 @@ def compile_engine(verilog: str, engine: Engine, memory_words: int, folder: Path
         return result
     folder.mkdir(parents=True, exist_ok=True)
     mark.unlink(missing_ok=True)
-    sources = {"engine.sv": verilog, "testbench.sv": bench} | {f"extra_{i}.v": text for i, text in enumerate(extra)}
+    sources = {"engine.sv": verilog, "testbench.sv": bench}
+    sources |= {f"extra_{i}.v": text for i, text in enumerate(extra)}
     for name, text in sources.items():
         (folder / name).write_text(text)
     (folder / "public.vlt").write_text(_VLT.format(name=NAME))
@@ -87,7 +88,10 @@ def compile_engine(verilog: str, engine: Engine, memory_words: int, folder: Path
 
 def run_jobs(sim: Simulator, jobs: Path, trace: Path, *, latency: int = 1, stall: int = 0, seed: int = 1,
              fail_at: int = -1) -> None:
-    """Run every job in the file; the trace is complete when this returns.  Raises HwgenError when the simulator fails."""
+    """Run every job in the file; the trace is complete when this returns.
+
+    Raises HwgenError when the simulator fails.
+    """
     plus = [f"+jobs={jobs}", f"+trace={trace}", f"+latency={latency}", f"+stall={stall}", f"+seed={seed}",
             f"+fail_at={fail_at}"]
     arguments = [sys.executable, "-m", "hwgen.sim.compile", "--run", sim.name, *plus]

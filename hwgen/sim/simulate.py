@@ -79,9 +79,9 @@ def run_traces(simulator: Simulator, jobs: list[Job], **memory: int) -> list[Ima
             (folder / f"{index}.hex").write_text(
                 "\n".join(image[i:i + width][::-1].hex() for i in range(0, len(image), width)) + "\n")
             # $fread takes the most significant byte of a word first.
-            payload = b"".join(np.frombuffer(input_words(job.layout, codes), np.uint8).reshape(-1, width)[:, ::-1].tobytes()
-                               for codes in job.codes)
-            (folder / f"{index}.bin").write_bytes(payload)
+            payload = b"".join(input_words(job.layout, codes) for codes in job.codes)
+            reversed_words = np.frombuffer(payload, np.uint8).reshape(-1, width)[:, ::-1]
+            (folder / f"{index}.bin").write_bytes(reversed_words.tobytes())
             lines.append(f"{folder / f'{index}.hex'} 0 {job.program.words} {job.program.input_address} "
                          f"{job.program.input_words} {len(job.codes)}\n{folder / f'{index}.bin'}\n")
             layouts += [(job.layout, job.program.output_base)] * len(job.codes)
@@ -142,7 +142,7 @@ class Comparison:
             raise HwgenError(f"images took different numbers of cycles ({min(self.cycles)} to {max(self.cycles)}); "
                              "please report this")
         names = [layer.name for layer in layout.layers]
-        return SimResult(self.images, self.mismatches, self.cycles[0], dict(zip(names, self.layer_cycles)),
+        return SimResult(self.images, self.mismatches, self.cycles[0], dict(zip(names, self.layer_cycles, strict=True)),
                          np.stack(self.outputs[output]), self.first)
 
 

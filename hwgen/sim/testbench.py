@@ -51,14 +51,19 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
   reg [31:0] due [0:255];
   reg [7:0] head = 0, tail = 0;
   reg [31:0] now = 0;
+  // Xorshift: the same sequence in every simulator ($urandom with a seed is not).
+  reg [31:0] noise = 1;
+  wire [31:0] noise_a = noise ^ (noise << 13);
+  wire [31:0] noise_b = noise_a ^ (noise_a >> 17);
   assign read_ready = !stall_read;
   assign write_ready = !stall_write;
   always @(posedge clk) begin
     now <= now + 1;
+    noise <= rst ? (seed == 0 ? 1 : seed) : noise_b ^ (noise_b << 5);
     if (stall != 0) begin
-      stall_read <= ($urandom(seed) % 100) < stall;
-      stall_write <= ($urandom(seed) % 100) < stall;
-      stall_answer <= ($urandom(seed) % 100) < stall;
+      stall_read <= noise[9:0] % 100 < stall;
+      stall_write <= noise[20:11] % 100 < stall;
+      stall_answer <= noise[31:22] % 100 < stall;
     end
     if (read_valid && read_ready) begin
       queue[head] <= read_address;
@@ -118,7 +123,8 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
     jobs = $fopen(file, "r");
     repeat (4) @(negedge clk);
     rst = 0;
-    while ($fscanf(jobs, "%s %d %d %d %d %d\\n", file, job_base, job_length, job_input, job_words, job_images) == 6) begin
+    while ($fscanf(jobs, "%s %d %d %d %d %d\\n", file, job_base, job_length, job_input, job_words,
+                   job_images) == 6) begin
       $readmemh(file, memory);
       status = $fscanf(jobs, "%s\\n", file);
       inputs = $fopen(file, "rb");

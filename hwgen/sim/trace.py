@@ -1,8 +1,8 @@
 """What a simulation wrote: the codes of every layer, and when it began."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator
 
 import numpy as np
 
@@ -59,7 +59,8 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
         if parts[0] == "L":
             result.begins.append(int(parts[2]))
         elif parts[0] == "T":
-            words[len(result.begins) - 1].append((int(parts[1], 16), int(parts[2], 16), int(parts[3], 16), int(parts[4])))
+            bank, address, word = (int(part, 16) for part in parts[1:4])
+            words[len(result.begins) - 1].append((bank, address, word, int(parts[4])))
         else:
             memory[int(parts[1], 16)] = int(parts[2], 16)
     for layer, written in zip(layout.layers, words, strict=True):
@@ -70,9 +71,9 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
         found = []
         for address in range(region.base, region.base + region.size):
             for bank in range(layout.engine.banks):
-                word = memory.get((base + 16 * address + bank) % (1 << 32))
-                if word is not None:
-                    found.append((bank, address, word, 0))
+                stored = memory.get((base + 16 * address + bank) % (1 << 32))
+                if stored is not None:
+                    found.append((bank, address, stored, 0))
         result.outputs[name], missing = _gather(layout, name, found, result)
         result.missing[f"{name} in memory"] = missing
     return result

@@ -15,8 +15,6 @@ from hwgen.errors import HwgenError
 from hwgen.frontend import load
 from hwgen.quantize import Policy, accuracy, export, fit, freeze, integer_forward, prepare
 
-pytestmark = pytest.mark.train
-
 
 def trained(policy, seed):
     torch.manual_seed(seed)

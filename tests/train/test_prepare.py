@@ -11,8 +11,6 @@ from hwgen.quantize import Policy, accuracy, fit, prepare
 from hwgen.quantize.fit import average_norms
 from hwgen.quantize.quantizers import ActQuant
 
-pytestmark = pytest.mark.train
-
 
 @pytest.mark.parametrize("rows", [2, 3, 5, 7, 10, 16, 44, 75])
 @pytest.mark.parametrize("ratio", [(50, 50), (30, 70), (70, 30), (2, 1)])

@@ -8,8 +8,6 @@ from hwgen import schemes
 from hwgen.errors import HwgenError
 from hwgen.quantize.quantizers import ActQuant, AverageQuant, InputQuant, WeightQuant, nearest
 
-pytestmark = pytest.mark.train
-
 SP2 = [0, 1, 2, 4, 5, 6, 8]
 FIXED4 = [0, 1, 2, 3, 4, 5, 6, 7]
 

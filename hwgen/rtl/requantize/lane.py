@@ -42,7 +42,7 @@ class RequantLane(wiring.Component):
     has left.  ``o`` and ``o_valid`` follow after ``latency`` cycles, the same in every mode.
     ``pool_last`` is for the user; the lane ignores it.
 
-    ``dsp_bits``: signed operand width of a multiplier block: 18, or 25 (7-series).  A wider
+    ``dsp_bits``: signed operand width of a multiplier block: 18, 25 (7-series) or 16 (iCE40).  A wider
     accumulator is cut in two at dsp_bits - 1 bits, so that each block has its own register.
     """
 
@@ -53,8 +53,8 @@ class RequantLane(wiring.Component):
                                              ("pool_depth", pool_depth, 1, 4096)):
             if not lowest <= value <= highest:
                 raise ValueError(f"{name} must be in {lowest}..{highest}, not {value!r}")
-        if dsp_bits not in (18, 25):
-            raise ValueError(f"dsp_bits must be 18 or 25, not {dsp_bits!r}")
+        if dsp_bits not in (16, 18, 25):
+            raise ValueError(f"dsp_bits must be 16, 18 or 25, not {dsp_bits!r}")
         self.acc_bits, self.sum_bits, self.m_bits, self.c_bits = acc_bits, sum_bits, m_bits, c_bits
         self.residual, self.rescale, self.pool, self.thresholds = residual, rescale, pool, thresholds
         self.pool_depth, self.dsp_bits = pool_depth, dsp_bits
@@ -65,7 +65,7 @@ class RequantLane(wiring.Component):
         products = [acc_bits + 1 + m_bits] + ([self.product_bits] if residual else [])
         self.v_bits = sum_bits_signed(c_bits, *products)
         self.c2_bits = m_bits + 20
-        self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + SUM_BITS, *products[1:])
+        self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + (SUM_BITS if pool else 8), *products[1:])
 
         self.q1_latency = MULTIPLY_LATENCY + RoundClamp.latency
         """Cycles from the inputs to q1, which ``override_code`` replaces in the last of them."""
@@ -203,8 +203,8 @@ class RequantLane(wiring.Component):
         if self.pool:
             x = self._pool(m, "sum", POOL_SUM, q1, age)
             age += PoolState.latency
-        x_1 = Signal(SUM_BITS, reset_less=True)
-        x_a = Signal(signed(self.m_bits + SUM_BITS), reset_less=True)
+        x_1 = Signal(len(x), reset_less=True)
+        x_a = Signal(signed(self.m_bits + len(x)), reset_less=True)
         m.d.sync += [x_1.eq(x), x_a.eq(x_1 * self.a)]
         if self.residual:
             late = Signal(signed(sum_bits_signed(self.c2_bits, self.product_bits)), reset_less=True)

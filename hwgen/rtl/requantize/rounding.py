@@ -56,7 +56,7 @@ class RoundClamp(wiring.Component):
     values that do not fit the narrow field behind the shifter saturate.
 
     ``low`` <= ``high``.  ``v`` and ``shift`` may change every cycle; the others are layer
-    constants.  Latency: 4 cycles.  Cost: about 160 LUT4 (ECP5) for 45 bits.
+    constants.  Latency: 4 cycles.  Cost: about 175 LUT4 (ECP5) for 45 bits.
     """
 
     latency = 4
@@ -79,13 +79,12 @@ class RoundClamp(wiring.Component):
         m = Module()
         # Shift by 1, then by 16 and 8 in the first cycle and by 4, 2 and 1 in the second.
         state = _Shifted(list(self.v[1:]), self.v[-1], Const(0, 1), self.v[0])
-        rest = self.shift
-        for steps in ((16, 8), (4, 2, 1)):
+        fine = Signal(3, reset_less=True)
+        m.d.sync += fine.eq(self.shift[:3])
+        for steps, shift in (((16, 8), self.shift), ((4, 2, 1), fine)):
             for step in steps:
-                state = state.step(step, rest[step.bit_length() - 1])
+                state = state.step(step, shift[step.bit_length() - 1])
             state = state.registered(m, f"by_{steps[-1]}")
-            rest = Signal(3, reset_less=True)
-            m.d.sync += rest.eq(self.shift[:3])
         field, sign = Cat(*state.bits), state.sign
         over = state.over | (field[-1] ^ sign)
 

@@ -1,0 +1,121 @@
+"""Placement: every row once, in slots that can compute it, in whole words, in orders that adds share."""
+
+import numpy as np
+import pytest
+from small_networks import NETWORKS, Builder
+
+from hwgen.plan.engine import Engine
+from hwgen.plan.lower import lower
+from hwgen.plan.place import Unplaceable, input_order, place
+
+ENGINES = {
+    "mixed": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2),
+    "few multipliers": Engine(ki=4, px=1, sp2_rows=8, dsp_rows=2, drain_lanes=2),
+    "few shifters": Engine(ki=8, px=1, sp2_rows=2, dsp_rows=8, drain_lanes=2),
+    "multipliers": Engine(ki=8, px=1, sp2_rows=0, dsp_rows=6, drain_lanes=2),
+    "shifters": Engine(ki=8, px=2, sp2_rows=6, dsp_rows=0, drain_lanes=1),
+    "wide words": Engine(ki=16, px=1, sp2_rows=2, dsp_rows=4, drain_lanes=2),
+    "many lanes": Engine(ki=8, px=1, sp2_rows=8, dsp_rows=8, drain_lanes=8),
+    "everything at once": Engine(ki=16, px=1, sp2_rows=48, dsp_rows=48, drain_lanes=4),
+}
+SOFT = {"sp2", "binary"}
+
+
+def network_of(name, seed, engine):
+    schemes = ("sp2", "binary") if engine.dsp_rows == 0 else ("sp2", "binary", "fixed4", "fixed8", "pot4")
+    return lower(NETWORKS[name](seed, schemes=schemes)[0], engine.ki)
+
+
+def check_tile(layer, tile, engine, last):
+    lanes = engine.drain_lanes
+    present = tile.rows >= 0
+    assert len(tile.rows) == len(tile.slots)
+    assert len(tile.rows) % (lanes if last else engine.ki) == 0
+    assert len(tile.rows) <= max(engine.rows, engine.ki)
+    assert tile.chunks(lanes) == len(tile.rows) // lanes
+    slots = tile.slots[present]
+    assert len(set(slots.tolist())) == len(slots)
+    assert (slots % lanes == np.flatnonzero(present) % lanes).all()
+    assert ((0 <= slots) & (slots < engine.rows)).all()
+    for row, slot in zip(tile.rows[present], slots):
+        scheme = layer.conv.schemes[row]
+        assert slot >= engine.sp2_rows or scheme in SOFT
+        assert slot >= tile.sp2_slots if slot >= engine.sp2_rows else slot < tile.sp2_slots <= engine.sp2_rows
+        if slot >= engine.sp2_rows:
+            assert slot - engine.sp2_rows < tile.dsp_slots <= engine.dsp_rows
+            weight = layer.conv.weight[row]
+            assert tile.wide or (weight.min() >= -8 and weight.max() <= 7)
+    on_dsp = tile.rows[present][slots >= engine.sp2_rows]
+    weights = layer.conv.weight[on_dsp]
+    assert tile.wide == bool(weights.size and (weights.min() < -8 or weights.max() > 7))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_row_once_in_a_legal_slot(name, kind, seed):
+    engine = ENGINES[kind]
+    network = network_of(name, seed, engine)
+    placements = place(network, engine)
+    for layer in network.layers:
+        placement = placements[layer.name]
+        rows = np.concatenate([tile.rows for tile in placement.tiles])
+        assert sorted(rows[rows >= 0].tolist()) == list(range(len(layer.conv.weight)))
+        for index, tile in enumerate(placement.tiles):
+            check_tile(layer, tile, engine, index == len(placement.tiles) - 1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("seed", range(4))
+def test_tensors_of_an_add_share_one_order(name, kind, seed):
+    """Position by position the same channel on both sides, so that the drain can join them."""
+    engine = ENGINES[kind]
+    network = network_of(name, seed, engine)
+    placements = place(network, engine)
+    orders = {layer.output: np.concatenate([tile.rows for tile in placements[layer.name].tiles])
+              for layer in network.layers}
+    orders[network.graph.input] = input_order(network, placements)
+    joins = 0
+    for layer in network.layers:
+        if layer.residual:
+            one, two = orders[layer.output], orders[layer.residual]
+            n = min(len(one), len(two))
+            assert one[:n].tolist() == two[:n].tolist()
+            assert (one[n:] < 0).all() and (two[n:] < 0).all()
+            joins += 1
+    assert joins
+
+
+def test_full_tiles_when_the_mix_fits():
+    """32 sp2 and 32 fixed rows on 16 + 16 slots: two full tiles, whatever the order of the rows."""
+    engine = Engine(ki=8, px=1, sp2_rows=16, dsp_rows=16, drain_lanes=4)
+    b = Builder(1, (3, 4, 4), 4)
+    out = b.conv("input", 64, schemes=("sp2",))
+    op = b.ops[-1]
+    schemes = tuple(("sp2", "fixed4")[i] for i in np.random.default_rng(2).permutation(np.repeat([0, 1], 32)))
+    b.ops[-1] = type(op)(**{**op.__dict__, "schemes": schemes})
+    tiles = place(lower(b.graph(out), 8), engine)["conv0"].tiles
+    assert [len(tile.rows) for tile in tiles] == [32, 32]
+    assert all((tile.rows >= 0).all() for tile in tiles)
+
+
+def test_shift_add_rows_use_idle_multipliers():
+    """40 sp2 rows on 8 + 8 slots: all slots work in every tile, so three tiles and not five."""
+    engine = Engine(ki=8, px=1, sp2_rows=8, dsp_rows=8, drain_lanes=8)
+    b = Builder(3, (3, 4, 4), 4)
+    out = b.conv("input", 40, schemes=("sp2",))
+    tiles = place(lower(b.graph(out), 8), engine)["conv0"].tiles
+    assert [len(tile.rows) for tile in tiles] == [16, 16, 8]
+
+
+def test_rows_that_no_lane_takes_are_refused_by_layer():
+    engine = Engine(ki=4, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2)
+    b = Builder(4, (3, 4, 4), 4)
+    free = b.conv("input", 5, schemes=("fixed4",))
+    with pytest.raises(Unplaceable, match="layer 'conv0': no lane group takes its rows"):
+        place(lower(b.graph(free), 4), engine)
+    b = Builder(4, (3, 4, 4), 4)
+    left, right = (b.conv("input", 5, schemes=("fixed4",)) for _ in range(2))
+    with pytest.raises(Unplaceable, match="layer 'conv0': 0 multiplier rows"):
+        place(lower(b.graph(b.add(left, right)), 4), engine)
