@@ -1,14 +1,15 @@
 """Synthesize a component with Yosys and run the netlist under Icarus, with the cell models in cells/."""
 
+import json
 from pathlib import Path
 import re
 import subprocess
+import sys
 import tempfile
 
 from amaranth.back import rtlil
 from amaranth.lib.wiring import In
 import pyosys
-from pyosys import libyosys as ys
 
 CELLS = Path(__file__).parent / "cells"
 SHARE = Path(pyosys.__file__).parent / "share"
@@ -20,6 +21,15 @@ FLOWS = {
                 ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
     "ice40": ("synth_ice40 -dsp -top {top}", "ice40", "cells_sim.v", (), ()),
 }
+
+
+YOSYS = """
+import sys
+from pyosys import libyosys as ys
+design = ys.Design()
+for command in sys.argv[1:]:
+    ys.run_pass(command, design)
+"""
 
 
 def cell_library(family, folder):
@@ -57,14 +67,12 @@ def synthesize(dut, family, folder):
     folder = Path(folder)
     source, netlist = folder / "dut.il", folder / "dut.v"
     source.write_text(rtlil.convert(dut, emit_src=False))
-    design = ys.Design()
-    for command in (f"read_rtlil {source}", FLOWS[family][0].format(top="top"), f"write_verilog -noattr {netlist}"):
-        ys.run_pass(f"tee -q -o {folder / 'yosys.log'} {command}", design)
-    cells = {}
-    for cell in design.top_module().cells_.values():
-        name = cell.type.str().lstrip("\\")
-        cells[name] = cells.get(name, 0) + 1
-    return netlist, cells
+    script = [f"read_rtlil {source}", FLOWS[family][0].format(top="top"), f"write_verilog -noattr {netlist}",
+              f"tee -q -o {folder / 'stat.json'} stat -json"]
+    # A process of its own: a fault in Yosys must not take the tests along.
+    subprocess.run([sys.executable, "-c", YOSYS, *script], check=True, capture_output=True)
+    statistics = json.loads((folder / "stat.json").read_text())
+    return netlist, statistics["design"]["num_cells_by_type"]
 
 
 def run_netlist(netlist, family, dut, vectors, outputs, folder):

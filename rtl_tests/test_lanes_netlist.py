@@ -49,16 +49,17 @@ def test_without_dsp(family, unit):
     assert DSP[family] not in cells
 
 
-@pytest.mark.parametrize("family,options,dsp_bits,n_dsp", [
-    ("ecp5", lane.OPTIONS, 18, 5),
-    ("xilinx7", lane.OPTIONS, 18, 5),
-    ("xilinx7", lane.OPTIONS, 25, 4),
-    ("xilinx7", ("rescale",), 18, 3),
-    ("ice40", lane.OPTIONS, 18, 10),
-])
-def test_requantizer(family, options, dsp_bits, n_dsp):
+@pytest.mark.parametrize("family,options,widths,n_dsp", [
+    ("ecp5", lane.OPTIONS, {}, 5),
+    ("xilinx7", lane.OPTIONS, {}, 5),
+    ("xilinx7", lane.OPTIONS, {"dsp_bits": 25}, 4),
+    ("xilinx7", ("rescale",), {}, 3),
+    ("ice40", lane.OPTIONS, {}, 10),
+    ("ice40", ("residual", "rescale"), {"dsp_bits": 16, "m_bits": 16}, 5),
+], ids=str)
+def test_requantizer(family, options, widths, n_dsp):
     def build():
-        return lane.build(*options, pool_depth=4, dsp_bits=dsp_bits)
+        return lane.build(*options, pool_depth=4, **widths)
 
     rng, dut, vectors = random.Random(3), build(), []
     for _ in range(5):

@@ -155,13 +155,14 @@ def test_random(options):
     rng = random.Random("-".join(options))
     dut = build(*options)
     codes = run(dut, [random_layer(rng, dut) for _ in range(16)], rng, 50)
-    assert len(set(codes)) > 30
+    assert len(set(codes)) > 20
 
 
 @pytest.mark.parametrize("widths", [
     {"acc_bits": 17}, {"acc_bits": 18}, {"dsp_bits": 16}, {"dsp_bits": 25}, {"acc_bits": 25, "dsp_bits": 25},
     {"acc_bits": 32, "c_bits": 52},
     {"m_bits": 8, "c_bits": 30}, {"m_bits": 32, "c_bits": 58}, {"acc_bits": 12, "m_bits": 8, "c_bits": 12},
+    {"c_bits": 12},
 ], ids=str)
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "fused"])
 def test_widths(widths, residual):

@@ -36,8 +36,11 @@ class Builder:
 
     def conv(self, source, rows, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0), bits=4, residual=None,
              thresholds=False, schemes=None):
+        """``schemes``: one for every row, in order, or a shorter list to choose from."""
         channels = self.tensors[source].shape[0]
-        picked = tuple(self.rng.choice(schemes or self.schemes, rows).tolist())
+        picked = tuple(schemes or ())
+        if len(picked) != rows:
+            picked = tuple(self.rng.choice(schemes or self.schemes, rows).tolist())
         weight = np.stack([self.rng.choice(np.array(GRIDS[s]), (channels, *kernel)) for s in picked])
         flat, top = weight.reshape(rows, -1), 2**bits - 1
         reach = np.abs(flat).sum(axis=1) * (2**self.tensors[source].bits - 1) + 1

@@ -91,10 +91,7 @@ def test_full_tiles_when_the_mix_fits():
     """32 sp2 and 32 fixed rows on 16 + 16 slots: two full tiles, whatever the order of the rows."""
     engine = Engine(ki=8, px=1, sp2_rows=16, dsp_rows=16, drain_lanes=4)
     b = Builder(1, (3, 4, 4), 4)
-    out = b.conv("input", 64, schemes=("sp2",))
-    op = b.ops[-1]
-    schemes = tuple(("sp2", "fixed4")[i] for i in np.random.default_rng(2).permutation(np.repeat([0, 1], 32)))
-    b.ops[-1] = type(op)(**{**op.__dict__, "schemes": schemes})
+    out = b.conv("input", 64, schemes=np.random.default_rng(2).permutation(["sp2"] * 32 + ["fixed4"] * 32).tolist())
     tiles = place(lower(b.graph(out), 8), engine)["conv0"].tiles
     assert [len(tile.rows) for tile in tiles] == [32, 32]
     assert all((tile.rows >= 0).all() for tile in tiles)

@@ -10,6 +10,7 @@ from .engine import Engine, EngineError
 from .geometry import pooled_shape
 from .lower import Layer, Network
 from .place import SP2_LANE_SCHEMES
+from .timing import THRESHOLD_STEP
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,45 @@ def work_of(network: Network) -> list[Work]:
 
 def _step(network: Network, layer: Layer) -> int:
     if layer.conv.requant.thresholds is not None:
-        return 11
+        return THRESHOLD_STEP
     return 2 if network.tensors[layer.output].bits > 4 else 1
 
 
 def bound(work: list[Work], engine: Engine) -> int:
-    """Cycles that the layers take at least: per tile the larger of its words, its drain and its loading."""
+    """Cycles that the layers take at least.
+
+    Per layer the larger of its words and its drain; or the loading of all weights, which
+    goes on beside the computing of earlier layers, if that takes longer.
+    """
+    compute = load = 0
+    for layer in work:
+        words = layer.taps * -(-layer.channels // engine.ki)
+        compute += _computing(layer, words, engine)
+        load += words * -(-(layer.soft_rows + layer.hard_rows) * engine.word_bits // engine.mem_bits)
+    return max(compute, load)
+
+
+def guess(work: list[Work], engine: Engine) -> int:
+    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full."""
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
-        rows = layer.soft_rows + layer.hard_rows
-        tiles = max(-(-rows // engine.rows), -(-layer.hard_rows // engine.dsp_rows) if engine.dsp_rows else 0, 1)
         words = layer.taps * -(-layer.channels // engine.ki)
-        groups = -(-layer.evaluations // engine.px)
-        drain = -(-rows // engine.drain_lanes) * engine.px * layer.step
-        total += max(groups * tiles * words * layer.planes, groups * drain, tiles * words * beats)
+        total += max(_computing(layer, words, engine), _tiles(layer, engine) * words * beats)
     return total
+
+
+def _tiles(layer: Work, engine: Engine) -> int:
+    """Row tiles at least."""
+    rows = layer.soft_rows + layer.hard_rows
+    return max(-(-rows // engine.rows), -(-layer.hard_rows // engine.dsp_rows) if engine.dsp_rows else 0, 1)
+
+
+def _computing(layer: Work, words: int, engine: Engine) -> int:
+    """Cycles of all groups of all tiles: words read, or rows drained."""
+    groups = -(-layer.evaluations // engine.px)
+    drain = -(-(layer.soft_rows + layer.hard_rows) // engine.drain_lanes) * engine.px * layer.step
+    return groups * max(_tiles(layer, engine) * words * layer.planes, drain)
 
 
 def candidates(work: list[Work], part: Part) -> Iterator[Engine]:

@@ -7,9 +7,13 @@ from .engine import Engine
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
 from .memory import Region, depth, regions
-from .place import Placement, Tile, place
+from .place import Placement, Tile, Unplaceable, place
 from .timing import MIN_INTERVAL, THRESHOLD_STEP
 
+MAX_WORDS = 4095
+"""Words of a row tile's weights, per row."""
+MAX_DEPTH = 1 << 14
+"""Words of a scratchpad bank that addresses reach."""
 STORE_WORDS = 256
 """Words of the store queue; a tile of a stored layer must fit."""
 
@@ -69,7 +73,33 @@ def lay_out(graph: Graph, engine: Engine) -> Layout:
     network = lower(graph, engine.ki)
     walks = {layer.name: walk(layer, engine.px) for layer in network.layers}
     placements = place(network, engine)
-    return Layout(network, engine, walks, placements, regions(network, placements, engine, walks))
+    layout = Layout(network, engine, walks, placements, regions(network, placements, engine, walks))
+    check_limits(layout)
+    return layout
+
+
+def check_limits(layout: Layout) -> None:
+    """Raises Unplaceable when a number does not fit its field of the instruction set."""
+    for layer in layout.layers:
+        source, target = layout.regions[layer.input], layout.regions[layer.output]
+        _, _, kh, kw = layer.conv.weight.shape
+        tiles = layout.tiles(layer)
+        stored = max(layout.out_words(tile) for tile in tiles) * target.planes * layout.engine.px
+        for what, value, most in (
+            ("weight words of a tile (kernel positions times channel blocks)", layout.words(layer), MAX_WORDS),
+            ("channel blocks", source.blocks, 1024), ("kernel height", kh, 64), ("kernel width", kw, 64),
+            ("rows of the input map", source.height, 4095), ("columns of the input map", source.width, 4095),
+            ("chunks of a tile", max(tile.chunks(layout.engine.drain_lanes) for tile in tiles), 255),
+            ("cycles of a tile's drain", max(layout.interval(layer, tile) for tile in tiles), 16383),
+            ("pooling window height", layer.window.kernel[0], 64), ("pooling window width", layer.window.kernel[1], 64),
+            ("result words of a tile", stored if layout.stored(layer) else 0, STORE_WORDS),
+        ):
+            if value > most:
+                raise Unplaceable(f"layer {layer.name!r}: {value:,} {what}, at most {most:,} are possible")
+    words = depth(layout.regions)
+    if words > MAX_DEPTH:
+        raise Unplaceable(f"the maps that live at the same time need {words:,} words per scratchpad bank, at most "
+                          f"{MAX_DEPTH:,} are possible")
 
 
 def sum_bits(layout: Layout) -> int:

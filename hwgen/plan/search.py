@@ -10,15 +10,14 @@ from ..device.parts import PARTS, Part
 from ..device.resources import FIELDS, Resources
 from ..errors import HwgenError
 from ..graph.ir import Graph
-from .candidates import Work, bound, candidates, work_of
+from .candidates import Work, bound, candidates, guess, work_of
 from .cycles import Cycles, count_cycles
 from .engine import Engine, EngineError
 from .layout import Layout, lay_out, memory_words, needs
 from .lower import lower
 from .place import Unplaceable
+from .refuse import FILL, refuse_early
 
-FILL = {"lut": 0.85, "ff": 0.85, "dsp": 1.0, "bram": 0.95}
-"""Share of a part that a plan may use: routing needs air."""
 KEEP = 40
 """Engines that are laid out and counted exactly when the fastest is wanted."""
 
@@ -74,9 +73,13 @@ class Search:
     """All candidates of a network on a part, cheap figures first."""
 
     def __init__(self, graph: Graph, part: Part, progress: Callable[[str], None] = lambda text: None):
+        refuse_early(graph, part)
         self.graph, self.part, self.progress = graph, part, progress
         self.work: list[Work] = work_of(lower(graph, 8))
+        self._work_at = functools.lru_cache(maxsize=None)(lambda ki: work_of(lower(graph, ki)))
         self.features = self._features()
+        self.reasons: list[str] = []
+        """Why engines could not take the network at all."""
         self.exact = functools.lru_cache(maxsize=None)(self._exact)
 
     def _features(self) -> dict:
@@ -89,18 +92,19 @@ class Search:
         widths = ("acc_bits", "m_bits", "wide", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
-    def rough(self) -> list[tuple[Engine, int, Resources]]:
-        """(engine, least cycles, rough resources) of every candidate."""
+    def rough(self) -> list[tuple[Engine, int, Resources, int]]:
+        """(engine, least cycles, rough resources, likely cycles) of every candidate."""
         result = []
         for engine in candidates(self.work, self.part):
-            shaped = replace(engine, **self.features)
-            result.append((engine, bound(self.work, shaped), estimate(shaped, self.part)))
+            shaped, work = replace(engine, **self.features), self._work_at(engine.ki)
+            result.append((engine, bound(work, shaped), estimate(shaped, self.part), guess(work, shaped)))
         return result
 
     def _exact(self, engine: Engine) -> Sized | None:
         try:
             return size(self.graph, engine, self.part)
-        except Unplaceable:
+        except Unplaceable as reason:
+            self.reasons.append(str(reason))
             return None
 
     def _roughly_fits(self, resources: Resources) -> bool:
@@ -110,11 +114,13 @@ class Search:
     def fastest(self) -> Sized:
         """The engine with the fewest cycles that fits.  Raises HwgenError when none fits."""
         rough = [item for item in self.rough() if self._roughly_fits(item[2])]
-        rough.sort(key=lambda item: (item[1], _area(item[2], self.part)))
+        rough.sort(key=lambda item: (item[3], _area(item[2], self.part)))
         best: Sized | None = None
-        for index, (engine, least, _) in enumerate(rough):
-            if best is not None and (least >= best.cycles.total or index >= KEEP):
+        for index, (engine, least, _, _) in enumerate(rough):
+            if best is not None and index >= KEEP:
                 break
+            if best is not None and least >= best.cycles.total:
+                continue
             best = self._better(best, engine, self._cycles)
         if best is None:
             raise HwgenError(self._refusal())
@@ -128,7 +134,7 @@ class Search:
         rough = [item for item in self.rough() if item[1] <= limit and self._roughly_fits(item[2])]
         rough.sort(key=lambda item: (_area(item[2], self.part), item[1]))
         best, found = None, 0
-        for engine, _, _ in rough:
+        for engine, *_ in rough:
             best = self._better(best, engine, key)
             # The order is by a rough size: a few more may be smaller still.
             found += best is not None and key(best)[0] < math.inf
@@ -167,8 +173,10 @@ class Search:
     def _refusal(self) -> str:
         """Why nothing fits, in numbers, and what would."""
         everything = sorted(self.rough(), key=lambda item: _area(item[2], self.part))
-        smallest = next((s for s in (self.exact(engine) for engine, _, _ in everything[:KEEP]) if s), None)
+        smallest = next((s for s in (self.exact(engine) for engine, *_ in everything[:KEEP]) if s), None)
         lines = [f"network {self.graph.name!r} does not fit {self.part.name}"]
+        if smallest is None and self.reasons:
+            lines.append(self.reasons[-1])
         if smallest is not None:
             over = [f"{name.upper()} {getattr(smallest.total, name):,.0f} of {getattr(self.part.available, name):,}"
                     f" (at most {FILL[name]:.0%} may be used)"

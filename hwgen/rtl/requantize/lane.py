@@ -67,6 +67,9 @@ class RequantLane(wiring.Component):
         self.c2_bits = m_bits + 20
         self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + (SUM_BITS if pool else 8), *products[1:])
 
+        # Yosys 0.70 crashes, or loses products, when it draws registers into an SB_MAC16.
+        self._product_attrs = {"keep": 1} if dsp_bits == 16 else {}
+
         self.q1_latency = MULTIPLY_LATENCY + RoundClamp.latency
         """Cycles from the inputs to q1, which ``override_code`` replaces in the last of them."""
         self.sum_latency = self.q1_latency + (PoolState.latency if pool and rescale else 0)
@@ -141,7 +144,7 @@ class RequantLane(wiring.Component):
         addend = delay(m, self.c, 2, "c")
         if self.residual:
             res = delay(m, self.res, 1, "res")
-            product = Signal(signed(self.product_bits), reset_less=True, name="residual")
+            product = Signal(signed(self.product_bits), reset_less=True, attrs=self._product_attrs, name="residual")
             m.d.sync += product.eq(delay(m, self.r, 1, "r") * res)
         else:
             product = None
@@ -174,15 +177,15 @@ class RequantLane(wiring.Component):
         extra = [] if product is None else [self.product_bits]
         factor = delay(m, self.m, 1, "m")
         if self.acc_bits + 1 <= self.dsp_bits:
-            whole = Signal(signed(self.acc_bits + 1 + self.m_bits), reset_less=True)
+            whole = Signal(signed(self.acc_bits + 1 + self.m_bits), reset_less=True, attrs=self._product_attrs)
             rest = Signal(signed(sum_bits_signed(self.c_bits, *extra)), reset_less=True)
             m.d.sync += [
                 whole.eq(delay(m, acc, 1, "acc") * delay(m, factor, 1, "m_late")),
                 rest.eq(addend if product is None else product + addend),
             ]
             return whole + rest
-        lower = Signal(signed(cut + self.m_bits), reset_less=True)
-        upper = Signal(signed(self.acc_bits + 1 - cut + self.m_bits), reset_less=True)
+        lower = Signal(signed(cut + self.m_bits), reset_less=True, attrs=self._product_attrs)
+        upper = Signal(signed(self.acc_bits + 1 - cut + self.m_bits), reset_less=True, attrs=self._product_attrs)
         m.d.sync += [lower.eq(acc[:cut] * factor), upper.eq(acc[cut:].as_signed() * factor)]
         # The upper product does not touch the lowest bits of c: its adder is that much shorter.
         c_high = addend.shift_right(cut)
@@ -204,12 +207,12 @@ class RequantLane(wiring.Component):
             x = self._pool(m, "sum", POOL_SUM, q1, age)
             age += PoolState.latency
         x_1 = Signal(len(x), reset_less=True)
-        x_a = Signal(signed(self.m_bits + len(x)), reset_less=True)
+        x_a = Signal(signed(self.m_bits + len(x)), reset_less=True, attrs=self._product_attrs)
         m.d.sync += [x_1.eq(x), x_a.eq(x_1 * self.a)]
         if self.residual:
             late = Signal(signed(sum_bits_signed(self.c2_bits, self.product_bits)), reset_less=True)
             y = Signal(8, reset_less=True)
-            y_b = Signal(signed(self.product_bits), reset_less=True)
+            y_b = Signal(signed(self.product_bits), reset_less=True, attrs=self._product_attrs)
             with m.If(self.rescale_on == RESCALE_RESIDUAL):
                 m.d.sync += y.eq(delay(m, self.res, age, "y"))
             with m.Else():

@@ -1,0 +1,52 @@
+"""What no engine on a part can do, found before any engine is laid out."""
+
+from ..device.costs import memory_blocks
+from ..device.parts import PARTS, Part
+from ..errors import HwgenError
+from ..graph.ir import Graph, Tensor
+from .layout import MAX_WORDS
+from .lower import Network, lower
+
+MOST_CHANNELS = 16
+"""Largest ``ki`` that is tried."""
+FILL = {"lut": 0.85, "ff": 0.85, "dsp": 1.0, "bram": 0.95}
+"""Share of a part that a plan may use: routing needs air."""
+
+
+def refuse_early(graph: Graph, part: Part) -> None:
+    """Raises HwgenError, with numbers, for a network that is too large for every engine on the part."""
+    network = lower(graph, MOST_CHANNELS)
+    for layer in network.layers:
+        _, channels, kh, kw = layer.conv.weight.shape
+        words = kh * kw * -(-channels // MOST_CHANNELS)
+        if words > MAX_WORDS:
+            raise HwgenError(f"network {graph.name!r}: layer {layer.name!r} has {kh * kw * channels:,} weights per "
+                             f"row, {words:,} words of {MOST_CHANNELS}; at most {MAX_WORDS:,} words are possible. Pool or "
+                             "stride before this layer, or use fewer channels")
+    if _fits(network, part):
+        return
+    weights, blocks = _weights(network), memory_floor(network, part)
+    enough = [other.name for other in PARTS.values() if _fits(network, other)]
+    raise HwgenError(f"network {graph.name!r} does not fit {part.name}: its {weights:,} weights and its largest maps "
+                     f"need at least {blocks:,} block RAMs ({part.bram_name}), and the part has {part.bram:,}; "
+                     + (f"parts with enough: {', '.join(enough)}" if enough else "no known part has enough"))
+
+
+def memory_floor(network: Network, part: Part) -> int:
+    """Block RAMs that the weights, at 4 bits, and the largest pair of maps take at least."""
+    maps = max(_map_bits(network.tensors[layer.input]) + _map_bits(network.tensors[layer.output])
+               for layer in network.layers)
+    return int(memory_blocks(-(-_weights(network) // 16), 64, part) + maps // part.bram_bits)
+
+
+def _fits(network: Network, part: Part) -> bool:
+    return memory_floor(network, part) <= part.bram * FILL["bram"]
+
+
+def _weights(network: Network) -> int:
+    return sum(layer.conv.weight.size for layer in network.layers)
+
+
+def _map_bits(tensor: Tensor) -> int:
+    channels, height, width = tensor.shape
+    return channels * height * width * (4 if tensor.bits <= 4 else 8)

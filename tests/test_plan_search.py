@@ -1,0 +1,196 @@
+"""Sizing: what is found fits and is good, what cannot be is refused with numbers and alternatives."""
+
+from dataclasses import replace
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+from small_networks import Builder, chain_network, odd_network, residual_network
+
+from hwgen.device.parts import get_part
+from hwgen.device.resources import FIELDS
+from hwgen.errors import HwgenError
+from hwgen.graph.ir import Conv, Graph, Requant, Tensor
+from hwgen.plan import layer_macs, make_plan
+from hwgen.plan.candidates import bound, candidates
+from hwgen.plan.engine import Engine
+from hwgen.plan.layout import MAX_DEPTH, STORE_WORDS, lay_out, needs, sum_bits
+from hwgen.plan.place import Unplaceable
+from hwgen.plan.search import FILL, Search, neighbours, size
+
+PART = get_part("LFE5U-85F")
+NETWORK = residual_network(1)[0]
+
+
+@pytest.fixture(scope="module")
+def search():
+    return Search(NETWORK, PART)
+
+
+def test_candidates_are_legal_and_differ(search):
+    found = list(candidates(search.work, PART))
+    assert len(found) == len(set(found)) > 200
+    # Rows of every scheme are in the network: multipliers are needed.
+    assert all(engine.dsp_rows for engine in found)
+    assert {engine.dsp_weights for engine in found} <= {"dsp", "lut"}
+    assert list(candidates(search.work, PART)) == found
+
+
+def test_rough_bounds_hold(search):
+    rng = random.Random(1)
+    checked = 0
+    for engine, least, _, _ in rng.sample(search.rough(), 60):
+        sized = search.exact(engine)
+        if sized is not None:
+            assert least <= sized.cycles.total
+            checked += 1
+    assert checked > 30
+
+
+def test_fastest_is_as_fast_as_any_sampled_candidate(search):
+    best = search.fastest()
+    assert best.fits(PART)
+    rng = random.Random(2)
+    for engine, *_ in rng.sample(search.rough(), 80):
+        sized = search.exact(engine)
+        if sized is not None and sized.fits(PART):
+            assert best.cycles.total <= sized.cycles.total
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 4, 20])
+def test_smallest_reaches_its_limit(search, factor):
+    limit = search.fastest().cycles.total * factor
+    sized = search.smallest(limit)
+    assert sized.cycles.total <= limit and sized.fits(PART)
+    # No neighbour is smaller and still fast enough.
+    for engine in neighbours(sized.engine):
+        other = search.exact(engine)
+        if other is not None and other.cycles.total <= limit and other.fits(PART):
+            assert other.total.lut / PART.lut >= 0.8 * sized.total.lut / PART.lut
+
+
+def test_smaller_limits_need_no_smaller_engines(search):
+    fast = search.fastest().cycles.total
+    luts = [search.smallest(fast * factor).total.lut for factor in (1.0, 2.0, 8.0)]
+    assert luts == sorted(luts, reverse=True)
+
+
+def test_size_gives_the_engine_what_it_needs():
+    sized = size(NETWORK, Engine(ki=8, px=2, sp2_rows=8, dsp_rows=8, drain_lanes=4), PART)
+    for name, value in needs(sized.layout).items():
+        assert getattr(sized.engine, name) >= value, name
+    engine = sized.engine
+    assert engine.ring_depth & engine.ring_depth - 1 == 0 and engine.m_bits >= 18
+    assert (engine.residual, engine.rescale, engine.pool, engine.thresholds, engine.wide) == (True, True, True, False, True)
+    shares = sized.share(PART)
+    assert shares == {name: getattr(sized.total, name) / (getattr(PART.available, name) * FILL[name]) for name in FIELDS}
+
+
+def test_accumulator_width_follows_from_shapes():
+    """Largest sum: positions times 155 on shift-add lanes, times 15 * 255 for 8-bit weights, times 17 for two planes."""
+    b = Builder(1, (5, 4, 4), 8)
+    graph = b.graph(b.conv("input", 3, (3, 3), schemes=("sp2",)))
+    engine = Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=4)
+    # Columns are packed: 15 channels are 4 words of 4, three rows of the kernel.
+    assert sum_bits(lay_out(graph, engine)) == (3 * 16 * 155 * 17).bit_length()
+    b = Builder(1, (5, 4, 4), 4)
+    graph = b.graph(b.conv("input", 3, schemes=("fixed8",)))
+    assert sum_bits(lay_out(graph, engine)) == (8 * 255 * 15).bit_length()
+
+
+def test_plan_explains_itself_and_is_reproducible():
+    plans = [make_plan(chain_network(1)[0], PART, clock_mhz=50, fps=fps) for fps in (None, 1000, 1000)]
+    assert plans[1].to_json() == plans[2].to_json()
+    for plan, fps in zip(plans, (None, 1000, 1000)):
+        data = json.loads(json.dumps(plan.to_json()))
+        assert data["cycles"] == plan.cycles == data["first_load"] + sum(layer["planned"] for layer in data["layers"])
+        text = "\n".join(plan.explanation)
+        assert f"{plan.cycles:,} cycles" in text and "MACs per cycle" in text
+        assert re.search(r"bound by|largest share is", text) and re.search("LUT|DSP|BRAM|FF", text)
+        assert any("one more pixel" in line for line in plan.explanation)
+        if fps:
+            assert 50e6 / plan.cycles >= fps
+    assert plans[1].estimate.lut <= plans[0].estimate.lut
+
+
+def test_macs_are_those_of_the_network():
+    plan = make_plan(odd_network(1)[0], PART, clock_mhz=50)
+    for index, layer in enumerate(plan.layout.layers):
+        convs = [op for op in plan.layout.network.graph.ops if op.name in layer.ops and isinstance(op, Conv)]
+        expected = sum(op.weight.size * np.prod(plan.layout.network.graph.tensors[op.output].shape[1:]) for op in convs)
+        assert layer_macs(plan.layout, index) == expected
+
+
+def large_network(channels=256, layers=3, size=14):
+    """Too many weights for a small part's memory."""
+    rng = np.random.default_rng(1)
+    tensors = {"x0": Tensor("x0", (channels, size, size), 4)}
+    ops = []
+    for i in range(layers):
+        tensors[f"x{i + 1}"] = Tensor(f"x{i + 1}", (channels, size, size), 4)
+        ones = np.ones(channels, np.int64)
+        weight = rng.choice([0, 1, -1, 8], (channels, channels, 3, 3))
+        ops.append(Conv(f"conv{i}", f"x{i}", f"x{i + 1}", weight, ("sp2",) * channels, np.ones(channels),
+                        Requant(ones, ones, ones), (1, 1), (1, 1, 1, 1)))
+    return Graph("large", tensors, tuple(ops), "x0", (f"x{layers}",))
+
+
+def test_a_network_that_does_not_fit_is_refused_with_numbers_and_parts():
+    with pytest.raises(HwgenError) as error:
+        make_plan(large_network(64, 2, 7), get_part("iCE40UP5K"), clock_mhz=12)
+    text = str(error.value)
+    assert "network 'large' does not fit iCE40UP5K" in text
+    needed, available = re.search(r"(?:LUT|FF|DSP|BRAM) ([\d,]+) of ([\d,]+)", text).groups()
+    assert int(needed.replace(",", "")) > 0.85 * int(available.replace(",", ""))
+    assert "parts that it fits: " in text and "LFE5U" in text
+
+
+def test_an_unreachable_frame_rate_is_refused_with_the_fastest(search):
+    fastest = search.fastest().cycles.total
+    with pytest.raises(HwgenError) as error:
+        make_plan(NETWORK, PART, clock_mhz=50, fps=50e6 / fastest * 2)
+    text = str(error.value)
+    assert f"no engine on LFE5U-85F needs at most {fastest / 2:,.0f} cycles per image" in text
+    assert f"needs {fastest:,}" in text and "fewer frames" in text
+
+
+def vector_layer(channels, kernel, rows=4, out_bits=4):
+    b = Builder(3, (channels, *kernel), 4, ("sp2",))
+    return b.graph(b.conv("input", rows, kernel, bits=out_bits))
+
+
+@pytest.mark.parametrize("graph,message", [
+    (vector_layer(2, (65, 1)), "layer 'conv0': 65 kernel height, at most 64"),
+    (vector_layer(1100, (8, 8)), r"layer 'conv0': [\d,]+ weight words of a tile .*, at most 4,095"),
+])
+def test_numbers_beyond_the_instruction_set_are_refused_by_layer(graph, message):
+    with pytest.raises(Unplaceable, match=message):
+        lay_out(graph, Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2))
+    with pytest.raises(HwgenError, match="layer 'conv0'.*at most"):
+        make_plan(replace(graph, name="odd"), get_part("iCE40UP5K"), clock_mhz=12)
+
+
+def test_a_map_beyond_the_scratchpad_is_refused():
+    b = Builder(4, (8, 300, 300), 4, ("sp2",))
+    graph = b.graph(b.conv("input", 2))
+    with pytest.raises(Unplaceable, match=f"words per scratchpad bank, at most {MAX_DEPTH:,}"):
+        lay_out(graph, Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2))
+
+
+def test_a_tile_beyond_the_store_queue_is_refused():
+    b = Builder(5, (2, 2, 2), 4, ("sp2",))
+    graph = b.graph(b.conv("input", 96, bits=8))
+    engine = Engine(ki=2, px=8, sp2_rows=96, dsp_rows=0, drain_lanes=2)
+    # 48 words of two channels, two planes, eight pixels.
+    assert 48 * 2 * 8 > STORE_WORDS
+    with pytest.raises(Unplaceable, match=f"768 result words of a tile, at most {STORE_WORDS}"):
+        lay_out(graph, engine)
+
+
+def test_bound_of_nothing_but_a_copy():
+    """One evaluation, one word, one row."""
+    b = Builder(6, (1, 1, 1), 4, ("sp2",))
+    search = Search(b.graph(b.conv("input", 1)), PART)
+    assert bound(search.work, Engine(ki=2, px=1, sp2_rows=1, dsp_rows=0, drain_lanes=1)) == 1

@@ -1,0 +1,160 @@
+"""The assembled stream: packets, commands and addresses, read back by an independent reader."""
+
+import numpy as np
+from program_reader import bits, read_program
+import pytest
+from small_networks import Builder
+from test_plan_cycles import laid_out
+from test_plan_geometry import evaluations
+from test_program_pack import CASES, ENGINES
+
+from hwgen import isa
+from hwgen.plan.engine import ENGINE_VERSION
+from hwgen.plan.layout import memory_words
+from hwgen.program.assemble import assemble_layout
+
+
+def settings_of(words):
+    """All fields of a LAYER command but those of the walker."""
+    return {name: value for word, text in zip(isa.LAYER_WORDS, words) if word.name not in ("step", "move")
+            for name, value in word.decode(text).items()}
+
+
+@pytest.mark.parametrize("layout", CASES)
+def test_stream(layout):
+    """Header, order of packets, checksum, sizes, and the same bytes every time."""
+    engine = layout.engine
+    program = assemble_layout(layout)
+    assert assemble_layout(layout).image == program.image
+    size = engine.mem_bits // 8
+    assert len(program.image) == program.words * size
+    image = read_program(program.image, engine.mem_bits)
+    assert image.start == 1 | ENGINE_VERSION << 4 | engine.id << 16
+    assert image.finished and image.checksum == image.computed
+    region = layout.regions[layout.network.graph.input]
+    assert (image.input_address, image.input_count, image.input_base) == (
+        program.input_address, program.input_words, region.base)
+    assert program.input_words == region.size * engine.banks
+    begin = program.input_address * size
+    assert not any(program.image[begin:begin + program.input_words * size])
+    assert [len(tiles) for _, tiles in image.layers] == [len(layout.tiles(layer)) for layer in layout.layers]
+
+
+@pytest.mark.parametrize("layout", CASES)
+def test_results_lie_behind_the_program_and_apart(layout):
+    program = assemble_layout(layout)
+    taken = set()
+    for name, base in program.output_base.items():
+        region = layout.regions[name]
+        words = {(base + 16 * address + bank) % 2**32 for bank in range(layout.engine.banks)
+                 for address in range(region.base, region.base + region.size)}
+        assert len(words) == region.size * layout.engine.banks
+        assert not taken & words and min(words) >= program.words and max(words) < program.memory_words
+        taken |= words
+    assert set(program.output_base) == set(layout.network.graph.outputs)
+    assert program.memory_words == memory_words(layout, program.words)
+
+
+@pytest.mark.parametrize("layout", CASES)
+def test_layer_settings(layout):
+    program = assemble_layout(layout)
+    image = read_program(program.image, layout.engine.mem_bits)
+    for layer, (words, _) in zip(layout.layers, image.layers, strict=True):
+        conv, rule, pool = layer.conv, layer.conv.requant, layer.pool
+        source, target = layout.regions[layer.input], layout.regions[layer.output]
+        second = layer.add or (pool.rescale if pool else None)
+        found = settings_of(words)
+        banks, (_, _, kh, kw) = layout.engine.banks, conv.weight.shape
+        expected = {
+            "command": 1, "kernel_h": kh - 1, "kernel_w": kw - 1, "blocks": source.blocks - 1,
+            "two_planes": int(layout.tensor(layer.input).bits > 4),
+            "out_two_planes": int(layout.tensor(layer.output).bits > 4), "res_on": int(layer.residual is not None),
+            "half_even": int(rule.rounding == "half_even"), "threshold_mode": int(rule.thresholds is not None),
+            "store": int(layer.output in layout.network.graph.outputs),
+            "pool_mode": 0 if pool is None else 1 if pool.rescale is None else 2,
+            "rescale": 1 if layer.add else 2 if second else 0,
+            "step": (11 if rule.thresholds is not None else 2 if layout.tensor(layer.output).bits > 4 else 1) - 1,
+            "pad": layout.tensor(layer.input).zero_point, "pool_pad": pool.pad_code if pool else 0,
+            "base": source.base, "plane_step": source.plane_step, "block_step": source.plane_step * source.planes,
+            "height": source.height, "width": source.width, "conv_h": layer.conv_shape[1], "conv_w": layer.conv_shape[2],
+            "pool_h": (pool.kernel[0] if pool else 1) - 1, "pool_w": (pool.kernel[1] if pool else 1) - 1,
+            "out_h": layout.tensor(layer.output).shape[1] - 1, "out_w": layout.tensor(layer.output).shape[2] - 1,
+            "out_step": target.plane_step, "zero": rule.zero_point, "low": rule.low, "high": rule.high,
+        }
+        # From the end of a kernel row to the beginning of the next.
+        assert found["row_q"] * banks + found["row_r"] == source.pitch - (kw - 1) and 0 <= found["row_r"] < banks
+        if layer.residual:
+            expected |= {"res_two_planes": int(layout.tensor(layer.residual).bits > 4),
+                         "res_step": layout.regions[layer.residual].plane_step}
+        if second:
+            half = 0 if second.rounding == "floor" else 2**(second.shift - 1)
+            expected |= {"a": second.a, "b": second.b, "c2": second.constant + half, "shift2": second.shift - 1,
+                         "half_even2": int(second.rounding == "half_even"), "zero2": second.zero_point,
+                         "low2": second.low, "high2": second.high}
+        if found["store"]:
+            expected["store_base"] = program.output_base[layer.output] % 2**32
+        assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("layout", CASES)
+def test_walker_words_walk_over_the_evaluations(layout):
+    """Adding up steps and moves visits the points that a plain loop over the map visits."""
+    image = read_program(assemble_layout(layout).image, layout.engine.mem_bits)
+    banks = layout.engine.banks
+    for layer, (words, _) in zip(layout.layers, image.layers, strict=True):
+        conv, (kh, kw) = layer.conv, layer.window.kernel
+        in_pitch, out_pitch = layout.regions[layer.input].pitch, layout.regions[layer.output].pitch
+        res_pitch = layout.regions[layer.residual].pitch if layer.residual else 0
+        _, out_h, out_w = layout.tensor(layer.output).shape
+        steps = [[bits(w, low, 16, True) * banks + bits(w, low + 16, 4) for low in (0, 20, 40)] for w in words[8:13]]
+        moves = [[bits(w, 13 * i, 13, True) for i in range(4)] for w in words[13:18]]
+        state = np.array(steps[4] + moves[4])
+        for index, (cy, cx) in enumerate(evaluations(layer)):
+            pi, pj = index // kw % kh, index % kw
+            oy, ox = divmod(index // (kh * kw), out_w)
+            iy, ix = cy * conv.strides[0] - conv.pads[0], cx * conv.strides[1] - conv.pads[1]
+            point = [iy * in_pitch + ix, cy * res_pitch + cx, oy * out_pitch + ox, ix, iy, cx, cy]
+            assert state.tolist() == point
+            event = 0 if pj < kw - 1 else 1 if pi < kh - 1 else 2 if ox < out_w - 1 else 3
+            state = state + np.array(steps[event] + moves[event])
+        assert index == out_h * out_w * kh * kw - 1
+
+
+@pytest.mark.parametrize("layout", CASES)
+def test_tile_commands(layout):
+    """Words, chunks and addresses of every tile; output words of a layer follow each other without a hole."""
+    engine = layout.engine
+    image = read_program(assemble_layout(layout).image, engine.mem_bits)
+    for layer, (_, tiles) in zip(layout.layers, image.layers, strict=True):
+        target, first = layout.regions[layer.output], 0
+        kernel = layer.conv.weight.shape[2] * layer.conv.weight.shape[3]
+        step = 11 if layer.conv.requant.thresholds is not None else target.planes
+        for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
+            values = {**isa.TILE_WORDS[0].decode(tile.command[0]), **isa.TILE_WORDS[1].decode(tile.command[1])}
+            n_words, chunks = -(-len(planned.rows) // engine.ki), len(planned.rows) // engine.drain_lanes
+            assert values["words"] == kernel * layout.regions[layer.input].blocks == bits(tile.header, 28, 12)
+            assert values["chunks"] == chunks and values["wide"] == planned.wide
+            assert values["interval"] == max(4, chunks * engine.px * step)
+            assert values["out_address"] == target.base + first * target.planes * target.plane_step
+            if layer.residual:
+                residual = layout.regions[layer.residual]
+                assert values["res_words"] == n_words * residual.planes
+                assert values["res_address"] == residual.base + first * residual.planes * residual.plane_step
+            else:
+                assert values["res_words"] == 0
+            stored = layer.output in layout.network.graph.outputs
+            assert values["store_words"] == (n_words * target.planes * engine.px if stored else 0)
+            first += n_words
+        assert first == target.blocks
+
+
+def test_another_network_is_another_program_for_the_same_engine():
+    """Retrained weights of the same shapes: same engine, same length, other bytes."""
+    programs = []
+    for seed in (1, 2):
+        b = Builder(seed, (3, 4, 4), 4, ("sp2",))
+        layout = laid_out(b.graph(b.conv("input", 5, (3, 3))), ENGINES["mixed"])
+        programs.append((layout.engine.id, assemble_layout(layout)))
+    assert programs[0][0] == programs[1][0]
+    assert programs[0][1].words == programs[1][1].words
+    assert programs[0][1].image != programs[1][1].image
