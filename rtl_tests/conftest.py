@@ -1,5 +1,7 @@
-"""Engines compiled once per session; a simulator that is missing skips here and fails in CI."""
+"""Engines compiled once per run; a simulator that is missing skips here and fails in CI."""
 
+from dataclasses import replace
+import fcntl
 import os
 import shutil
 
@@ -11,6 +13,9 @@ from hwgen.sim.run import compile_engine, find_verilator
 
 MEMORY_WORDS = 1 << 16
 """Of every testbench; programs that need more are left out."""
+
+COMPILER_FILES = shutil.ignore_patterns("*.cpp", "*.h", "*.o", "*.a", "*.d", "*.gch")
+"""What a compiled simulation no longer needs: nearly all of its 200 MB."""
 
 
 def need_simulator(name: str) -> None:
@@ -25,16 +30,27 @@ def need_simulator(name: str) -> None:
 
 @pytest.fixture(scope="session")
 def simulator_for(tmp_path_factory):
-    """``simulator_for(engine, simulator, memory_words)``: the compiled testbench, made on first use."""
+    """``simulator_for(engine, simulator, memory_words)``: the compiled testbench, made on first use.
+
+    The processes of pytest-xdist compile an engine once, one waiting for the other, and run
+    it each in a copy of its own.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     made = {}
 
     def get(engine, simulator, memory_words=MEMORY_WORDS):
         need_simulator(simulator)
-        key = engine, simulator, memory_words
-        if key not in made:
-            folder = tmp_path_factory.mktemp(f"{simulator}_{engine.id:08x}")
-            made[key] = compile_engine(emit_verilog(engine), engine, memory_words, folder, simulator)
-        return made[key]
+        name = f"{simulator}_{engine.id:08x}_{memory_words}"
+        if name not in made:
+            with open(shared / f"{name}.lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                common = compile_engine(emit_verilog(engine), engine, memory_words, shared / name, simulator)
+                made[name] = common
+                if shared != base:
+                    made[name] = replace(common, folder=base / name)
+                    shutil.copytree(common.folder, base / name, ignore=COMPILER_FILES)
+        return made[name]
 
     return get
 

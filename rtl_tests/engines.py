@@ -1,7 +1,6 @@
-"""The engines that random programs run on, and what it takes to run them there."""
+"""The engines that random programs run on."""
 
 from hwgen.plan.engine import Engine
-from hwgen.plan.layout import STORE_WORDS, Layout, needs
 
 COMMON = {"scratch_depth": 4096, "ring_depth": 2048, "acc_bits": 26}
 
@@ -31,18 +30,3 @@ ICARUS = {
     "mixed": Engine(ki=4, px=2, sp2_rows=2, dsp_rows=2, drain_lanes=2, **SMALL | {"ring_depth": 128}),
     "lut": Engine(ki=4, px=3, sp2_rows=2, dsp_rows=1, drain_lanes=1, dsp_weights="lut", pool=False, **SMALL),
 }
-
-
-def why_not(layout: Layout) -> str | None:
-    """What the engine of a layout lacks to run it, or None."""
-    for name, value in needs(layout).items():
-        if getattr(layout.engine, name) < value:
-            return f"{name} is {getattr(layout.engine, name)}, the network needs {value}"
-    for layer in layout.layers:
-        if layout.words(layer) > 4095:
-            return f"{layer.name}: {layout.words(layer)} ring words"
-        if layout.stored(layer):
-            most = max(layout.out_words(tile) for tile in layout.tiles(layer))
-            if most * layout.planes(layer.output) * layout.engine.px > STORE_WORDS:
-                return f"{layer.name}: a tile does not fit the store queue"
-    return None

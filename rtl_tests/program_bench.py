@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines import why_not
 from hwgen.golden import run
 from hwgen.graph.ir import Graph
 from hwgen.plan.engine import Engine
-from hwgen.plan.layout import Layout, lay_out
+from hwgen.plan.layout import Layout, lacking, lay_out
 from hwgen.plan.lower import Layer
 from hwgen.plan.place import Unplaceable
 from hwgen.program.assemble import Program, assemble_layout
@@ -35,10 +34,13 @@ def make_case(label: str, graph: Graph, images: np.ndarray, engine: Engine, memo
         layout = lay_out(graph, engine)
     except Unplaceable as error:
         return str(error)
-    reason = why_not(layout)
+    reason = lacking(layout)
     if reason:
         return reason
-    program = assemble_layout(layout)
+    try:
+        program = assemble_layout(layout)
+    except ValueError as error:
+        return str(error)
     if program.memory_words > memory_words:
         return f"program and results take {program.memory_words} words"
     return Case(label, graph, images, layout, program)

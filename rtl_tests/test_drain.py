@@ -121,10 +121,12 @@ def random_layer(rng, engine, kind):
 
 
 def random_record(rng, engine, layer):
-    m = rng.choice((rng.randint(-60, 60), rng.randint(-2**11, 2**11 - 1)))
+    fused = layer.residual_planes and layer.rescale != 1
+    # Beside a fused residual, M is so small that both products count.
+    m = rng.randint(-2, 2) if fused else rng.choice((rng.randint(-60, 60), rng.randint(-2**11, 2**11 - 1)))
     shift = rng.choice((rng.randrange(32), max(0, (abs(m) << 10).bit_length() - 4)))
     return {"m": m, "c": rng.randint(-2**20, 2**20), "shift": shift, "slot": rng.randrange(engine.chunks),
-            "r": rng.randint(-2**11, 2**11 - 1) if layer.residual_planes and layer.rescale != 1 else 0,
+            "r": rng.randint(-2**11, 2**11 - 1) if fused else 0,
             "negate": rng.randrange(2), "thresholds": sorted(rng.randint(-5000, 200_000) for _ in range(15))}
 
 

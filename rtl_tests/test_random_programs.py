@@ -14,7 +14,7 @@ from engines import ICARUS, VERILATOR
 from hwgen.plan.cycles import count_cycles
 from program_bench import differences, random_cases, run_cases
 
-PROGRAMS = {"verilator": 26, "icarus": 4}
+PROGRAMS = {"verilator": 26, "icarus": 6}
 BENCH_PROGRAMS = 250
 BENCH_SEED = 10_000
 

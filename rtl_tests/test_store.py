@@ -23,10 +23,10 @@ WORD = ENGINE.mem_bits // 8
 
 
 def network(seed, bits=4, rows=5):
-    """One layer whose output leaves the engine, behind one that stays inside."""
+    """One layer whose output leaves the engine, behind one that stays inside; nine pixels leave a slot empty."""
     rng = np.random.default_rng(seed)
     tensors = {"x": Tensor("x", (2, 3, 4), 4, 1.0, 3), "y": Tensor("y", (3, 3, 4), 4, 1.0, 1),
-               "z": Tensor("z", (rows, 2, 3), bits, 1.0, 0)}
+               "z": Tensor("z", (rows, 3, 3), bits, 1.0, 0)}
 
     def rule(weight, codes):
         """Codes that use their range: the accumulator's middle in the middle."""
@@ -38,7 +38,7 @@ def network(seed, bits=4, rows=5):
     weight = rng.choice(sp2, (3, 2, 1, 1))
     first = Conv("first", "x", "y", weight, ("sp2",) * 3, np.ones(3), rule(weight, 16))
     schemes = tuple(("sp2", "fixed8")[i % 2] for i in range(rows))
-    weight = np.stack([rng.choice(sp2, (3, 2, 2)) if s == "sp2" else rng.integers(-128, 128, (3, 2, 2)) for s in schemes])
+    weight = np.stack([rng.choice(sp2, (3, 1, 2)) if s == "sp2" else rng.integers(-128, 128, (3, 1, 2)) for s in schemes])
     second = Conv("second", "y", "z", weight, schemes, np.ones(rows),
                   rule(weight, 2**bits))
     return Graph("tiny", tensors, (first, second), "x", ("z",)), rng.integers(0, 16, (1, 2, 3, 4)).astype(np.uint8)

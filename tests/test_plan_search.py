@@ -15,10 +15,11 @@ from hwgen.errors import HwgenError
 from hwgen.graph.ir import Conv, Graph, Requant, Tensor
 from hwgen.plan import layer_macs, make_plan
 from hwgen.plan.candidates import bound, candidates
-from hwgen.plan.engine import Engine
+from hwgen.plan.engine import Engine, EngineError
 from hwgen.plan.layout import MAX_DEPTH, STORE_WORDS, lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
 from hwgen.plan.search import FILL, Search, neighbours, size
+from hwgen.program.assemble import assemble_layout
 
 PART = get_part("LFE5U-85F")
 NETWORK = residual_network(1)[0]
@@ -187,6 +188,56 @@ def test_a_tile_beyond_the_store_queue_is_refused():
     assert 48 * 2 * 8 > STORE_WORDS
     with pytest.raises(Unplaceable, match=f"768 result words of a tile, at most {STORE_WORDS}"):
         lay_out(graph, engine)
+
+
+def with_constant(graph, value):
+    op = graph.ops[0]
+    rule = replace(op.requant, constant=np.full(len(op.weight), value))
+    return replace(graph, ops=(replace(op, requant=rule), *graph.ops[1:]))
+
+
+def test_large_constants_widen_the_engine():
+    """A bias that saturates every code: the constant's width follows from m_bits, which grows."""
+    graph = with_constant(vector_layer(3, (2, 2)), -(2**42))
+    sized = size(graph, Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2), PART)
+    # acc_bits is 12, its least: 12 positions of 155.
+    assert (sized.engine.acc_bits, sized.engine.m_bits) == (12, 43 - 12)
+    assert assemble_layout(sized.layout).words == sized.cycles.program_words
+    with pytest.raises(Unplaceable, match="cannot be made: m_bits must be in 8..32, not 49"):
+        size(with_constant(graph, 2**60), sized.engine, PART)
+    with pytest.raises(HwgenError, match="m_bits must be in 8..32"):
+        make_plan(with_constant(graph, 2**60), PART, clock_mhz=50)
+
+
+@pytest.mark.parametrize("changes,message", [
+    ({"ki": 3}, "ki must be a power of two from 2 to 32, not 3"),
+    ({"px": 9}, "px must be in 1..8, not 9"),
+    ({"drain_lanes": 3}, "drain_lanes must divide ki=4, not 3"),
+    ({"sp2_rows": 3}, "sp2_rows must be a multiple of drain_lanes=2, not 3"),
+    ({"sp2_rows": 0, "dsp_rows": 0}, "sp2_rows [+] dsp_rows must be in 1..256, not 0"),
+    ({"ring_depth": 24}, "ring_depth must be a power of two of at least 16, not 24"),
+    ({"scratch_depth": 8}, "scratch_depth must be at least 16, not 8"),
+    ({"acc_bits": 33, "thresholds": False}, "acc_bits must be in 12..32, not 33"),
+    ({"acc_bits": 32}, "acc_bits must be at most 31 with thresholds"),
+    ({"m_bits": 33}, "m_bits must be in 8..32, not 33"),
+    ({"mem_bits": 32}, "mem_bits must be 64 or 128, not 32"),
+    ({"ki": 32, "drain_lanes": 2}, r"4\*ki must not exceed mem_bits=64"),
+])
+def test_illegal_engines(changes, message):
+    values = {"ki": 4, "px": 2, "sp2_rows": 4, "dsp_rows": 4, "drain_lanes": 2} | changes
+    with pytest.raises(EngineError, match=message):
+        Engine(**values)
+
+
+def test_engine_id_differs_with_every_parameter():
+    engine = Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2)
+    others = [replace(engine, **change) for change in (
+        {"ki": 8}, {"px": 3}, {"sp2_rows": 6}, {"dsp_rows": 6}, {"drain_lanes": 1}, {"ring_depth": 1024},
+        {"scratch_depth": 1024}, {"acc_bits": 25}, {"m_bits": 19}, {"mem_bits": 128}, {"wide": False},
+        {"residual": False}, {"rescale": False}, {"pool": False}, {"thresholds": False}, {"dsp_weights": "lut"})]
+    assert len({other.id for other in [engine, *others]}) == len(others) + 1
+    assert all(0 <= other.id < 2**32 for other in others)
+    assert replace(engine).id == engine.id
 
 
 def test_bound_of_nothing_but_a_copy():

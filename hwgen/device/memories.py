@@ -7,7 +7,7 @@ those of its cell libraries (``lattice/brams_16kd.txt``, ``lattice/lutrams_trell
 ``tests/test_memories.py`` holds what Yosys made of a few hundred memories.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from hwgen.device.parts import Part
@@ -71,6 +71,10 @@ class Mapped:
     """Block RAMs of the part (halves on 7-series) or LUT sites."""
     stacked: int = 1
     """Cells behind each other that share a read bit: inputs of its multiplexer."""
+    unit: int = 1
+    """Bits per cell."""
+    pitch: int = 1
+    """Bits that a word takes in a stack, bits that fill the last byte included."""
 
 
 @lru_cache(maxsize=None)
@@ -88,8 +92,20 @@ def map_memory(width: int, depth: int, family: str, *, clocked: bool = True, che
         found = min((_place(width, depth, cell, index) for index in range(len(cell.widths))), key=lambda item: item[0])
         cost = found[0] + score * EMULATION_COST
         if cost < best_cost:
-            best, best_cost = Mapped(cell.kind, found[1], found[1] * cell.units, found[2]), cost
+            best, best_cost = Mapped(cell.kind, found[1], found[1] * cell.units, *found[2:]), cost
     return best
+
+
+@lru_cache(maxsize=None)
+def map_used(width: int, depth: int, family: str, used: tuple[tuple[int, int], ...], *, clocked: bool = True,
+             checked: bool = True) -> Mapped:
+    """As :func:`map_memory`, less the cells of whose bits none is read; ``used``: bits (first, end)."""
+    mapped = map_memory(width, depth, family, clocked=clocked, checked=checked)
+    if not mapped.cells:
+        return mapped
+    kept = {(bit + stack * mapped.pitch) // mapped.unit
+            for stack in range(mapped.stacked) for first, end in used for bit in range(first, end)}
+    return replace(mapped, cells=len(kept), units=mapped.units / mapped.cells * len(kept))
 
 
 def _logic_cost(width: int, depth: int, family: str) -> float:
@@ -97,8 +113,8 @@ def _logic_cost(width: int, depth: int, family: str) -> float:
     return width * depth
 
 
-def _place(width: int, depth: int, cell: Cell, index: int) -> tuple[float, int, int]:
-    """(cost, cells, words behind each other) with the cell's width ``widths[index]``.
+def _place(width: int, depth: int, cell: Cell, index: int) -> tuple[float, int, int, int, int]:
+    """(cost, cells, words behind each other, bits of a cell, bits of a word) with the cell's width ``widths[index]``.
 
     Columns are packed over the stacked words, so a last column that is half empty is
     shared with the next stack.
@@ -106,10 +122,11 @@ def _place(width: int, depth: int, cell: Cell, index: int) -> tuple[float, int, 
     unit = cell.widths[index]
     byte = min(cell.byte or unit, unit)
     stacked = -(-depth // (1 << (cell.address_bits - index)))
-    cells = -(-stacked * -(-width // byte) * byte // unit)
+    pitch = -(-width // byte) * byte
+    cells = -(-stacked * pitch // unit)
     cost = (cell.cost - cell.scaled) * cells + cell.scaled * stacked * width / unit
     cost += MUX_COST * ((stacked - 1) * width + (stacked if stacked > 1 else 0))
-    return cost, cells, stacked
+    return cost, cells, stacked, unit, pitch
 
 
 def block_units(width: int, depth: int, part: Part) -> float:

@@ -70,6 +70,8 @@ class Engine:
              f"ring_depth must be a power of two of at least 16, not {self.ring_depth!r}")
         need(self.scratch_depth >= 16, f"scratch_depth must be at least 16, not {self.scratch_depth!r}")
         need(12 <= self.acc_bits <= 32, f"acc_bits must be in 12..32, not {self.acc_bits!r}")
+        need(self.acc_bits <= 31 or not self.thresholds,
+             f"acc_bits must be at most 31 with thresholds, which are stored in 32 bits, not {self.acc_bits!r}")
         need(8 <= self.m_bits <= 32, f"m_bits must be in 8..32, not {self.m_bits!r}")
         need(self.mem_bits in (64, 128), f"mem_bits must be 64 or 128, not {self.mem_bits!r}")
         need(4 * self.ki <= self.mem_bits, f"4*ki must not exceed mem_bits={self.mem_bits}")

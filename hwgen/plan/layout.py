@@ -130,9 +130,10 @@ def needs(layout: Layout) -> dict:
         for scale in (layer.add, layer.window.rescale):
             if scale is not None:
                 multipliers += [abs(scale.a), abs(scale.b)]
+    acc_bits = max(12, sum_bits(layout))
     return {
-        "acc_bits": max(12, sum_bits(layout)),
-        "m_bits": max(multipliers, default=0).bit_length() + 1,
+        "acc_bits": acc_bits,
+        "m_bits": max(max(multipliers, default=0).bit_length() + 1, _constant_bits(layout, acc_bits)),
         "wide": any(tile.wide for layer in layers for tile in layout.tiles(layer)),
         "residual": any(layer.residual for layer in layers),
         "rescale": any(layer.add or layer.window.rescale for layer in layers),
@@ -141,6 +142,33 @@ def needs(layout: Layout) -> dict:
         "ring_depth": max(layout.words(layer) for layer in layers),
         "scratch_depth": depth(layout.regions),
     }
+
+
+def lacking(layout: Layout) -> str | None:
+    """What the layout's engine lacks to run it, or None.  Multipliers and constants are checked when they are packed."""
+    for name, value in needs(layout).items():
+        if name != "m_bits" and getattr(layout.engine, name) < value:
+            return f"{name} is {getattr(layout.engine, name)}, the network needs {value}"
+    return None
+
+
+def _constant_bits(layout: Layout, acc_bits: int) -> int:
+    """Least ``m_bits`` for the constants, whose widths in the engine follow from it.
+
+    c_bits = acc_bits + m_bits + 2 leaves |C| + 2**(S-1) the half below 2**(acc_bits + m_bits),
+    because a lane's correction times M stays below 2**(acc_bits + m_bits - 1).
+    """
+    least = 0
+    for layer in layout.layers:
+        rule = layer.conv.requant
+        if rule.thresholds is None:
+            for c, s in zip(rule.constant.tolist(), rule.shift.tolist(), strict=True):
+                least = max(least, (abs(c) + (1 << s - 1)).bit_length() - acc_bits)
+        for scale in (layer.add, layer.window.rescale):
+            if scale is not None:
+                # c2_bits = m_bits + 20, one of them the sign.
+                least = max(least, (abs(scale.constant) + (1 << scale.shift - 1)).bit_length() - 19)
+    return least
 
 
 def memory_words(layout: Layout, program_words: int) -> int:

@@ -62,7 +62,10 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
     ring = max(block, 1 << (asked.pop("ring_depth") - 1).bit_length())
     depth = -(-asked.pop("scratch_depth") // block) * block
     asked["m_bits"] = max(18, asked["m_bits"])
-    layout = replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
+    try:
+        layout = replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
+    except EngineError as error:
+        raise Unplaceable(f"the network needs an engine that cannot be made: {error}") from error
     cycles = count_cycles(layout)
     words = memory_words(layout, cycles.program_words)
     return Sized(layout, cycles, estimate(layout.engine, part),
@@ -88,7 +91,8 @@ class Search:
             asked = needs(lay_out(self.graph, Engine(ki=8, px=2, sp2_rows=8, dsp_rows=8, drain_lanes=8)))
         except Unplaceable:
             return {}
-        asked["m_bits"] = max(18, asked["m_bits"])
+        # Too wide for any engine: the exact layout says so.
+        asked["m_bits"], asked["acc_bits"] = min(32, max(18, asked["m_bits"])), min(31, asked["acc_bits"])
         widths = ("acc_bits", "m_bits", "wide", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
@@ -170,6 +174,14 @@ class Search:
             if best is start:
                 return best
 
+    def any_fits(self) -> bool:
+        """Whether one of the fastest or of the smallest engines fits: large ones waste less of the program memory."""
+        rough = [item for item in self.rough() if self._roughly_fits(item[2])]
+        fast = sorted(rough, key=lambda item: item[3])[:KEEP // 2]
+        small = sorted(rough, key=lambda item: _area(item[2], self.part))[:KEEP // 2]
+        found = (self.exact(engine) for engine, *_ in fast + small)
+        return any(sized is not None and sized.fits(self.part) for sized in found)
+
     def _refusal(self) -> str:
         """Why nothing fits, in numbers, and what would."""
         everything = sorted(self.rough(), key=lambda item: _area(item[2], self.part))
@@ -183,9 +195,9 @@ class Search:
                     for name, share in smallest.share(self.part).items() if share > 1]
             lines.append(f"the smallest engine ({describe(smallest.engine)}) with its program memory needs "
                          + ", ".join(over))
-            larger = [part.name for part in sorted(PARTS.values(), key=lambda p: p.lut)
-                      if part.name != self.part.name and _fits_other(self.graph, smallest.engine, part)]
-            lines.append(f"parts that it fits: {', '.join(larger)}" if larger else "it fits no known part")
+            others = [part.name for part in sorted(PARTS.values(), key=lambda p: p.lut)
+                      if part.name != self.part.name and Search(self.graph, part).any_fits()]
+            lines.append(f"parts that it fits: {', '.join(others)}" if others else "it fits no known part")
         return "; ".join(lines)
 
 
@@ -204,10 +216,6 @@ def neighbours(engine: Engine) -> list[Engine]:
         except (EngineError, ZeroDivisionError):
             continue
     return result
-
-
-def _fits_other(graph: Graph, engine: Engine, part: Part) -> bool:
-    return size(graph, engine, part).fits(part)
 
 
 def _area(resources: Resources, part: Part) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..plan.cycles import count_cycles
 from ..plan.engine import ENGINE_VERSION
-from ..plan.layout import Layout, memory_words
+from ..plan.layout import Layout, lacking, memory_words
 from ..plan.lower import Layer, pack_codes
 from ..plan.place import Tile
 from .. import isa
@@ -64,6 +64,8 @@ class _Stream:
 def assemble_layout(layout: Layout) -> Program:
     """The whole program for one inference.  Raises ValueError when a value does not fit the engine."""
     engine, graph = layout.engine, layout.network.graph
+    if reason := lacking(layout):
+        raise ValueError(f"the engine cannot run {graph.name!r}: {reason}")
     stream = _Stream(engine.mem_bits)
     stream.packet(isa.START, version=ENGINE_VERSION, engine=engine.id)
     region = layout.regions[graph.input]

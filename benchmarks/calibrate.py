@@ -1,0 +1,183 @@
+"""Measure what the hardware's blocks cost and write hwgen/device/calibration_FAMILY.py.
+
+    python benchmarks/calibrate.py --family ecp5
+    python benchmarks/calibrate.py --family ecp5 --check     # compare only, larger engines too
+
+Lanes, accumulators, multiplexers and requantizer lanes are synthesized on their own; what a whole
+small engine takes beyond them is fitted to a few figures of the engine (least squares, no
+negative costs).  Finished measurements are kept in build/calibrate, so an interrupted run goes on.
+"""
+
+import argparse
+from dataclasses import replace
+import datetime
+import os
+from pathlib import Path
+from pprint import pformat
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+import numpy as np
+
+import engines
+from fit import fit, rising
+from hwgen.device import costs, get_part
+from hwgen.plan.engine import Engine
+from hwgen.rtl.bits import select
+from hwgen.rtl.lanes import Accumulator, FixedDot, OperandSum, Sp2Dot
+from hwgen.rtl.requantize import RequantLane
+from measure import PARTS, Bench, describe
+
+ROOT = Path(__file__).resolve().parents[1]
+KI = (2, 4, 8, 16, 32)
+SELECT_BITS = 8
+
+
+class Select(wiring.Component):
+    """One multiplexer of ``n`` words."""
+
+    def __init__(self, n: int):
+        self.n = n
+        super().__init__({"i": In(n * SELECT_BITS), "index": In(max(1, (n - 1).bit_length())), "o": Out(SELECT_BITS)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.o.eq(select([self.i[k * SELECT_BITS:(k + 1) * SELECT_BITS] for k in range(self.n)],
+                                     self.index))
+        return m
+
+
+def measure_lanes(bench: Bench) -> dict:
+    """LUT and FF of every lane at every ki; ``row``: what lanes of one row share, ``pixel``: of one pixel."""
+    kinds = {
+        "sp2": lambda ki: Sp2Dot(ki=ki), "operand_sum": lambda ki: OperandSum(ki=ki),
+        **{f"fixed_{how}_{width}": lambda ki, how=how, width=width:
+           FixedDot(ki=ki, wide=width == "wide", multiplier=how) for how in ("dsp", "lut") for width in ("narrow", "wide")},
+    }
+    table: dict = {}
+    for kind, make in kinds.items():
+        table[kind] = {}
+        for ki in KI:
+            found = bench.block(make(ki))
+            table[kind][str(ki)] = {"lut": found["lut"], "ff": found["ff"], "dsp": found["dsp"]}
+    for ki in KI:
+        table["sp2"][str(ki)]["row"] = ki  # "eight" of each code, used by all pixels
+        for width in ("narrow", "wide"):  # a0 + a1 of each pair, used by all rows
+            pair = bench.block(OperandSum(ki=2))["lut"]
+            table[f"fixed_lut_{width}"][str(ki)]["pixel"] = pair * ki // 2
+    return table
+
+
+def measure_accumulators(bench: Bench) -> dict:
+    points = [(9, 16), (11, 16), (11, 20), (13, 24), (9, 28)]
+    found = [bench.block(Accumulator(dot_bits=dot, acc_bits=acc)) for dot, acc in points]
+    terms = [{"one": 1, "acc": acc, "dot": dot} for dot, acc in points]
+    return {field: fit(terms, [item[field] for item in found]) for field in ("lut", "ff")}
+
+
+def measure_multiplexers(bench: Bench) -> dict:
+    """LUTs per bit by number of inputs.
+
+    Mapping is erratic here (five inputs can take less than four), and otherwise in a whole
+    engine, so the figures are smoothed to a curve that never falls.
+    """
+    sizes = (2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32)
+    smooth = rising([bench.block(Select(n))["lut"] / SELECT_BITS for n in sizes])
+    table = {str(n): round(float(np.interp(n, sizes, smooth)), 3) for n in range(2, 33)}
+    return {**table, "slope": round(table["32"] / 32, 3)}
+
+
+def measure_requantizers(bench: Bench) -> dict:
+    base = Engine(ki=4, px=1, sp2_rows=0, dsp_rows=4, drain_lanes=1, acc_bits=16, m_bits=18, wide=False,
+                  residual=False, rescale=False, pool=False, thresholds=False)
+    points = [base, replace(base, acc_bits=20), replace(base, m_bits=24), replace(base, residual=True),
+              replace(base, rescale=True), replace(base, pool=True), replace(base, thresholds=True),
+              replace(base, residual=True, rescale=True, pool=True),
+              replace(base, residual=True, rescale=True, pool=True, acc_bits=24, m_bits=24),
+              replace(base, residual=True, rescale=True, acc_bits=19), replace(base, pool=True, rescale=True, m_bits=24)]
+    targets: dict = {"lut": [], "ff": []}
+    for e in points:
+        found = bench.block(RequantLane(
+            acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits, residual=e.residual,
+            rescale=e.rescale, pool=e.pool, thresholds=e.thresholds, pool_depth=e.chunks))
+        pooling = costs.memory_costs(e, bench.family).get("pooling", costs.Resources())
+        targets["lut"].append(found["lut"] - pooling.lut)
+        targets["ff"].append(found["ff"] - pooling.ff)
+    terms = [costs.requantizer_terms(e) for e in points]
+    return {field: fit(terms, values) for field, values in targets.items()}
+
+
+def measure_control(bench: Bench, table: dict) -> dict:
+    """What is left of whole engines."""
+    points = engines.calibration(bench.family)
+    blank = {**table, "control": {}}
+    result: dict = {}
+    for field in ("lut", "ff"):
+        terms, rest = [], []
+        for e in points:
+            known = sum((value for value in costs.known_blocks(e, bench.family, blank).values()), costs.Resources())
+            rest.append(bench.engine(e)[field] - getattr(known, field))
+            terms.append({(block, name): value for block, values in costs.control_terms(e, bench.family).items()
+                          for name, value in values.items()})
+        expected = {key: EXPECTED[field].get(".".join(key), 0.0) for key in terms[0]}
+        for (block, name), value in fit(terms, rest, expected=expected).items():
+            result.setdefault(block, {"lut": {}, "ff": {}})[field][name] = value
+    return result
+
+
+EXPECTED = {
+    "lut": {"control.one": 1500.0, "control.px": 100.0, "operand words.select": 1.0, "result words.select": 1.0,
+            "result words.bits": 2.0, "totals.select": 1.0, "requantizers.lanes": 40.0, "residual.select": 1.0},
+    "ff": {"control.one": 1200.0, "control.px": 150.0, "operand words.bits": 1.0, "result words.px_bits": 2.0,
+           "requantizers.lanes": 80.0},
+}
+"""Where the fit starts from: what the description of the hardware lets expect."""
+
+
+def write_table(target: Path, table: dict) -> None:
+    """The table as a Python module, so that it is installed with the package."""
+    text = pformat(table, width=118, sort_dicts=False).replace("'", '"')
+    target.write_text(f'"""Measured by benchmarks/calibrate.py; not to be edited."""\n\nTABLE: dict = {text}\n',
+                      encoding="utf-8")
+
+
+def compare(bench: Bench, points: list[Engine]) -> list[dict]:
+    """Estimate beside synthesis, printed and returned."""
+    rows = []
+    for e in points:
+        found, guess = bench.engine(e), costs.estimate(e, get_part(PARTS[bench.family]))
+        rows.append({"engine": e.parameters if hasattr(e, "parameters") else e.__dict__, "measured": {
+            field: found[field] for field in ("lut", "ff", "dsp", "bram")}, "estimated": guess.to_json()})
+        print(f"{describe(e):74} LUT {found['lut']:6} est {guess.lut:6} {100 * (guess.lut / found['lut'] - 1):+5.1f} %  "
+              f"FF {100 * (guess.ff / found['ff'] - 1):+5.1f} %  DSP {found['dsp']} {guess.dsp}  "
+              f"BRAM {found['bram']} {guess.bram}")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", choices=sorted(PARTS), required=True)
+    parser.add_argument("--check", action="store_true", help="compare with the table that is there, larger engines too")
+    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "calibrate")
+    options = parser.parse_args()
+    os.nice(5)
+    bench = Bench(options.family, options.cache)
+    if not options.check:
+        table: dict = {"family": options.family, "yosys": bench.yosys, "date": datetime.date.today().isoformat()}
+        target = Path(costs.__file__).with_name(f"calibration_{options.family}.py")
+        table["multiplexer"] = measure_multiplexers(bench)
+        costs.use_table(options.family, table)
+        table["lanes"] = measure_lanes(bench)
+        table["accumulator"] = measure_accumulators(bench)
+        table["requantizer"] = measure_requantizers(bench)
+        table["control"] = measure_control(bench, table)
+        write_table(target, table)
+        print(f"{target} written after {bench.seconds:.0f} s of synthesis")
+        costs.use_table(options.family, table)
+    np.set_printoptions(suppress=True)
+    compare(bench, engines.calibration(options.family) + (engines.checks(options.family) if options.check else []))
+
+
+if __name__ == "__main__":
+    main()

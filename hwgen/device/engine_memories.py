@@ -1,0 +1,102 @@
+"""Every memory of an engine: widths, depths and which of their bits are read.
+
+The list mirrors hwgen/rtl (loader, walker, engine, drain, scratchpad, pooling); a test compares
+the block RAM that follows from it with synthesized engines.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hwgen import isa
+
+if TYPE_CHECKING:  # hwgen.plan imports the cost model
+    from hwgen.plan.engine import Engine
+
+STORE_WORDS = 256
+"""Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""
+PREFETCH, COMMANDS, QUEUE = 32, 64, 16
+"""Depths of the loader's FIFOs and of the drain's tile queues."""
+
+
+@dataclass(frozen=True)
+class MemorySpec:
+    """``count`` equal memories with one write and one read port."""
+
+    block: str
+    width: int
+    depth: int
+    count: int = 1
+    clocked: bool = True
+    """Answers one cycle after the address."""
+    used: tuple[tuple[int, int], ...] = ()
+    """Bits that are read, as (first, end); empty: all."""
+
+
+def chunks(engine: "Engine") -> int:
+    """Chunks of the largest tile: all row slots, or one whole word."""
+    return max(engine.rows, engine.ki) // engine.drain_lanes
+
+
+def chunk_bits(engine: "Engine") -> int:
+    return max(1, (chunks(engine) - 1).bit_length())
+
+
+def memories(engine: "Engine") -> list[MemorySpec]:
+    """All memories of ``engine``."""
+    e = engine
+    result = [
+        # A FIFO with an output register keeps one word there.
+        MemorySpec("loader", e.mem_bits, PREFETCH - 1),
+        MemorySpec("loader", 64, COMMANDS - 1),
+        *_walker(e),
+        MemorySpec("store", e.word_bits + 20, STORE_WORDS - 1, used=((0, 4 + e.point_bits), (20, 20 + e.word_bits))),
+        MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),
+        *_ring(e),
+        *_queues(e),
+        *_parameters(e),
+    ]
+    if e.residual:
+        depth = max(64, 1 << (4 * -(-e.rows // e.ki) - 1).bit_length())
+        result.append(MemorySpec("residual", e.px * e.word_bits, depth, 2))
+    if e.thresholds:
+        result.append(MemorySpec("thresholds", 2 * (e.acc_bits + 1), 16 << chunk_bits(e), e.drain_lanes))
+    if e.pool:
+        result.append(MemorySpec("pooling", 8, max(2, chunks(e)), e.drain_lanes, clocked=False))
+        if e.rescale:
+            result.append(MemorySpec("pooling", 16, max(2, chunks(e)), e.drain_lanes, clocked=False))
+    return result
+
+
+def _walker(e: "Engine") -> list[MemorySpec]:
+    step, move = sum(f.bits for f in isa._STEP.fields), sum(f.bits for f in isa._MOVE.fields)
+    used = tuple((first, first + (e.point_bits if bits == 16 else bits)) for first, bits in ((0, 16), (16, 4), (20, 16),
+                                                                                           (36, 4), (40, 16), (56, 4)))
+    return [MemorySpec("walker", step, 8, clocked=False, used=used), MemorySpec("walker", move, 8, clocked=False)]
+
+
+def _ring(e: "Engine") -> list[MemorySpec]:
+    result = []
+    for rows, kinds in ((e.sp2_rows, 1), (e.dsp_rows, 2 if e.wide else 1)):
+        full, rest = divmod(rows * e.word_bits, e.mem_bits)
+        if full:
+            result.append(MemorySpec("ring", e.mem_bits, e.ring_depth, full * kinds))
+        if rest:
+            result.append(MemorySpec("ring", e.mem_bits, e.ring_depth, kinds, used=((0, rest),)))
+    return result
+
+
+def _queues(e: "Engine") -> list[MemorySpec]:
+    front = e.px * 3 + 8 + 1
+    post = e.px * (e.point_bits + 6) + 8
+    return [MemorySpec("queues", front + 2, QUEUE - 1),
+            MemorySpec("queues", post + 16 + 2, QUEUE - 1, used=((0, post + e.point_bits),))]
+
+
+def _parameters(e: "Engine") -> list[MemorySpec]:
+    depth, slot = 2 << chunk_bits(e), max(1, (e.chunks - 1).bit_length())
+    used = ((0, e.m_bits), (32, 37), (40, 40 + (slot if e.chunks > 1 else 0))) + (((48, 49),) if e.thresholds else ())
+    result = [MemorySpec("parameters", 49, depth, e.drain_lanes, used=used),
+              MemorySpec("parameters", e.c_bits, depth, e.drain_lanes)]
+    if e.residual:
+        result.append(MemorySpec("parameters", e.m_bits, depth, e.drain_lanes))
+    return result
