@@ -23,7 +23,7 @@ import numpy as np
 import engines
 from fit import fit, rising
 from hwgen.device import costs, get_part
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.rtl.bits import select
 from hwgen.rtl.lanes import Accumulator, FixedDot, OperandSum, Sp2Dot
 from hwgen.rtl.requantize import RequantLane

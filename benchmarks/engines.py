@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 
 _PLAIN = dict(acc_bits=16, m_bits=18, wide=False, residual=False, rescale=False, pool=False, thresholds=False,
               ring_depth=512, scratch_depth=512)

@@ -16,7 +16,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import connect, flipped
 
 from hwgen.device import get_part
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.rtl.emit import TOP, emit_verilog, verilog
 from hwgen.synth import synthesize
 

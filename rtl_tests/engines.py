@@ -1,6 +1,6 @@
 """The engines that random programs run on."""
 
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 
 COMMON = {"scratch_depth": 4096, "ring_depth": 2048, "acc_bits": 26}
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from hwgen.golden import run
 from hwgen.graph.ir import Graph
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.plan.layout import Layout, lacking, lay_out
 from hwgen.plan.lower import Layer
 from hwgen.plan.place import Unplaceable

@@ -13,7 +13,7 @@ from hwgen.golden.operations import add, avg_pool, conv, conv_accumulators, max_
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Requant, Rescale, Tensor
 from hwgen.graph.shapes import output_shape
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from random_rules import Dice, requant, rescale, schemes_of, weights_of
 
 MAX_CYCLES = 5000

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen.graph.ir import Requant, Rescale, Tensor
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 
 ROUNDINGS = ("half_up", "half_even", "floor")
 GRIDS = {

@@ -5,7 +5,7 @@ from block_bench import pack_array, simulate, split
 import numpy as np
 import pytest
 
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.plan.timing import tile_latency
 from hwgen.rtl.array import Array
 from hwgen.rtl.reader import Reader

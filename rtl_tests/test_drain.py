@@ -7,7 +7,7 @@ import random
 from block_bench import pack_array, pack_fields, simulate
 import pytest
 
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.plan.timing import MIN_INTERVAL, THRESHOLD_STEP, lane_latency
 from hwgen.rtl.drain import Drain
 from hwgen.rtl.sequencer import settings_layout, tile_layout

@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 import pytest
 
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.rtl.emit import emit_verilog, share_modules, verilog
 
 HEADER = 'attribute \\generator "by hand"\n'
@@ -134,7 +134,7 @@ SMALL = "ki=2, px=2, sp2_rows=1, dsp_rows=1, drain_lanes=1, ring_depth=16, scrat
 _DIGEST = f"""
 import hashlib
 from amaranth.back import rtlil
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.rtl.emit import share_modules
 from hwgen.rtl.engine import HwgenEngine
 text = rtlil.convert(HwgenEngine(engine=Engine({SMALL})), name="top", emit_src=False)

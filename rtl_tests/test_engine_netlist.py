@@ -10,7 +10,7 @@ import pytest
 
 from hwgen.frontend import load
 from hwgen.golden import run
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.plan.layout import lay_out
 from hwgen.program.assemble import assemble_layout
 from hwgen.rtl import emit_verilog

@@ -9,7 +9,7 @@ from block_bench import simulate, stalls
 import pytest
 
 from hwgen.plan.cycles import FIRST_WORD
-from hwgen.plan.engine import ENGINE_VERSION, Engine
+from hwgen.engine import ENGINE_VERSION, Engine
 from hwgen.rtl.loader import PREFETCH, Loader
 
 ENGINE = Engine(ki=4, px=2, sp2_rows=8, dsp_rows=4, drain_lanes=2, ring_depth=16, scratch_depth=64)

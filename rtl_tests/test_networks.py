@@ -8,7 +8,7 @@ import pytest
 
 from hwgen.frontend import load
 from hwgen.plan.cycles import count_cycles
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.plan.layout import lay_out, needs
 from program_bench import Case, differences, make_case, run_cases
 

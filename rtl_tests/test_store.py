@@ -11,7 +11,7 @@ import pytest
 from hwgen.golden import run
 from hwgen.graph.ir import Conv, Graph, Requant, Tensor
 from hwgen.plan.cycles import FIRST_WORD, count_cycles
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.plan.layout import lay_out
 from hwgen.program.assemble import assemble_layout, input_words
 from hwgen.rtl import engine as engine_module

@@ -11,7 +11,7 @@ from hwgen.build.results import write_report
 from hwgen.device import Resources
 from hwgen.golden import run
 from hwgen.graph.ir import AvgPool, Conv, Graph, Requant, Rescale, Tensor
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 
 VERILOG = """module hwgen_engine(clk, rst, a, p);
   input clk;

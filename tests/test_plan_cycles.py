@@ -8,7 +8,7 @@ from small_networks import NETWORKS, Builder
 
 from hwgen.plan.candidates import bound, work_of
 from hwgen.plan.cycles import FIRST_WORD, _Loader, count_cycles
-from hwgen.plan.engine import Engine, EngineError
+from hwgen.engine import Engine, EngineError
 from hwgen.plan.layout import lay_out, needs
 from hwgen.plan.lower import lower
 from hwgen.plan.place import Unplaceable

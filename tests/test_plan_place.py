@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_networks import NETWORKS, Builder
 
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.plan.lower import lower
 from hwgen.plan.place import Unplaceable, input_order, place
 

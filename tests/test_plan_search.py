@@ -15,7 +15,7 @@ from hwgen.errors import HwgenError
 from hwgen.graph.ir import Conv, Graph, Requant, Tensor
 from hwgen.plan import layer_macs, make_plan
 from hwgen.plan.candidates import bound, candidates
-from hwgen.plan.engine import Engine, EngineError
+from hwgen.engine import Engine, EngineError
 from hwgen.plan.layout import MAX_DEPTH, STORE_WORDS, lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
 from hwgen.plan.search import FILL, Search, neighbours, size

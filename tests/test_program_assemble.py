@@ -9,7 +9,7 @@ from test_plan_geometry import evaluations
 from test_program_pack import CASES, ENGINES
 
 from hwgen import isa
-from hwgen.plan.engine import ENGINE_VERSION
+from hwgen.engine import ENGINE_VERSION
 from hwgen.plan.layout import memory_words
 from hwgen.program.assemble import assemble_layout
 

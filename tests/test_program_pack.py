@@ -8,7 +8,7 @@ import pytest
 from small_networks import NETWORKS, Builder
 from test_plan_cycles import laid_out
 
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.program.assemble import assemble_layout
 
 ENGINES = {

@@ -10,7 +10,7 @@ import pytest
 
 from hwgen.device import get_part
 from hwgen.errors import HwgenError
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.rtl import emit_verilog
 from hwgen.synth import place_and_route, pnr, synthesize
 from hwgen.synth.count import count_cells

@@ -29,7 +29,7 @@ import numpy as np
 from hwgen.build.graph_io import GraphFormatError, json_bytes, parse_graph, parse_npz
 from hwgen.errors import HwgenError
 from hwgen.graph.ir import Graph
-from hwgen.plan.engine import Engine
+from hwgen.engine import Engine
 from hwgen.version import __version__
 
 MANIFEST = "manifest.json"

@@ -16,7 +16,7 @@ from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 
 if TYPE_CHECKING:  # hwgen.plan imports this module
-    from hwgen.plan.engine import Engine
+    from hwgen.engine import Engine
 
 
 _TABLES: dict[str, dict] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hwgen import isa
 
 if TYPE_CHECKING:  # hwgen.plan imports the cost model
-    from hwgen.plan.engine import Engine
+    from hwgen.engine import Engine
 
 STORE_WORDS = 256
 """Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""

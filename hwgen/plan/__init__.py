@@ -7,7 +7,7 @@ from ..device.parts import Part
 from ..device.resources import Resources
 from ..graph.check import check
 from ..graph.ir import Graph
-from .engine import Engine as Engine
+from ..engine import Engine as Engine
 from .explain import explain
 from .layout import Layout
 from .search import Search, Sized

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..device.parts import Part
-from .engine import Engine, EngineError
+from ..engine import Engine, EngineError
 from .geometry import pooled_shape
 from .lower import Layer, Network
 from .place import SP2_LANE_SCHEMES

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..device.parts import Part
 from ..device.resources import FIELDS
-from .engine import EngineError
+from ..engine import EngineError
 from .search import Search, Sized, describe
 
 

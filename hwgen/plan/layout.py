@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..graph.ir import Graph, Tensor
-from .engine import Engine
+from ..engine import Engine
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
 from .memory import Region, depth, regions

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .engine import Engine
+from ..engine import Engine
 from .geometry import Walk, input_cycles, residual_cycles
 from .lower import Network
 from .place import Placement, input_order

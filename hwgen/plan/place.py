@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .engine import Engine
+from ..engine import Engine
 from .lower import Layer, Network
 
 SP2_LANE_SCHEMES = frozenset({"sp2", "binary"})

@@ -12,7 +12,7 @@ from ..errors import HwgenError
 from ..graph.ir import Graph
 from .candidates import Work, bound, candidates, guess, work_of
 from .cycles import Cycles, count_cycles
-from .engine import Engine, EngineError
+from ..engine import Engine, EngineError
 from .layout import Layout, lay_out, memory_words, needs
 from .lower import lower
 from .place import Unplaceable

@@ -1,6 +1,6 @@
 """Latencies of the engine's pipeline, in cycles.  The hardware asserts that it has these."""
 
-from .engine import Engine
+from ..engine import Engine
 
 MIN_INTERVAL = 4
 """Between the ends of two tiles, so that the drain's queues never overflow."""

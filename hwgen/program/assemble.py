@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..plan.cycles import count_cycles
-from ..plan.engine import ENGINE_VERSION
+from ..engine import ENGINE_VERSION
 from ..plan.layout import Layout, lacking, memory_words
 from ..plan.lower import Layer, pack_codes
 from ..plan.place import Tile

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..plan.engine import Engine
+from ..engine import Engine
 from ..plan.layout import Layout
 from ..plan.lower import Layer
 from ..plan.place import Tile, input_order

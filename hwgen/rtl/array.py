@@ -4,7 +4,7 @@ from amaranth.hdl import Mux, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..plan.engine import Engine
+from ..engine import Engine
 from .bits import delay
 from .lanes import Accumulator, FixedDot, OperandSum, Sp2Dot
 

@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..plan.engine import Engine
+from ..engine import Engine
 from .bits import delay, select
 from .requantize import RequantLane, ThresholdSearch
 from .sequencer import settings_layout, tile_layout

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 
-from ..plan.engine import Engine
+from ..engine import Engine
 from .engine import HwgenEngine
 
 TOP = "hwgen_engine"

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..plan.engine import Engine
+from ..engine import Engine
 from ..plan.layout import STORE_WORDS
 from .array import Array
 from .bits import delay

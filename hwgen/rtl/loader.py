@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..plan.engine import ENGINE_VERSION, Engine
+from ..engine import ENGINE_VERSION, Engine
 from ..isa import COMMANDS, END, HEADERS, INPUT, PARAMS, START, THRESHOLDS, WEIGHTS
 from .bits import fields
 

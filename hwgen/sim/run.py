@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from ..errors import HwgenError
-from ..plan.engine import Engine
+from ..engine import Engine
 from .testbench import NAME, testbench
 
 _TEST = "hwgen.sim.cocotb_run"

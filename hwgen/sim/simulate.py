@@ -11,7 +11,7 @@ from ..errors import HwgenError
 from ..golden import run
 from ..graph.ir import Graph
 from ..isa import ERRORS
-from ..plan.engine import Engine
+from ..engine import Engine
 from ..plan.layout import Layout, lay_out
 from ..program.assemble import Program, assemble_layout, input_words
 from .run import Simulator, compile_engine, run_jobs

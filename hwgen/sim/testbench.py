@@ -4,7 +4,7 @@ The whole run happens in Verilog, so that nothing slows the simulator down; coco
 it, watches ``finished`` and reads the trace afterwards.
 """
 
-from ..plan.engine import Engine
+from ..engine import Engine
 
 NAME = "hwgen_testbench"
 
