@@ -33,7 +33,7 @@ def fit(terms: list[dict], targets: list[float], *, expected: dict | None = None
                 weights[k] = new
         if largest < 1e-9:
             break
-    return {key: round(float(weight), 3) for key, weight in zip(keys, weights) if weight > 5e-4}
+    return {key: round(float(weight), 3) for key, weight in zip(keys, weights, strict=False) if weight > 5e-4}
 
 
 def rising(values: list[float]) -> list[float]:

@@ -167,7 +167,7 @@ def test_interval_between_last_steps(interval):
                               holds=iter([1] * 200), make_word=last_word)
         cycles = sorted(completed)
         assert cycles[0] == completed[cycles[0]].cycles
-        assert {b - a for a, b in zip(cycles, cycles[1:])} == {interval}
+        assert {b - a for a, b in zip(cycles, cycles[1:], strict=False)} == {interval}
 
     simulate(dut, bench)
 

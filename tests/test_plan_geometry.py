@@ -33,7 +33,7 @@ def evaluations(layer):
 @pytest.mark.parametrize("px", [1, 3])
 def test_walk(network, layer, px):
     steps = walk(layer, px)
-    assert list(zip(steps.cy.tolist(), steps.cx.tolist())) == list(evaluations(layer))
+    assert list(zip(steps.cy.tolist(), steps.cx.tolist(), strict=False)) == list(evaluations(layer))
     assert steps.groups == -(-len(list(evaluations(layer))) // px)
     assert (*pooled_shape(layer),) == network.tensors[layer.output].shape[1:] == steps.out_shape
     assert steps.conv_shape == layer.conv_shape[1:]

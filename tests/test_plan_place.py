@@ -37,7 +37,7 @@ def check_tile(layer, tile, engine, last):
     assert len(set(slots.tolist())) == len(slots)
     assert (slots % lanes == np.flatnonzero(present) % lanes).all()
     assert ((0 <= slots) & (slots < engine.rows)).all()
-    for row, slot in zip(tile.rows[present], slots):
+    for row, slot in zip(tile.rows[present], slots, strict=False):
         scheme = layer.conv.schemes[row]
         assert slot >= engine.sp2_rows or scheme in SOFT
         assert slot >= tile.sp2_slots if slot >= engine.sp2_rows else slot < tile.sp2_slots <= engine.sp2_rows

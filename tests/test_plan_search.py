@@ -104,7 +104,7 @@ def test_accumulator_width_follows_from_shapes():
 def test_plan_explains_itself_and_is_reproducible():
     plans = [make_plan(chain_network(1)[0], PART, clock_mhz=50, fps=fps) for fps in (None, 1000, 1000)]
     assert plans[1].to_json() == plans[2].to_json()
-    for plan, fps in zip(plans, (None, 1000, 1000)):
+    for plan, fps in zip(plans, (None, 1000, 1000), strict=False):
         data = json.loads(json.dumps(plan.to_json()))
         assert data["cycles"] == plan.cycles == data["first_load"] + sum(layer["planned"] for layer in data["layers"])
         text = "\n".join(plan.explanation)

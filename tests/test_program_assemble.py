@@ -16,7 +16,7 @@ from hwgen.program.assemble import assemble_layout
 
 def settings_of(words):
     """All fields of a LAYER command but those of the walker."""
-    return {name: value for word, text in zip(isa.LAYER_WORDS, words) if word.name not in ("step", "move")
+    return {name: value for word, text in zip(isa.LAYER_WORDS, words, strict=False) if word.name not in ("step", "move")
             for name, value in word.decode(text).items()}
 
 

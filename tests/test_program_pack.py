@@ -62,7 +62,7 @@ def test_weights(layout):
     for layer, (_, tiles) in zip(layout.layers, program.layers, strict=True):
         for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
             operands = tile.lane_operands(engine)
-            for row, slot in zip(planned.rows.tolist(), planned.slots.tolist()):
+            for row, slot in zip(planned.rows.tolist(), planned.slots.tolist(), strict=False):
                 if row < 0:
                     continue
                 offset = 0 if slot < engine.sp2_rows else 128 if planned.wide else 8
@@ -79,7 +79,7 @@ def test_parameters(layout):
         for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
             records = list(tile.records(engine))
             assert len(records) == len(planned.rows)
-            for position, (row, slot) in enumerate(zip(planned.rows.tolist(), planned.slots.tolist())):
+            for position, (row, slot) in enumerate(zip(planned.rows.tolist(), planned.slots.tolist(), strict=False)):
                 record = records[position]
                 if row < 0:
                     assert (record["m"], record["c"], record["r"]) == (0, 0, 0)

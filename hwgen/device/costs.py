@@ -5,7 +5,7 @@ counted by the rules of docs/resources.md from a table per family that
 ``benchmarks/calibrate.py`` measures with Yosys: calibration_FAMILY.py.
 """
 
-from functools import lru_cache
+from functools import lru_cache, cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -177,7 +177,7 @@ def _memory_cost(mapped: Mapped, bits: int, depth: int, clocked: bool, family: s
     return Resources(lut=bits * (depth * 0.25 + multiplexer(depth, family)), ff=bits * (depth + clocked))
 
 
-@lru_cache(maxsize=None)
+@cache
 def multiplexer(inputs: int, family: str) -> float:
     """LUTs of one bit of a multiplexer with ``inputs`` inputs."""
     if inputs <= 1:

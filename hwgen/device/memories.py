@@ -8,7 +8,7 @@ those of its cell libraries (``lattice/brams_16kd.txt``, ``lattice/lutrams_trell
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 from hwgen.device.parts import Part
 
@@ -77,7 +77,7 @@ class Mapped:
     """Bits that a word takes in a stack, bits that fill the last byte included."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def map_memory(width: int, depth: int, family: str, *, clocked: bool = True, checked: bool = True) -> Mapped:
     """What Yosys makes of ``depth`` words of ``width`` bits, one written and one read per cycle.
 
@@ -96,7 +96,7 @@ def map_memory(width: int, depth: int, family: str, *, clocked: bool = True, che
     return best
 
 
-@lru_cache(maxsize=None)
+@cache
 def map_used(width: int, depth: int, family: str, used: tuple[tuple[int, int], ...], *, clocked: bool = True,
              checked: bool = True) -> Mapped:
     """As :func:`map_memory`, less the cells of whose bits none is read; ``used``: bits (first, end)."""

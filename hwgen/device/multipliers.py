@@ -5,7 +5,7 @@ holds what Yosys made of several hundred widths.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ LIMITS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def blocks(a: int, b: int, family: str) -> int:
     """DSP blocks of a product of two signed operands of ``a`` and ``b`` bits."""
     limits = LIMITS[family]

@@ -145,7 +145,7 @@ def needs(layout: Layout) -> dict:
 
 
 def lacking(layout: Layout) -> str | None:
-    """What the layout's engine lacks to run it, or None.  Multipliers and constants are checked when they are packed."""
+    """What the layout's engine lacks to run it, or None; multipliers are checked when they are packed."""
     for name, value in needs(layout).items():
         if name != "m_bits" and getattr(layout.engine, name) < value:
             return f"{name} is {getattr(layout.engine, name)}, the network needs {value}"

@@ -21,8 +21,8 @@ def refuse_early(graph: Graph, part: Part) -> None:
         words = kh * kw * -(-channels // MOST_CHANNELS)
         if words > MAX_WORDS:
             raise HwgenError(f"network {graph.name!r}: layer {layer.name!r} has {kh * kw * channels:,} weights per "
-                             f"row, {words:,} words of {MOST_CHANNELS}; at most {MAX_WORDS:,} words are possible. Pool or "
-                             "stride before this layer, or use fewer channels")
+                             f"row, {words:,} words of {MOST_CHANNELS}; at most {MAX_WORDS:,} words are possible. "
+                             "Pool or stride before this layer, or use fewer channels")
     if _fits(network, part):
         return
     weights, blocks = _weights(network), memory_floor(network, part)
