@@ -236,7 +236,7 @@ class Schedule:
         """Tiles back to back; parameters of a tile as soon as their buffer is free, like the load unit."""
         e, layer = self.engine, self.layer
         writing, pushed, residual_at = 0, 3, 3
-        go = None
+        go, previous = None, 0
         for number, groups in enumerate(tiles):
             free = self.releases[number - 2] + 1 if number >= 2 else 0
             cycle = max(writing, free)
@@ -268,7 +268,7 @@ class Schedule:
 
 
 async def play(ctx, dut, schedule, rng):
-    """Run a schedule; returns (writes, cycles of skipped writes, cycles of releases, cycles in which it was not idle)."""
+    """Run a schedule; returns writes, and the cycles of skipped writes, of releases, and of work (not idle)."""
     e, layer = schedule.engine, schedule.layer
     ctx.set(dut.settings.as_value(), pack_fields(settings_layout(), layer.settings()))
     slots = slot_layout(e.point_bits)

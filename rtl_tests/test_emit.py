@@ -39,7 +39,7 @@ def modules_of(text):
 
 def test_equal_modules_are_emitted_once():
     text = HEADER + module("top", instance("top.a", "a"), instance("top.b", "b"), instance("top.c", "c")) \
-        + module("top.a", "wire width 4 \\x") + module("top.b", "wire width 4 \\x") + module("top.c", "wire width 5 \\x")
+        + "".join(module(f"top.{name}", f"wire width {width} \\x") for name, width in (("a", 4), ("b", 4), ("c", 5)))
     shared = share_modules(text)
     assert shared.startswith(HEADER)
     found = modules_of(shared)
@@ -65,7 +65,8 @@ def test_modules_that_differ_below_stay_apart():
     """Equal text but for an instance whose content differs."""
     text = HEADER + module("t", instance("t.p", "p"), instance("t.q", "q"))
     for side, width in (("p", 3), ("q", 4)):
-        text += module(f"t.{side}", instance(f"t.{side}.leaf", "leaf")) + module(f"t.{side}.leaf", f"wire width {width} \\x")
+        text += module(f"t.{side}", instance(f"t.{side}.leaf", "leaf"))
+        text += module(f"t.{side}.leaf", f"wire width {width} \\x")
     found = modules_of(share_modules(text))
     assert set(found) == {"t", "t_p", "t_q", "t_p_leaf", "t_q_leaf"}
     assert found["t_q"] == ([], {"leaf": "t_q_leaf"})

@@ -198,7 +198,7 @@ def test_random_programs(seed):
 
 
 def test_cycles():
-    """LAYER takes a word per cycle and restarts the walk; between groups nothing is lost, between tiles three cycles."""
+    """LAYER takes a word per cycle and restarts the walk; groups follow at once, tiles after three cycles."""
     rng = random.Random(7)
     dut = Sequencer(px=PX, banks=BANKS, ring_depth=RING_DEPTH)
 

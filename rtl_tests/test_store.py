@@ -32,13 +32,15 @@ def network(seed, bits=4, rows=5):
         """Codes that use their range: the accumulator's middle in the middle."""
         flat = weight.reshape(len(weight), -1)
         m = rng.choice([-3, 3], len(weight)) * (codes << 10) // (16 * np.abs(flat).sum(axis=1) + 1)
-        return Requant(m, (codes << 9) - m * flat.sum(axis=1) * 15 // 2, np.full(len(m), 10), "half_even", 0, 0, codes - 1)
+        c = (codes << 9) - m * flat.sum(axis=1) * 15 // 2
+        return Requant(m, c, np.full(len(m), 10), "half_even", 0, 0, codes - 1)
 
     sp2 = np.array([0, 1, -1, 2, -2, 4, -4, 5, -5, 6, -6, 8, -8])
     weight = rng.choice(sp2, (3, 2, 1, 1))
     first = Conv("first", "x", "y", weight, ("sp2",) * 3, np.ones(3), rule(weight, 16))
     schemes = tuple(("sp2", "fixed8")[i % 2] for i in range(rows))
-    weight = np.stack([rng.choice(sp2, (3, 1, 2)) if s == "sp2" else rng.integers(-128, 128, (3, 1, 2)) for s in schemes])
+    grids = {"sp2": sp2, "fixed8": np.arange(-128, 128)}
+    weight = np.stack([rng.choice(grids[scheme], (3, 1, 2)) for scheme in schemes])
     second = Conv("second", "y", "z", weight, schemes, np.ones(rows),
                   rule(weight, 2**bits))
     return Graph("tiny", tensors, (first, second), "x", ("z",)), rng.integers(0, 16, (1, 2, 3, 4)).astype(np.uint8)

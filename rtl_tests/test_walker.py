@@ -90,7 +90,8 @@ def random_map(rng) -> Map:
     pads = pick(0, 2) if pool != (1, 1) else (0, 0)
     out = pick(1, 6)
     strides = pick(1, 3) if pool != (1, 1) else (1, 1)
-    conv = tuple(max(1, (o - 1) * s + k - p - rng.randint(0, 1)) for o, s, k, p in zip(out, strides, pool, pads, strict=False))
+    conv = tuple(max(1, (o - 1) * s + k - p - rng.randint(0, 1))
+                 for o, s, k, p in zip(out, strides, pool, pads, strict=True))
     return Map(out, pool, strides, pads, pick(1, 4), pick(0, 5), conv,
                (rng.randint(1, 40), rng.randint(1, 30), rng.randint(1, 30)))
 

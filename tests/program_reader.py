@@ -1,4 +1,4 @@
-"""An independent reader of programs: packets, tiles, commands and weights, from the bytes and docs/instruction-set.md."""
+"""An independent reader of programs: packets, commands and weights from the bytes, after docs/instruction-set.md."""
 
 from dataclasses import dataclass, field
 
@@ -32,7 +32,7 @@ class TileImage:
                    "r": bits(self.params[i + 2], 0, 32, True) if size == 3 else 0}
 
     def lane_operands(self, engine):
-        """{slot: what the lane multiplies with, one number per word and channel}: signed on sp2 lanes, offset on dsp."""
+        """{slot: what the lane multiplies with, per word and channel}: signed on sp2 lanes, in offset binary on dsp."""
         words, counts = bits(self.header, 28, 12), [bits(self.header, low, 8) for low in (40, 48, 56)]
         beats = sum(counts)
         assert len(self.weights) == words * beats

@@ -11,11 +11,11 @@ from small_networks import Builder, chain_network, odd_network, residual_network
 
 from hwgen.device.parts import get_part
 from hwgen.device.resources import FIELDS
+from hwgen.engine import Engine, EngineError
 from hwgen.errors import HwgenError
 from hwgen.graph.ir import Conv, Graph, Requant, Tensor
 from hwgen.plan import layer_macs, make_plan
 from hwgen.plan.candidates import bound, candidates
-from hwgen.engine import Engine, EngineError
 from hwgen.plan.layout import MAX_DEPTH, STORE_WORDS, lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
 from hwgen.plan.search import FILL, Search, neighbours, size
@@ -84,13 +84,14 @@ def test_size_gives_the_engine_what_it_needs():
         assert getattr(sized.engine, name) >= value, name
     engine = sized.engine
     assert engine.ring_depth & engine.ring_depth - 1 == 0 and engine.m_bits >= 18
-    assert (engine.residual, engine.rescale, engine.pool, engine.thresholds, engine.wide) == (True, True, True, False, True)
+    assert engine.residual and engine.rescale and engine.pool and engine.wide and not engine.thresholds
     shares = sized.share(PART)
-    assert shares == {name: getattr(sized.total, name) / (getattr(PART.available, name) * FILL[name]) for name in FIELDS}
+    total, available = sized.total, PART.available
+    assert shares == {name: getattr(total, name) / (getattr(available, name) * FILL[name]) for name in FIELDS}
 
 
 def test_accumulator_width_follows_from_shapes():
-    """Largest sum: positions times 155 on shift-add lanes, times 15 * 255 for 8-bit weights, times 17 for two planes."""
+    """Largest sum: positions times 155 on shift-add lanes, 15 * 255 for 8-bit weights; times 17 for two planes."""
     b = Builder(1, (5, 4, 4), 8)
     graph = b.graph(b.conv("input", 3, (3, 3), schemes=("sp2",)))
     engine = Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=4)

@@ -37,7 +37,7 @@ def test_unpack_is_the_inverse(layout):
 
 @pytest.mark.parametrize("layout", CASES)
 def test_input_words(layout):
-    """Memory words in the order in which the load unit stores them: bank by bank, address by address, plane by plane."""
+    """Memory words in the order in which the load unit stores them: banks, then addresses, then planes."""
     graph, engine = layout.network.graph, layout.engine
     tensor, region = graph.tensors[graph.input], layout.regions[graph.input]
     codes = np.random.default_rng(2).integers(0, 2**tensor.bits, tensor.shape).astype(np.uint8)

@@ -88,7 +88,7 @@ def map_memory(width: int, depth: int, family: str, *, clocked: bool = True, che
     for cell in CELLS[family]:
         if cell.kind == "block" and not clocked:
             continue
-        score = cell.extra_ports + (3 if checked and cell.kind == "block" and not cell.read_first else 0)
+        score = cell.extra_ports + (6 if checked and cell.kind == "block" and not cell.read_first else 0)
         found = min((_place(width, depth, cell, index) for index in range(len(cell.widths))), key=lambda item: item[0])
         cost = found[0] + score * EMULATION_COST
         if cost < best_cost:
