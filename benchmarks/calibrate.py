@@ -1,7 +1,7 @@
 """Measure what the hardware's blocks cost and write hwgen/device/calibration_FAMILY.py.
 
     python benchmarks/calibrate.py --family ecp5
-    python benchmarks/calibrate.py --family ecp5 --check     # compare only, larger engines too
+    python benchmarks/calibrate.py --family ecp5 --check     # compare and record, larger engines too
 
 Lanes, accumulators, multiplexers and requantizer lanes are synthesized on their own; what a whole
 small engine takes beyond them is fitted to a few figures of the engine (least squares, no
@@ -9,11 +9,13 @@ negative costs).  Finished measurements are kept in build/calibrate, so an inter
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 import datetime
+import json
 import os
 from pathlib import Path
 from pprint import pformat
+import re
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -23,15 +25,18 @@ import numpy as np
 import engines
 from fit import fit, rising
 from hwgen.device import costs, get_part
+from hwgen.device.engine_memories import memories
 from hwgen.engine import Engine
 from hwgen.rtl.bits import select
 from hwgen.rtl.lanes import Accumulator, FixedDot, OperandSum, Sp2Dot
 from hwgen.rtl.requantize import RequantLane
-from measure import PARTS, Bench, describe
+from measure import PARTS, Bench, Pair, describe
 
 ROOT = Path(__file__).resolve().parents[1]
+RECORD = ROOT / "tests" / "synthesized_engines.json"
 KI = (2, 4, 8, 16, 32)
 SELECT_BITS = 8
+SHARED_KI = 4
 
 
 class Select(wiring.Component):
@@ -53,7 +58,8 @@ def measure_lanes(bench: Bench) -> dict:
     kinds = {
         "sp2": lambda ki: Sp2Dot(ki=ki), "operand_sum": lambda ki: OperandSum(ki=ki),
         **{f"fixed_{how}_{width}": lambda ki, how=how, width=width:
-           FixedDot(ki=ki, wide=width == "wide", multiplier=how) for how in ("dsp", "lut") for width in ("narrow", "wide")},
+           FixedDot(ki=ki, wide=width == "wide", multiplier=how)
+           for how in ("dsp", "lut") for width in ("narrow", "wide")},
     }
     table: dict = {}
     for kind, make in kinds.items():
@@ -61,11 +67,14 @@ def measure_lanes(bench: Bench) -> dict:
         for ki in KI:
             found = bench.block(make(ki))
             table[kind][str(ki)] = {"lut": found["lut"], "ff": found["ff"], "dsp": found["dsp"]}
-    for ki in KI:
-        table["sp2"][str(ki)]["row"] = ki  # "eight" of each code, used by all pixels
-        for width in ("narrow", "wide"):  # a0 + a1 of each pair, used by all rows
-            pair = bench.block(OperandSum(ki=2))["lut"]
-            table[f"fixed_lut_{width}"][str(ki)]["pixel"] = pair * ki // 2
+    # What two lanes have in common when they see the same weights (a row) or activations (a pixel).
+    for kind, make, shared, name in (("sp2", kinds["sp2"], "codes", "row"),
+                                     ("fixed_lut_narrow", kinds["fixed_lut_narrow"], "acts", "pixel"),
+                                     ("fixed_lut_wide", kinds["fixed_lut_wide"], "acts", "pixel")):
+        pair = bench.block(Pair(make(SHARED_KI), make(SHARED_KI), shared))
+        saved = max(0, 2 * table[kind][str(SHARED_KI)]["lut"] - pair["lut"])
+        for ki in KI:
+            table[kind][str(ki)][name] = round(saved * ki / SHARED_KI, 2)
     return table
 
 
@@ -83,7 +92,8 @@ def measure_multiplexers(bench: Bench) -> dict:
     engine, so the figures are smoothed to a curve that never falls.
     """
     sizes = (2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32)
-    smooth = rising([bench.block(Select(n))["lut"] / SELECT_BITS for n in sizes])
+    found = [bench.block(Select(n))["lut"] / SELECT_BITS for n in sizes]
+    smooth = found[:3] + [max(found[2], value) for value in rising(found[3:])]
     table = {str(n): round(float(np.interp(n, sizes, smooth)), 3) for n in range(2, 33)}
     return {**table, "slope": round(table["32"] / 32, 3)}
 
@@ -95,15 +105,16 @@ def measure_requantizers(bench: Bench) -> dict:
               replace(base, rescale=True), replace(base, pool=True), replace(base, thresholds=True),
               replace(base, residual=True, rescale=True, pool=True),
               replace(base, residual=True, rescale=True, pool=True, acc_bits=24, m_bits=24),
-              replace(base, residual=True, rescale=True, acc_bits=19), replace(base, pool=True, rescale=True, m_bits=24)]
+              replace(base, residual=True, rescale=True, acc_bits=19),
+              replace(base, pool=True, rescale=True, m_bits=24)]
     targets: dict = {"lut": [], "ff": []}
     for e in points:
         found = bench.block(RequantLane(
             acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits, residual=e.residual,
             rescale=e.rescale, pool=e.pool, thresholds=e.thresholds, pool_depth=e.chunks))
-        pooling = costs.memory_costs(e, bench.family).get("pooling", costs.Resources())
-        targets["lut"].append(found["lut"] - pooling.lut)
-        targets["ff"].append(found["ff"] - pooling.ff)
+        state = [costs.memory_cost(spec, bench.family) for spec in memories(e) if spec.block == "pooling"]
+        targets["lut"].append(found["lut"] - sum(lut for lut, _, _ in state))
+        targets["ff"].append(found["ff"] - sum(ff for _, ff, _ in state))
     terms = [costs.requantizer_terms(e) for e in points]
     return {field: fit(terms, values) for field, values in targets.items()}
 
@@ -111,12 +122,11 @@ def measure_requantizers(bench: Bench) -> dict:
 def measure_control(bench: Bench, table: dict) -> dict:
     """What is left of whole engines."""
     points = engines.calibration(bench.family)
-    blank = {**table, "control": {}}
     result: dict = {}
     for field in ("lut", "ff"):
         terms, rest = [], []
         for e in points:
-            known = sum((value for value in costs.known_blocks(e, bench.family, blank).values()), costs.Resources())
+            known = costs.known_blocks(e, bench.family, table).total()
             rest.append(bench.engine(e)[field] - getattr(known, field))
             terms.append({(block, name): value for block, values in costs.control_terms(e, bench.family).items()
                           for name, value in values.items()})
@@ -128,7 +138,7 @@ def measure_control(bench: Bench, table: dict) -> dict:
 
 EXPECTED = {
     "lut": {"control.one": 1500.0, "control.px": 100.0, "operand words.select": 1.0, "result words.select": 1.0,
-            "result words.bits": 2.0, "totals.select": 1.0, "requantizers.lanes": 40.0, "residual.select": 1.0},
+            "result words.bits": 2.0, "totals.select": 1.0, "requantizers.lanes": 30.0, "residual.select": 1.0},
     "ff": {"control.one": 1200.0, "control.px": 150.0, "operand words.bits": 1.0, "result words.px_bits": 2.0,
            "requantizers.lanes": 80.0},
 }
@@ -143,22 +153,34 @@ def write_table(target: Path, table: dict) -> None:
 
 
 def compare(bench: Bench, points: list[Engine]) -> list[dict]:
-    """Estimate beside synthesis, printed and returned."""
+    """Estimate beside synthesis, printed; returns what was synthesized."""
     rows = []
     for e in points:
         found, guess = bench.engine(e), costs.estimate(e, get_part(PARTS[bench.family]))
-        rows.append({"engine": e.parameters if hasattr(e, "parameters") else e.__dict__, "measured": {
-            field: found[field] for field in ("lut", "ff", "dsp", "bram")}, "estimated": guess.to_json()})
-        print(f"{describe(e):74} LUT {found['lut']:6} est {guess.lut:6} {100 * (guess.lut / found['lut'] - 1):+5.1f} %  "
+        rows.append({"engine": asdict(e), **{field: found[field] for field in ("lut", "ff", "dsp", "bram")}})
+        error = 100 * (guess.lut / found["lut"] - 1)
+        print(f"{describe(e):74} LUT {found['lut']:6} est {guess.lut:6} {error:+5.1f} %  "
               f"FF {100 * (guess.ff / found['ff'] - 1):+5.1f} %  DSP {found['dsp']} {guess.dsp}  "
-              f"BRAM {found['bram']} {guess.bram}")
+              f"BRAM {found['bram']} {guess.bram}", flush=True)
     return rows
+
+
+def record(bench: Bench, fitted: list[dict], others: list[dict]) -> None:
+    """Keep what was synthesized for tests/test_costs.py."""
+    known = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    known[bench.family] = {"yosys": bench.yosys, "date": datetime.date.today().isoformat(),
+                           "calibration": fitted, "checks": others}
+    lines = json.dumps(dict(sorted(known.items())), indent=1)
+    # One line per engine.
+    lines = re.sub(r"\{\s+\"engine\".*?\}[^}]*\}", lambda found: re.sub(r"\s+", " ", found[0]), lines, flags=re.S)
+    RECORD.write_text(lines + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--family", choices=sorted(PARTS), required=True)
-    parser.add_argument("--check", action="store_true", help="compare with the table that is there, larger engines too")
+    parser.add_argument("--check", action="store_true",
+                        help="compare with the table that is there, larger engines too, and record")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "calibrate")
     options = parser.parse_args()
     os.nice(5)
@@ -175,8 +197,9 @@ def main() -> None:
         write_table(target, table)
         print(f"{target} written after {bench.seconds:.0f} s of synthesis")
         costs.use_table(options.family, table)
-    np.set_printoptions(suppress=True)
-    compare(bench, engines.calibration(options.family) + (engines.checks(options.family) if options.check else []))
+    fitted = compare(bench, engines.calibration(options.family))
+    if options.check:
+        record(bench, fitted, compare(bench, engines.checks(options.family)))
 
 
 if __name__ == "__main__":

@@ -262,6 +262,7 @@ class Schedule:
                 self.skipped += skipped
                 if group.final:
                     self.releases.append(go + steps)
+                previous = steps
                 # The last step may be longer than its writes.
                 self.ends.append((push, go + 2 + lane_latency(e) + (9 if layer.thresholds else 0) + steps))
         self.cycle = self.ends[-1][1] + 10

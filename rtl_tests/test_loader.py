@@ -185,7 +185,7 @@ WATCHED = ("scratch_write", "scratch_busy", "scratch_bank", "scratch_address", "
 
 
 async def play(ctx, dut, stream, memory, consumer, cycles, until=lambda out: out["ended"] or out["error"]):
-    """Start the loader, run to its end and ``cycles`` cycles more; returns the last outputs and what moved each cycle."""
+    """Start the loader, run to its end and ``cycles`` cycles more; returns the last outputs and every cycle's moves."""
     ctx.set(dut.base, memory.base)
     ctx.set(dut.length, len(stream.words))
     end, history = None, []

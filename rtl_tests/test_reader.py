@@ -11,7 +11,6 @@ from hwgen.rtl.reader import Reader, word_layout
 from hwgen.rtl.walker import slot_layout
 
 WORD_BITS, RING_DEPTH, RING_BITS = 16, 64, 6
-SLOT_BITS = slot_layout().size
 OUTPUTS = ("word_ready", "ring_address", "complete", "complete_last", "release", "busy", "store_words", "valid", "high",
            "last", "wide", "residual")
 
@@ -34,15 +33,16 @@ def random_slot(rng, banks):
 class Step:
     """What one step must read and deliver."""
 
-    def __init__(self, word, slots, size, banks):
-        self.word, height, width = word, *size
+    def __init__(self, word, slots, size, dut):
+        banks, self.word, height, width = dut.banks, word, *size
         self.places = []
         for slot in slots:
             name = "res" if word["residual"] else "in"
             point = slot[f"{name}_q"] * banks + slot[f"{name}_r"] + word["tap_r"]
             y, x = slot["iy"] + word["dy"], slot["ix"] + word["dx"]
             inside = slot["inside"] if word["residual"] else 0 <= y < height and 0 <= x < width
-            self.places.append((point % banks, word["base"] + point // banks) if inside and slot["alive"] else None)
+            address = (word["base"] + point // banks) % (1 << dut.point_bits)
+            self.places.append((point % banks, address) if inside and slot["alive"] else None)
         counts = Counter(place[0] for place in self.places if place)
         self.cycles = max(counts.values(), default=1)
 
@@ -85,9 +85,10 @@ async def run(ctx, dut, rng, *, n_cycles, supply, holds, make_word=random_word, 
         if ahead is None:
             word, slots = make_word(rng), [random_slot(rng, banks) for _ in range(px)]
             word["tap_r"] = 0 if word["residual"] else rng.randrange(banks)
-            ahead = Step(word, slots, size, banks)
+            ahead = Step(word, slots, size, dut)
             ctx.set(dut.word.as_value(), pack_fields(word_layout(RING_BITS), word))
-            ctx.set(dut.slots.as_value(), pack_array([pack_fields(slot_layout(), s) for s in slots], SLOT_BITS))
+            layout = slot_layout(dut.point_bits)
+            ctx.set(dut.slots.as_value(), pack_array([pack_fields(layout, slot) for slot in slots], layout.size))
         word_valid, hold = next(supply), 1 - next(holds)
         ctx.set(dut.word_valid, word_valid)
         ctx.set(dut.hold, hold)
@@ -125,12 +126,12 @@ async def run(ctx, dut, rng, *, n_cycles, supply, holds, make_word=random_word, 
     return completed
 
 
-@pytest.mark.parametrize("px,banks", [(1, 1), (2, 3), (3, 3), (4, 5), (8, 9)])
+@pytest.mark.parametrize("px,banks,point_bits", [(1, 1, 12), (2, 3, 14), (3, 3, 9), (4, 5, 14), (8, 9, 9)])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_steps(px, banks, seed):
+def test_random_steps(px, banks, point_bits, seed):
     """Operands, flags and every cycle of a step, with stalls of the source and of the store queue."""
     rng = random.Random(f"reader {px} {seed}")
-    dut = Reader(px=px, banks=banks, word_bits=WORD_BITS, ring_depth=RING_DEPTH)
+    dut = Reader(px=px, banks=banks, word_bits=WORD_BITS, ring_depth=RING_DEPTH, point_bits=point_bits)
 
     async def bench(ctx):
         completed = await run(ctx, dut, rng, n_cycles=700, supply=stalls(("supply", seed), 0.3),

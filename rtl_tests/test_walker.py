@@ -205,3 +205,26 @@ def test_restart_drops_the_group_of_the_layer_before():
                 ctx.set(dut.take, 0)
 
     simulate(dut, bench)
+
+
+def test_quotients_are_kept_modulo_the_scratchpad():
+    """As many bits as a bank's address has; remainders and places stay exact."""
+    map_ = Map((9, 8), (2, 1), (1, 1), (1, 0), (2, 3), (1, 2), (9, 8), (29, 11, 9))
+    dut = Walker(px=2, banks=3, point_bits=5)
+    layout = slot_layout(5)
+
+    async def bench(ctx):
+        await configure(ctx, dut, map_)
+        ctx.set(dut.take, 0)
+        for group in groups_of(map_, 2, 3):
+            while not ctx.get(dut.valid):
+                await ctx.tick()
+            for word, want in zip(split(ctx.get(dut.slots.as_value()), layout.size, 2), group, strict=True):
+                got = unpack_fields(layout, word)
+                assert {name: got[name] % 32 if name.endswith("_q") else got[name] for name in want} == {
+                    name: value % 32 if name.endswith("_q") else value for name, value in want.items()}
+            ctx.set(dut.take, 1)
+            await ctx.tick()
+            ctx.set(dut.take, 0)
+
+    simulate(dut, bench)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_networks import Builder, chain_network, odd_network, residual_network
 
-from hwgen.device.parts import get_part
+from hwgen.device.parts import PARTS, get_part
 from hwgen.device.resources import FIELDS
 from hwgen.engine import Engine, EngineError
 from hwgen.errors import HwgenError
@@ -147,6 +147,29 @@ def test_a_network_that_does_not_fit_is_refused_with_numbers_and_parts():
     needed, available = re.search(r"(?:LUT|FF|DSP|BRAM) ([\d,]+) of ([\d,]+)", text).groups()
     assert int(needed.replace(",", "")) > 0.85 * int(available.replace(",", ""))
     assert "parts that it fits: " in text and "LFE5U" in text
+
+
+def test_alternatives_leave_out_parts_that_are_refused_at_once(monkeypatch):
+    """A refusal names the part that was asked for, also where another one is too small for the weights alone."""
+    part = get_part("iCE40UP5K")
+    tiny = replace(part, name="LFE5U-25F", bram=1, spram=0)
+    monkeypatch.setitem(PARTS, "LFE5U-25F", tiny)
+    with pytest.raises(HwgenError, match="does not fit LFE5U-25F.*needs? at least"):
+        Search(large_network(64, 2, 7), tiny)
+    with pytest.raises(HwgenError) as error:
+        make_plan(large_network(64, 2, 7), part, clock_mhz=12)
+    first, others = str(error.value).split("parts that it fits: ")
+    assert "does not fit iCE40UP5K" in first and "LFE5U-25F" not in others
+
+
+@pytest.mark.parametrize("name", ["iCE40UP5K", "LFE5U-25F", "XC7Z020"])
+def test_more_weights_than_any_memory_are_refused_at_once(name):
+    """Numbers, before any engine is laid out: 12 layers of 512 x 512 x 9 weights are 28 million."""
+    with pytest.raises(HwgenError) as error:
+        make_plan(large_network(512, 12, 2), get_part(name), clock_mhz=12)
+    text = str(error.value)
+    assert f"does not fit {name}" in text and "28,311,552 weights" in text
+    assert "no known part has enough" in text
 
 
 def test_an_unreachable_frame_rate_is_refused_with_the_fastest(search):

@@ -5,19 +5,19 @@ counted by the rules of docs/resources.md from a table per family that
 ``benchmarks/calibrate.py`` measures with Yosys: calibration_FAMILY.py.
 """
 
-from functools import lru_cache, cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from hwgen.device.engine_memories import chunks, memories
-from hwgen.device.memories import Mapped, map_memory, map_used
+from hwgen.device.engine_memories import MemorySpec, chunks, memories
+from hwgen.device.memories import map_memory, map_used
 from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
+from hwgen.engine import Engine
 
-if TYPE_CHECKING:  # hwgen.plan imports this module
-    from hwgen.engine import Engine
-
+CUT = 17
+"""Bits of the lower part of an accumulator that is multiplied in two parts (RequantLane)."""
 
 _TABLES: dict[str, dict] = {}
 
@@ -32,54 +32,76 @@ def calibration(family: str) -> dict:
 def use_table(family: str, table: dict) -> None:
     """Estimate with another table from now on (for benchmarks/calibrate.py)."""
     _TABLES[family] = table
-    for cached in (estimate, multiplexer):
+    for cached in (estimate, multiplexer, memory_cost):
         cached.cache_clear()
 
 
+class Tally:
+    """Costs added up by block."""
+
+    def __init__(self):
+        self.blocks: dict[str, list[float]] = {}
+
+    def add(self, block: str, *, count: float = 1, lut: float = 0, ff: float = 0, dsp: float = 0, bram: float = 0):
+        known = self.blocks.setdefault(block, [0.0, 0.0, 0.0, 0.0])
+        known[0] += count * lut
+        known[1] += count * ff
+        known[2] += count * dsp
+        known[3] += count * bram
+
+    def total(self) -> Resources:
+        return Resources(*(max(0.0, sum(column)) for column in zip(*self.blocks.values(), strict=False)))
+
+
 @lru_cache(maxsize=65536)
-def estimate(engine: "Engine", part: Part) -> Resources:
+def estimate(engine: Engine, part: Part) -> Resources:
     """The engine on ``part``, without the memory that holds its program."""
-    total = Resources()
-    for value in breakdown(engine, part).values():
-        total += value
-    return total.rounded()
+    return _tally(engine, part.family).total().rounded()
 
 
-def breakdown(engine: "Engine", part: Part) -> dict[str, Resources]:
+def breakdown(engine: Engine, part: Part) -> dict[str, Resources]:
     """The parts of :func:`estimate` by block; LUTs and flip-flops may have fractions."""
-    table = calibration(part.family)
-    result = known_blocks(engine, part.family, table)
-    for name, values in control_terms(engine, part.family).items():
+    return {name: Resources(*values) for name, values in _tally(engine, part.family).blocks.items()}
+
+
+def _tally(engine: Engine, family: str) -> Tally:
+    table = calibration(family)
+    tally = known_blocks(engine, family, table)
+    for name, values in control_terms(engine, family).items():
         weights = table["control"][name]
-        extra = Resources(lut=weigh(weights["lut"], values), ff=weigh(weights["ff"], values))
-        result[name] = result.get(name, Resources()) + extra
-    return result
+        tally.add(name, lut=weigh(weights["lut"], values), ff=weigh(weights["ff"], values))
+    return tally
 
 
-def known_blocks(engine: "Engine", family: str, table: dict) -> dict[str, Resources]:
+def known_blocks(engine: Engine, family: str, table: dict) -> Tally:
     """The blocks that were measured on their own, and the memories."""
-    result = _array(engine, family, table)
-    for name, value in memory_costs(engine, family).items():
-        result[name] = result.get(name, Resources()) + value
+    tally = Tally()
+    _array(tally, engine, family, table)
+    for spec in memories(engine):
+        lut, ff, bram = memory_cost(spec, family)
+        tally.add(spec.block, count=spec.count, lut=lut, ff=ff, bram=bram)
     terms, weights = requantizer_terms(engine), table["requantizer"]
-    result["requantizers"] = engine.drain_lanes * Resources(
-        lut=weigh(weights["lut"], terms), ff=weigh(weights["ff"], terms), dsp=requantizer_dsp(engine, family))
-    return result
+    tally.add("requantizers", count=engine.drain_lanes, lut=weigh(weights["lut"], terms),
+              ff=weigh(weights["ff"], terms), dsp=requantizer_dsp(engine, family))
+    return tally
 
 
-def weigh(weights: dict[str, float], terms: dict[str, float]) -> float:
-    return sum(weights.get(name, 0) * value for name, value in terms.items())
+def weigh(weights: Mapping[str, float], terms: Mapping[str, float]) -> float:
+    return sum(weight * terms[name] for name, weight in weights.items())
 
 
 # Array
 
-def dsp_lane(engine: "Engine") -> str:
+NAMES = {"sp2": "sp2 lanes", "operand_sum": "operand sums"}
+
+
+def dsp_lane(engine: Engine) -> str:
     """Key of the multiplier lanes in the table."""
     return f"fixed_{engine.dsp_weights}_{'wide' if engine.wide else 'narrow'}"
 
 
-def lane_dsp(engine: "Engine") -> int:
-    """DSP blocks of one multiplier lane."""
+def lane_dsp(engine: Engine) -> int:
+    """DSP blocks of one multiplier lane: one for two 4-bit products."""
     if engine.dsp_weights != "dsp":
         return 0
     return engine.ki if engine.wide else engine.ki // 2
@@ -101,49 +123,45 @@ def latency(kind: str, ki: int) -> int:
     return levels + kind.endswith("wide") + (2 if "_lut_" in kind else 0)
 
 
-def _array(e: "Engine", family: str, table: dict) -> dict[str, Resources]:
+def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
     kinds = {"sp2": e.sp2_rows, dsp_lane(e): e.dsp_rows, "operand_sum": 1}
     kinds = {kind: rows for kind, rows in kinds.items() if rows}
     latest = max(latency(kind, e.ki) for kind in kinds)
-    names = {"sp2": "sp2 lanes", "operand_sum": "operand sums"}
-    result = {}
+    accumulator = table["accumulator"]
     for kind, rows in kinds.items():
+        name, wide = NAMES.get(kind, "dsp lanes"), kind.endswith("wide")
         one = table["lanes"][kind][str(e.ki)]
         late, bits = latest - latency(kind, e.ki), dot_bits(kind, e.ki)
         terms = {"one": 1, "acc": e.acc_bits, "dot": bits}
         # A delay of two cycles or more becomes shift registers where LUTs can be such.
         shifted = bits if late >= 2 and family == "xilinx7" else 0
-        lane = Resources(lut=one["lut"] + weigh(table["accumulator"]["lut"], terms) + shifted,
-                         ff=one["ff"] + weigh(table["accumulator"]["ff"], terms) + bits * late,
-                         dsp=lane_dsp(e) if kind.startswith("fixed") else 0)
-        per_row = Resources()
+        # What lanes of a row or of a pixel have in common is there once.
+        common = (one.get("row", 0) * rows * (e.px - 1) + one.get("pixel", 0) * (rows - 1) * e.px)
+        tally.add(name, count=rows * e.px, lut=one["lut"] + weigh(accumulator["lut"], terms) + shifted,
+                  ff=one["ff"] + weigh(accumulator["ff"], terms) + bits * late,
+                  dsp=lane_dsp(e) if kind.startswith("fixed") else 0)
+        # Weights pass a register, which blanks high nibbles.
         if kind != "operand_sum":
-            words = e.word_bits * (2 if kind.endswith("wide") else 1)
-            per_row = Resources(lut=e.word_bits if kind.endswith("wide") else 0, ff=words)
-        # What rows or pixels share was counted in every lane: once is right.
-        shared = Resources(lut=one.get("row", 0) * rows * (e.px - 1) + one.get("pixel", 0) * (rows - 1) * e.px)
-        result[names.get(kind, "dsp lanes")] = rows * e.px * lane + rows * per_row + -1 * shared
-    return result
+            tally.add(name, count=rows, lut=e.word_bits if wide else 0, ff=e.word_bits * (2 if wide else 1))
+        tally.add(name, lut=-common)
 
 
 # Requantizer lanes
 
-def requantizer_terms(e: "Engine") -> dict[str, float]:
+def requantizer_terms(e: Engine) -> dict[str, float]:
     """What a lane's LUTs and flip-flops depend on."""
-    wide = e.acc_bits + 1 > 18
-    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": wide, "residual": e.residual,
+    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits + 1 > CUT + 1, "residual": e.residual,
             "residual_m": e.residual * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
             "rescale_residual": e.rescale and e.residual, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
             "thresholds": e.thresholds, "thresholds_acc": e.thresholds * e.acc_bits}
 
 
-def requantizer_dsp(e: "Engine", family: str) -> int:
+def requantizer_dsp(e: Engine, family: str) -> int:
     """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b."""
-    cut = 17
-    if e.acc_bits + 1 <= 18:
+    if e.acc_bits + 1 <= CUT + 1:
         total = blocks(e.acc_bits + 1, e.m_bits, family)
     else:
-        total = blocks(cut + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - cut, e.m_bits, family)
+        total = blocks(CUT + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - CUT, e.m_bits, family)
     if e.residual:
         total += blocks(e.m_bits, 9, family)
     if e.rescale:
@@ -155,57 +173,28 @@ def requantizer_dsp(e: "Engine", family: str) -> int:
 
 # Memories
 
-def memory_costs(e: "Engine", family: str) -> dict[str, Resources]:
-    result: dict[str, Resources] = {}
-    for spec in memories(e):
-        mapped = map_used(spec.width, spec.depth, family, spec.used or ((0, spec.width),), clocked=spec.clocked)
-        cost = _memory_cost(mapped, sum(end - first for first, end in spec.used) or spec.width, spec.depth,
-                            spec.clocked, family)
-        result[spec.block] = result.get(spec.block, Resources()) + spec.count * cost
-    return result
-
-
-def _memory_cost(mapped: Mapped, bits: int, depth: int, clocked: bool, family: str) -> Resources:
+@lru_cache(maxsize=65536)
+def memory_cost(spec: MemorySpec, family: str) -> tuple[float, float, float]:
+    """(LUT, FF, block RAM) of one memory."""
+    mapped = map_used(spec.width, spec.depth, family, spec.used or ((0, spec.width),), clocked=spec.clocked)
+    bits = sum(end - first for first, end in spec.used) or spec.width
     select = multiplexer(mapped.stacked, family) * bits
     if mapped.kind == "block":
-        # Old data when the word that is read is being written: a comparison, and a copy of the data.
-        checked = family != "xilinx7"
-        return Resources(lut=select + (bits + 10 if checked else 0), ff=2 if mapped.stacked > 1 else 0,
-                         bram=mapped.units)
+        # Old data for a word that is just being written: Yosys compares the addresses and keeps a copy.
+        copied = bits + 10 if family != "xilinx7" else 0
+        return select + copied, 2 if mapped.stacked > 1 else 0, mapped.units
     if mapped.kind == "lut":
-        return Resources(lut=mapped.units + select, ff=bits if clocked else 0)
-    return Resources(lut=bits * (depth * 0.25 + multiplexer(depth, family)), ff=bits * (depth + clocked))
+        return mapped.units + select, bits if spec.clocked else 0, 0
+    return spec.depth + multiplexer(spec.depth, family) * bits, bits * (spec.depth + spec.clocked), 0
 
 
 @cache
 def multiplexer(inputs: int, family: str) -> float:
     """LUTs of one bit of a multiplexer with ``inputs`` inputs."""
     if inputs <= 1:
-        return 0
+        return 0.0
     known = calibration(family)["multiplexer"]
     return float(known[str(inputs)]) if str(inputs) in known else known["slope"] * inputs
-
-
-# The rest: control, selection of operands and results
-
-def control_terms(e: "Engine", family: str) -> dict[str, dict[str, float]]:
-    """Per block what its other LUTs and flip-flops depend on."""
-    rows = chunks(e) if e.chunks > 1 else 1
-    per_word = e.ki // e.drain_lanes
-    totals = e.px * multiplexer(e.chunks, family) + multiplexer(e.px, family)
-    pixel = multiplexer(e.px, family)
-    return {
-        "control": {"one": 1, "px": e.px, "px_point": e.px * e.point_bits, "point": e.point_bits,
-                    "px_px": e.px * e.px, "wide": e.wide, "rows": rows},
-        "operand words": {"select": e.px * e.word_bits * multiplexer(e.banks, family), "bits": e.px * e.word_bits},
-        "result words": {"select": 2 * e.word_bits * pixel, "bits": e.word_bits, "px_bits": e.px * e.word_bits},
-        "totals": {"select": e.drain_lanes * e.acc_bits * totals + e.acc_bits * pixel},
-        "requantizers": {"lanes": e.drain_lanes},
-        "residual": {"one": e.residual, "select": e.residual * (2 * e.word_bits * pixel
-                                                              + 8 * e.drain_lanes * multiplexer(per_word, family))},
-        "features": {"pool": e.pool, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
-                     "thresholds": e.thresholds},
-    }
 
 
 def memory_blocks(words: int, bits: int, part: Part) -> float:
@@ -222,3 +211,24 @@ def spram_blocks(words: int, bits: int, part: Part) -> int:
     """Single-port RAMs of a memory of ``words`` words of ``bits`` bits; 0 when the part has none or too few."""
     needed = -(-bits // 16) * -(-words // 16384)
     return needed if needed <= part.spram else 0
+
+
+# The rest: control, selection of operands and results
+
+def control_terms(e: Engine, family: str) -> dict[str, dict[str, float]]:
+    """Per block what its other LUTs and flip-flops depend on."""
+    per_word = e.ki // e.drain_lanes
+    pixel = multiplexer(e.px, family)
+    column = e.px * multiplexer(e.chunks, family) + pixel
+    return {
+        "control": {"one": 1, "px": e.px, "px_point": e.px * e.point_bits, "point": e.point_bits,
+                    "px_px": e.px * e.px, "wide": e.wide, "chunk_bits": (chunks(e) - 1).bit_length()},
+        "operand words": {"select": e.px * e.word_bits * multiplexer(e.banks, family), "bits": e.px * e.word_bits},
+        "result words": {"select": 2 * e.word_bits * pixel, "bits": e.word_bits, "px_bits": e.px * e.word_bits},
+        "totals": {"select": e.drain_lanes * e.acc_bits * column + e.acc_bits * pixel},
+        "requantizers": {"lanes": e.drain_lanes},
+        "residual": {"one": e.residual, "select": e.residual * (2 * e.word_bits * pixel
+                                                              + 8 * e.drain_lanes * multiplexer(per_word, family))},
+        "features": {"pool": e.pool, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
+                     "thresholds": e.thresholds},
+    }

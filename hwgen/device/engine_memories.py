@@ -5,12 +5,9 @@ the block RAM that follows from it with synthesized engines.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hwgen import isa
-
-if TYPE_CHECKING:  # hwgen.plan imports the cost model
-    from hwgen.engine import Engine
+from hwgen.engine import Engine
 
 STORE_WORDS = 256
 """Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""
@@ -32,16 +29,16 @@ class MemorySpec:
     """Bits that are read, as (first, end); empty: all."""
 
 
-def chunks(engine: "Engine") -> int:
+def chunks(engine: Engine) -> int:
     """Chunks of the largest tile: all row slots, or one whole word."""
     return max(engine.rows, engine.ki) // engine.drain_lanes
 
 
-def chunk_bits(engine: "Engine") -> int:
+def chunk_bits(engine: Engine) -> int:
     return max(1, (chunks(engine) - 1).bit_length())
 
 
-def memories(engine: "Engine") -> list[MemorySpec]:
+def memories(engine: Engine) -> list[MemorySpec]:
     """All memories of ``engine``."""
     e = engine
     result = [
@@ -67,14 +64,14 @@ def memories(engine: "Engine") -> list[MemorySpec]:
     return result
 
 
-def _walker(e: "Engine") -> list[MemorySpec]:
+def _walker(e: Engine) -> list[MemorySpec]:
     step, move = sum(f.bits for f in isa._STEP.fields), sum(f.bits for f in isa._MOVE.fields)
     used = tuple((first, first + (e.point_bits if bits == 16 else bits)) for first, bits in ((0, 16), (16, 4), (20, 16),
                                                                                            (36, 4), (40, 16), (56, 4)))
     return [MemorySpec("walker", step, 8, clocked=False, used=used), MemorySpec("walker", move, 8, clocked=False)]
 
 
-def _ring(e: "Engine") -> list[MemorySpec]:
+def _ring(e: Engine) -> list[MemorySpec]:
     result = []
     for rows, kinds in ((e.sp2_rows, 1), (e.dsp_rows, 2 if e.wide else 1)):
         full, rest = divmod(rows * e.word_bits, e.mem_bits)
@@ -85,14 +82,14 @@ def _ring(e: "Engine") -> list[MemorySpec]:
     return result
 
 
-def _queues(e: "Engine") -> list[MemorySpec]:
+def _queues(e: Engine) -> list[MemorySpec]:
     front = e.px * 3 + 8 + 1
     post = e.px * (e.point_bits + 6) + 8
     return [MemorySpec("queues", front + 2, QUEUE - 1),
             MemorySpec("queues", post + 16 + 2, QUEUE - 1, used=((0, post + e.point_bits),))]
 
 
-def _parameters(e: "Engine") -> list[MemorySpec]:
+def _parameters(e: Engine) -> list[MemorySpec]:
     depth, slot = 2 << chunk_bits(e), max(1, (e.chunks - 1).bit_length())
     used = ((0, e.m_bits), (32, 37), (40, 40 + (slot if e.chunks > 1 else 0))) + (((48, 49),) if e.thresholds else ())
     result = [MemorySpec("parameters", 49, depth, e.drain_lanes, used=used),

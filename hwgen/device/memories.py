@@ -8,6 +8,7 @@ those of its cell libraries (``lattice/brams_16kd.txt``, ``lattice/lutrams_trell
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 from functools import cache
 
 from hwgen.device.parts import Part
@@ -40,7 +41,7 @@ class Cell:
     """Points for ports that are not shared."""
 
 
-_DP16K = dict(kind="block", address_bits=14, cost=128, units=1, byte=9)
+_DP16K: dict[str, Any] = dict(kind="block", address_bits=14, cost=128, units=1, byte=9)
 CELLS: dict[str, tuple[Cell, ...]] = {
     "ecp5": (
         Cell(widths=(1, 2, 4, 9, 18), read_first=False, **_DP16K),

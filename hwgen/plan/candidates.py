@@ -53,12 +53,14 @@ def bound(work: list[Work], engine: Engine) -> int:
     Per layer the larger of its words and its drain; or the loading of all weights, which
     goes on beside the computing of earlier layers, if that takes longer.
     """
-    compute = load = 0
-    for layer in work:
-        words = layer.taps * -(-layer.channels // engine.ki)
-        compute += _computing(layer, words, engine)
-        load += words * -(-(layer.soft_rows + layer.hard_rows) * engine.word_bits // engine.mem_bits)
-    return max(compute, load)
+    compute = sum(_computing(layer, layer.taps * -(-layer.channels // engine.ki), engine) for layer in work)
+    return max(compute, weight_words(work, engine))
+
+
+def weight_words(work: list[Work], engine: Engine) -> int:
+    """Memory words that the weights take at least, in the program."""
+    return sum(layer.taps * -(-layer.channels // engine.ki)
+               * -(-(layer.soft_rows + layer.hard_rows) * engine.word_bits // engine.mem_bits) for layer in work)
 
 
 def guess(work: list[Work], engine: Engine) -> int:
@@ -84,8 +86,12 @@ def _computing(layer: Work, words: int, engine: Engine) -> int:
     return groups * max(_tiles(layer, engine) * words * layer.planes, drain)
 
 
-def candidates(work: list[Work], part: Part) -> Iterator[Engine]:
-    """Every engine within the part's arithmetic, in a fixed order."""
+def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Iterator[Engine]:
+    """Every engine within the part's arithmetic, in a fixed order.
+
+    Multipliers are made of logic where the part has too few blocks for a useful number of
+    rows; with ``idle_blocks`` also where more rows than the blocks can hold may be faster.
+    """
     hard = any(layer.hard_rows for layer in work)
     soft = any(layer.soft_rows for layer in work)
     most = max(layer.soft_rows + layer.hard_rows for layer in work)
@@ -100,7 +106,7 @@ def candidates(work: list[Work], part: Part) -> Iterator[Engine]:
                     for sp2 in _splits(rows, drain, share, soft, hard):
                         multipliers = ki * px * (rows - sp2)
                         weights = "dsp" if multipliers <= part.dsp else "lut"
-                        if weights == "lut" and part.dsp > 2 * ki * px:
+                        if weights == "lut" and part.dsp > 2 * ki * px and not idle_blocks:
                             continue
                         try:
                             yield Engine(ki=ki, px=px, sp2_rows=sp2, dsp_rows=rows - sp2, drain_lanes=drain,

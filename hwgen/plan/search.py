@@ -10,7 +10,7 @@ from ..device.parts import PARTS, Part
 from ..device.resources import FIELDS, Resources
 from ..errors import HwgenError
 from ..graph.ir import Graph
-from .candidates import Work, bound, candidates, guess, work_of
+from .candidates import Work, bound, candidates, guess, weight_words, work_of
 from .cycles import Cycles, count_cycles
 from ..engine import Engine, EngineError
 from .layout import Layout, lay_out, memory_words, needs
@@ -19,7 +19,9 @@ from .place import Unplaceable
 from .refuse import FILL, refuse_early
 
 KEEP = 40
-"""Engines that are laid out and counted exactly when the fastest is wanted."""
+"""Engines that are laid out and counted exactly before a search goes step by step."""
+CLIMBS = 4
+"""Searches step by step for the fastest engine, each from another shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
     """
     layout = lay_out(graph, engine)
     asked = needs(layout)
-    block = 256 if part.family == "ice40" else 512
+    block = _block_words(part)
     # A ring as deep as a block RAM costs no more than a shallow one, and weights are fetched ahead.
     ring = max(block, 1 << (asked.pop("ring_depth") - 1).bit_length())
     depth = -(-asked.pop("scratch_depth") // block) * block
@@ -96,12 +98,15 @@ class Search:
         widths = ("acc_bits", "m_bits", "wide", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
-    def rough(self) -> list[tuple[Engine, int, Resources, int]]:
+    def rough(self, idle_blocks: bool = False) -> list[tuple[Engine, int, Resources, int]]:
         """(engine, least cycles, rough resources, likely cycles) of every candidate."""
         result = []
-        for engine in candidates(self.work, self.part):
-            shaped, work = replace(engine, **self.features), self._work_at(engine.ki)
-            result.append((engine, bound(work, shaped), estimate(shaped, self.part), guess(work, shaped)))
+        # No engine has shallower memories than one block.
+        shape = self.features | dict.fromkeys(("ring_depth", "scratch_depth"), _block_words(self.part))
+        for engine in candidates(self.work, self.part, idle_blocks):
+            shaped, work = replace(engine, **shape), self._work_at(engine.ki)
+            memory = Resources(bram=memory_blocks(weight_words(work, shaped), shaped.mem_bits, self.part))
+            result.append((engine, bound(work, shaped), estimate(shaped, self.part) + memory, guess(work, shaped)))
         return result
 
     def _exact(self, engine: Engine) -> Sized | None:
@@ -117,18 +122,27 @@ class Search:
 
     def fastest(self) -> Sized:
         """The engine with the fewest cycles that fits.  Raises HwgenError when none fits."""
-        rough = [item for item in self.rough() if self._roughly_fits(item[2])]
+        rough = [item for item in self.rough(idle_blocks=True) if self._roughly_fits(item[2])]
         rough.sort(key=lambda item: (item[3], _area(item[2], self.part)))
-        best: Sized | None = None
-        for index, (engine, least, _, _) in enumerate(rough):
-            if best is not None and index >= KEEP:
-                break
-            if best is not None and least >= best.cycles.total:
-                continue
-            best = self._better(best, engine, self._cycles)
-        if best is None:
+        # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
+        # and the best of several shapes improved step by step.
+        shapes: dict[tuple[int, str], list[Engine]] = {}
+        for engine, *_ in rough:
+            shapes.setdefault((engine.ki, engine.dsp_weights), []).append(engine)
+        starts = [best for engines in shapes.values() if (best := self._first(engines))]
+        if not starts:
             raise HwgenError(self._refusal())
-        return self._climb(best, self._cycles)
+        starts.sort(key=self._cycles)
+        return min((self._climb(start, self._cycles) for start in starts[:CLIMBS]), key=self._cycles)
+
+    def _first(self, engines: list[Engine]) -> Sized | None:
+        """The fastest of the first few that fit; of all when none of them does."""
+        best: Sized | None = None
+        for index, engine in enumerate(engines):
+            if best is not None and index >= KEEP // 4:
+                break
+            best = self._better(best, engine, self._cycles)
+        return best
 
     def smallest(self, limit: float) -> Sized:
         """The smallest engine that needs at most ``limit`` cycles.  Raises HwgenError when none does."""
@@ -175,11 +189,9 @@ class Search:
                 return best
 
     def any_fits(self) -> bool:
-        """Whether one of the fastest or of the smallest engines fits: large ones waste less of the program memory."""
-        rough = [item for item in self.rough() if self._roughly_fits(item[2])]
-        fast = sorted(rough, key=lambda item: item[3])[:KEEP // 2]
-        small = sorted(rough, key=lambda item: _area(item[2], self.part))[:KEEP // 2]
-        found = (self.exact(engine) for engine, *_ in fast + small)
+        """Whether one of a few engines of all sizes fits: small ones save logic, large ones program memory."""
+        engines = sorted(candidates(self.work, self.part), key=lambda engine: engine.macs_per_cycle)
+        found = (self.exact(engine) for engine in engines[::max(1, len(engines) // KEEP)])
         return any(sized is not None and sized.fits(self.part) for sized in found)
 
     def _refusal(self) -> str:
@@ -196,9 +208,22 @@ class Search:
             lines.append(f"the smallest engine ({describe(smallest.engine)}) with its program memory needs "
                          + ", ".join(over))
             others = [part.name for part in sorted(PARTS.values(), key=lambda p: p.lut)
-                      if part.name != self.part.name and Search(self.graph, part).any_fits()]
+                      if part.name != self.part.name and _fits_other(self.graph, part)]
             lines.append(f"parts that it fits: {', '.join(others)}" if others else "it fits no known part")
         return "; ".join(lines)
+
+
+def _block_words(part: Part) -> int:
+    """Words of a block RAM at the width that engines use."""
+    return 256 if part.family == "ice40" else 512
+
+
+def _fits_other(graph: Graph, part: Part) -> bool:
+    try:
+        return Search(graph, part).any_fits()
+    except HwgenError:
+        # Refused before any engine is laid out.
+        return False
 
 
 def neighbours(engine: Engine) -> list[Engine]:

@@ -28,6 +28,7 @@ class HwgenEngine(wiring.Component):
 
     ``done`` rises when the program has ended and every result is written, or with
     ``error`` not 0 (``hwgen.isa.ERRORS``); ``cycles`` counts from ``start`` to ``done``.
+    After an error only a reset makes the engine run again: words of the bad program may still be on their way.
     ``trace_*`` shows every word that the drain writes to the scratchpad and ``layers`` how
     many layers have begun, so that a test can compare each layer.
     """

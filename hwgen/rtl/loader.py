@@ -16,9 +16,9 @@ PREFETCH = 32
 class Loader(wiring.Component):
     """One linear stream of packets, read ahead as far as its consumers have room.
 
-    A packet's header costs one cycle, each payload word one more.  PARAMS waits for one
-    of the two parameter buffers and WEIGHTS for room in the ring, so a TILE command,
-    which follows its weights in the stream, never waits for anything else.
+    A packet's header costs one cycle, each payload word one more; a payload has at least one
+    word.  PARAMS waits for one of the two parameter buffers and WEIGHTS for room in the ring,
+    so a TILE command, which follows its weights in the stream, never waits for anything else.
     """
 
     def __init__(self, *, engine: Engine, address_bits: int = 32):
