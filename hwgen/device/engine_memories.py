@@ -11,6 +11,7 @@ from hwgen.engine import Engine
 
 STORE_WORDS = 256
 """Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""
+WORDS = {word.name: sum(field.bits for field in word.fields) for word in isa.LAYER_WORDS}
 PREFETCH, COMMANDS, QUEUE = 32, 64, 16
 """Depths of the loader's FIFOs and of the drain's tile queues."""
 
@@ -65,10 +66,10 @@ def memories(engine: Engine) -> list[MemorySpec]:
 
 
 def _walker(e: Engine) -> list[MemorySpec]:
-    step, move = sum(f.bits for f in isa._STEP.fields), sum(f.bits for f in isa._MOVE.fields)
-    used = tuple((first, first + (e.point_bits if bits == 16 else bits)) for first, bits in ((0, 16), (16, 4), (20, 16),
-                                                                                           (36, 4), (40, 16), (56, 4)))
-    return [MemorySpec("walker", step, 8, clocked=False, used=used), MemorySpec("walker", move, 8, clocked=False)]
+    # Three points, each a quotient, of which a bank's address bits are used, and a remainder.
+    used = tuple(part for first in (0, 20, 40) for part in ((first, first + e.point_bits), (first + 16, first + 20)))
+    return [MemorySpec("walker", WORDS["step"], 8, clocked=False, used=used),
+            MemorySpec("walker", WORDS["move"], 8, clocked=False)]
 
 
 def _ring(e: Engine) -> list[MemorySpec]:

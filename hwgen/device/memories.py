@@ -4,7 +4,7 @@ Yosys' ``memory_libmap`` gives every kind of RAM cell a cost and takes the cheap
 is that one for memories with one write port, one read port and one clock; the numbers are
 those of its cell libraries (``lattice/brams_16kd.txt``, ``lattice/lutrams_trellis.txt``,
 ``xilinx/brams_xc4v.txt``, ``xilinx/lutrams_xc5v.txt``, ``ice40/brams.txt``).
-``tests/test_memories.py`` holds what Yosys made of a few hundred memories.
+``tests/test_device_memories.py`` holds what Yosys made of a few hundred memories.
 """
 
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
 """How many DSP blocks a product takes: Yosys cuts operands that are too wide into pieces.
 
-The rule is that of Yosys' ``mul2dsp`` with the limits of each family; tests/test_memories.py
+The rule is that of Yosys' ``mul2dsp`` with the limits of each family; tests/test_device_memories.py
 holds what Yosys made of several hundred widths.
 """
 
