@@ -6,6 +6,8 @@ One table serves the assembler, the disassembler and the hardware decoder.  Ever
 
 from dataclasses import dataclass
 
+from .engine import KINDS
+
 WORD_BITS = 64
 
 
@@ -65,10 +67,13 @@ HEADERS = {
     INPUT: _word("input", ("packet", 4), ("count", 24), ("address", 16)),
     PARAMS: _word("params", ("packet", 4), ("count", 24)),
     THRESHOLDS: _word("thresholds", ("packet", 4), ("count", 24)),
-    WEIGHTS: _word("weights", ("packet", 4), ("count", 24), ("words", 12), ("sp2", 8), ("dsp", 8), ("high", 8)),
+    WEIGHTS: _word("weights", ("packet", 4), ("count", 24), ("words", 12)),
     COMMANDS: _word("commands", ("packet", 4), ("count", 24)),
     END: _word("end", ("packet", 4), ("spare", 28), ("checksum", 32)),
 }
+
+SLICES = _word("slices", *((kind, 9) for kind in KINDS))
+"""First payload word of WEIGHTS: memory words of each kind in a ring word."""
 
 # Commands of the sequencer.
 LAYER, TILE, FINISH = 1, 2, 3

@@ -132,7 +132,8 @@ class _Model:
         if layer.conv.requant.thresholds is not None:
             loader.packet(len(tile.rows) * 8)
         words = self.layout.words(layer)
-        loader.weights(words * beats(engine, tile), words)
+        # One word more says how many slices of each kind there are.
+        loader.weights(1 + words * beats(engine, tile), words)
         return loader.packet(commands) + 1 + COMMAND_LATENCY
 
     def _layer(self, header: int) -> int:
@@ -207,7 +208,4 @@ class _Model:
 
 def beats(engine, tile: Tile) -> int:
     """Memory words of one ring word of a tile."""
-    def slices(rows: int) -> int:
-        return -(-rows * engine.word_bits // engine.mem_bits)
-
-    return slices(tile.sp2_slots) + slices(tile.dsp_slots) * (2 if tile.wide else 1)
+    return sum(tile.beats(engine).values())

@@ -96,7 +96,8 @@ def _encode_layers(layout: Layout, stream: _Stream, outputs: dict[str, int]) -> 
             if layer.conv.requant.thresholds is not None:
                 stream.packet(isa.THRESHOLDS, stream.pack(threshold_words(layout, layer, tile, weights)))
             data, counts = weight_words(layout, layer, tile, weights)
-            stream.packet(isa.WEIGHTS, data, summed=True, words=layout.words(layer), **counts)
+            slices = stream.pack([isa.SLICES.encode(**counts)])
+            stream.packet(isa.WEIGHTS, slices + data, summed=True, words=layout.words(layer))
             commands = tile_words(layout, layer, tile, position)
             if index == len(layout.layers) - 1 and tile is layout.tiles(layer)[-1]:
                 commands.append(isa.FINISH)

@@ -28,13 +28,14 @@ class HwgenEngine(wiring.Component):
 
     ``done`` rises when the program has ended and every result is written, or with
     ``error`` not 0 (``hwgen.isa.ERRORS``); ``cycles`` counts from ``start`` to ``done``.
+    ``simulation`` replaces primitives by portable twins that behave alike, cycle by cycle.
     After an error only a reset makes the engine run again: words of the bad program may still be on their way.
     ``trace_*`` shows every word that the drain writes to the scratchpad and ``layers`` how
     many layers have begun, so that a test can compare each layer.
     """
 
-    def __init__(self, *, engine: Engine, address_bits: int = 32):
-        self.engine = engine
+    def __init__(self, *, engine: Engine, address_bits: int = 32, simulation: bool = False):
+        self.engine, self.simulation = engine, simulation
         super().__init__({
             "start": In(1), "base": In(address_bits), "length": In(24),
             "busy": Out(1), "done": Out(1), "error": Out(3), "cycles": Out(40), "engine_id": Out(32),
@@ -51,14 +52,13 @@ class HwgenEngine(wiring.Component):
         e = self.engine
         m.submodules.loader = loader = Loader(engine=e, address_bits=len(self.base))
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits)
-        slices = sum(e.slices(kind) for kind in ("sp2", "dsp", "high"))
-        m.submodules.ring = ring = Ring(slices=slices, depth=e.ring_depth, mem_bits=e.mem_bits)
+        m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits)
         m.submodules.walker = walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits)
         m.submodules.sequencer = seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth,
                                                  point_bits=e.point_bits)
         m.submodules.reader = reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth,
                                              point_bits=e.point_bits)
-        m.submodules.array = array = Array(engine=e)
+        m.submodules.array = array = Array(engine=e, simulation=self.simulation)
         m.submodules.drain = drain = Drain(engine=e)
         s = seq.settings
 

@@ -1,12 +1,12 @@
 """The load unit: reads the program stream through the memory port and hands its packets out."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import ENGINE_VERSION, Engine
-from ..isa import COMMANDS, END, HEADERS, INPUT, PARAMS, START, THRESHOLDS, WEIGHTS
+from ..engine import ENGINE_VERSION, KINDS, Engine
+from ..isa import COMMANDS, END, HEADERS, INPUT, PARAMS, SLICES, START, THRESHOLDS, WEIGHTS
 from .bits import fields
 
 PREFETCH = 32
@@ -30,7 +30,8 @@ class Loader(wiring.Component):
             "command": Out(64), "command_valid": Out(1), "command_ready": In(1),
             "scratch_write": Out(1), "scratch_bank": Out(4), "scratch_address": Out(16),
             "scratch_data": Out(engine.word_bits), "scratch_busy": In(1),
-            "ring_write": Out(1), "ring_slice": Out(8), "ring_address": Out(range(engine.ring_depth)),
+            "ring_write": Out(1), "ring_slice": Out(range(max(2, engine.ring_slices))),
+            "ring_address": Out(range(engine.ring_depth)),
             "params_write": Out(1), "thresholds_write": Out(1), "param_chunk": Out(8), "param_lane": Out(8),
             "param_beat": Out(3), "param_parity": Out(1, init=1), "data": Out(engine.mem_bits),
             "ring_release": In(12), "params_release": In(1),
@@ -80,10 +81,12 @@ class Loader(wiring.Component):
         m.d.sync += used.eq(used + claim - self.ring_release)
         held, grab = Signal(2), Signal()
         m.d.sync += held.eq(held + grab - self.params_release)
-        counts = fields(HEADERS[WEIGHTS], word)
-        sp2, dsp = engine.slices("sp2"), engine.slices("dsp")
-        slices = [Signal(8, name=f"slices_{kind}") for kind in ("sp2", "dsp", "high")]
-        slice_group, slice_index = Signal(2), Signal(8)
+        words = fields(HEADERS[WEIGHTS], word)["words"]
+        # The kinds of lanes in turn: ``kinds[i]`` slices from ``first[i]`` on.
+        kinds = [Signal(9, name=f"slices_{kind}") for kind in KINDS]
+        announced = [fields(SLICES, word)[kind] for kind in KINDS]
+        first = [sum(engine.slices(before) for before in KINDS[:i]) for i in range(len(KINDS))]
+        kind, slice_index = Signal(range(len(KINDS))), Signal(9)
         record = 3 if engine.residual else 2
 
         with m.If(self.response_valid & self.response_error):
@@ -126,11 +129,9 @@ class Loader(wiring.Component):
                             m.d.sync += [self.param_chunk.eq(0), self.param_lane.eq(0), self.param_beat.eq(0)]
                             m.next = "THRESHOLDS"
                         with m.Case(WEIGHTS):
-                            with m.If(used + counts["words"] <= engine.ring_depth):
-                                m.d.comb += [take.eq(1), claim.eq(counts["words"])]
-                                m.d.sync += [slices[i].eq(counts[k]) for i, k in enumerate(("sp2", "dsp", "high"))]
-                                m.d.sync += [slice_index.eq(0), slice_group.eq(Mux(counts["sp2"] != 0, 0, 1))]
-                                m.next = "WEIGHTS"
+                            with m.If(used + words <= engine.ring_depth):
+                                m.d.comb += [take.eq(1), claim.eq(words)]
+                                m.next = "SLICES"
                         with m.Case(COMMANDS):
                             m.d.comb += take.eq(1)
                             m.next = "COMMANDS"
@@ -165,19 +166,22 @@ class Loader(wiring.Component):
                                 m.d.sync += [self.param_lane.eq(0), self.param_chunk.eq(self.param_chunk + 1)]
                     with m.If(end):
                         m.next = "HEADER"
+            with m.State("SLICES"):
+                m.d.comb += [take.eq(1), summed.eq(1)]
+                with m.If(have):
+                    m.d.sync += [*(k.eq(n) for k, n in zip(kinds, announced, strict=True)), slice_index.eq(0),
+                                 kind.eq(_next_present(announced, -1))]
+                    m.next = "WEIGHTS"
             with m.State("WEIGHTS"):
-                m.d.comb += [take.eq(1), self.ring_write.eq(have), summed.eq(1), self.ring_address.eq(ring_at)]
-                base = Mux(slice_group == 0, 0, Mux(slice_group == 1, sp2, sp2 + dsp))
-                limit = Mux(slice_group == 0, slices[0], Mux(slice_group == 1, slices[1], slices[2]))
-                last = ((slice_group == 2) | ((slice_group == 1) & (slices[2] == 0))
-                        | ((slice_group == 0) & (slices[1] == 0)))
-                m.d.comb += self.ring_slice.eq(slice_index + base)
+                m.d.comb += [take.eq(1), self.ring_write.eq(have), summed.eq(1), self.ring_address.eq(ring_at),
+                             self.ring_slice.eq(slice_index + Array(first)[kind])]
+                following = [_next_present(kinds, i) for i in range(len(KINDS))]
                 with m.If(have):
                     m.d.sync += slice_index.eq(slice_index + 1)
-                    with m.If(slice_index == limit - 1):
-                        m.d.sync += [slice_index.eq(0), slice_group.eq(slice_group + 1)]
-                        with m.If(last):
-                            m.d.sync += [slice_group.eq(Mux(slices[0] != 0, 0, 1)), ring_at.eq(ring_at + 1)]
+                    with m.If(slice_index == Array(kinds)[kind] - 1):
+                        m.d.sync += [slice_index.eq(0), kind.eq(Array(following)[kind])]
+                        with m.If(Array(following)[kind] <= kind):
+                            m.d.sync += ring_at.eq(ring_at + 1)
                 with m.If(end):
                     m.next = "HEADER"
             with m.State("COMMANDS"):
@@ -190,3 +194,12 @@ class Loader(wiring.Component):
             with m.If(summed):
                 m.d.sync += sum_.eq(folded)
         return m
+
+
+def _next_present(counts: list, index: int) -> Value:
+    """The kind after ``index`` that has slices; from the first one on again behind the last."""
+    order = [(index + 1 + i) % len(counts) for i in range(len(counts))]
+    chosen: ValueLike = order[-1]
+    for i in reversed(order[:-1]):
+        chosen = Mux(counts[i] != 0, i, chosen)
+    return Value.cast(chosen)
