@@ -9,7 +9,7 @@ gives the network again.
 import numpy as np
 import pytest
 
-from conftest import MEMORY_WORDS
+from simulators import MEMORY_WORDS
 from engines import ICARUS, VERILATOR
 from hwgen.plan.cycles import count_cycles
 from program_bench import differences, random_cases, run_cases
