@@ -169,9 +169,3 @@ def _constant_bits(layout: Layout, acc_bits: int) -> int:
                 # c2_bits = m_bits + 20, one of them the sign.
                 least = max(least, (abs(scale.constant) + (1 << scale.shift - 1)).bit_length() - 19)
     return least
-
-
-def memory_words(layout: Layout, program_words: int) -> int:
-    """Words of the memory that holds the program and, behind it, the results."""
-    return program_words + sum(16 * layout.regions[layer.output].size for layer in layout.layers
-                               if layout.stored(layer))

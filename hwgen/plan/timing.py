@@ -2,6 +2,8 @@
 
 from ..engine import Engine
 
+PREFETCH = 64
+"""Memory words of the program that may be on their way: hides 48 cycles of latency."""
 MIN_INTERVAL = 4
 """Between the ends of two tiles, so that the drain's queues never overflow."""
 THRESHOLD_STEP = 11
@@ -29,3 +31,8 @@ def tile_latency(engine: Engine) -> int:
 def lane_latency(engine: Engine) -> int:
     """From an operand to its code in a requantizer lane."""
     return 8 + (8 if engine.rescale else 0) + (1 if engine.pool else 0) + (1 if engine.pool and engine.rescale else 0)
+
+
+def fetch_ahead(engine: Engine) -> int:
+    """Memory words of a map that may be on their way; they are unpacked one scratchpad word per cycle."""
+    return PREFETCH if engine.scratch_words <= 2 else PREFETCH // 2

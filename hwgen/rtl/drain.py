@@ -39,7 +39,7 @@ class Drain(wiring.Component):
             "totals": In(data.ArrayLayout(e.acc_bits, e.rows * e.px)), "sums": In(data.ArrayLayout(e.acc_bits, e.px)),
             "residual_valid": In(1), "residual": In(data.ArrayLayout(e.word_bits, e.px)),
             "params_write": In(1), "thresholds_write": In(1), "param_chunk": In(8), "param_lane": In(8),
-            "param_beat": In(3), "param_parity": In(1), "param_data": In(e.mem_bits),
+            "param_beat": In(3), "param_parity": In(1), "param_data": In(e.mem_bits), "threshold_data": In(64),
             "write": Out(1), "write_bank": Out(4), "write_address": Out(16), "write_data": Out(e.word_bits),
             "write_skipped": Out(1),
         })
@@ -165,26 +165,26 @@ class Drain(wiring.Component):
         return max(self.engine.rows, self.engine.ki) // self.engine.drain_lanes
 
     def _params(self, m, lane, chunk, parity):
-        """Parameter memories of a lane: two buffers of one record per chunk, written beat by beat."""
+        """Parameter memories of a lane: two buffers of one record per chunk, written memory word by memory word."""
         e = self.engine
-        layouts = [{"m": signed(e.m_bits), "spare": 32 - e.m_bits, "shift": 5, "spare1": 3, "slot": 8, "negate": 1},
-                   {"c": signed(e.c_bits)}]
-        if e.residual:
-            layouts.append({"r": signed(e.m_bits)})
-        values = {}
-        for beat, layout in enumerate(layouts):
-            layout = data.StructLayout({k: v for k, v in layout.items() if v != 0})
-            m.submodules[f"params_{lane}_{beat}"] = memory = Memory(
-                shape=layout.size, depth=2 << self._chunk_bits, init=[])
+        layout = data.StructLayout({name: signed(bits) if name in "mcr" else bits
+                                    for name, bits in e.record_fields.items()})
+        group, place = divmod(lane, e.records_per_word)
+        parts = []
+        for beat in range(e.record_words):
+            begin = beat * e.mem_bits
+            bits = min(layout.size - begin, e.mem_bits)
+            m.submodules[f"params_{lane}_{beat}"] = memory = Memory(shape=bits, depth=2 << self._chunk_bits, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [
                 reader.addr.eq(Cat(chunk[:self._chunk_bits], parity)), reader.en.eq(1),
                 writer.addr.eq(Cat(self.param_chunk[:self._chunk_bits], self.param_parity)),
-                writer.data.eq(self.param_data),
-                writer.en.eq(self.params_write & (self.param_lane == lane) & (self.param_beat == beat)),
+                writer.data.eq(self.param_data[place * e.mem_bits // e.records_per_word:][:bits]),
+                writer.en.eq(self.params_write & (self.param_lane == group) & (self.param_beat == beat)),
             ]
-            view = data.View(layout, reader.data)
-            values |= {name: Value.cast(view[name]) for name in layout.members if not name.startswith("spare")}
+            parts.append(reader.data)
+        view = data.View(layout, Cat(parts))
+        values = {name: Value.cast(view[name]) for name in e.record_fields}
         bits = max(1, (e.chunks - 1).bit_length())
         values["slot"] = values["slot"][:bits]
         if not e.thresholds:
@@ -206,7 +206,7 @@ class Drain(wiring.Component):
         ]
         m.d.comb += [
             writer.addr.eq(Cat(self.param_beat, self.param_chunk[:self._chunk_bits], self.param_parity)),
-            writer.data.eq(Cat(self.param_data[:bits], self.param_data[32:32 + bits])),
+            writer.data.eq(Cat(self.threshold_data[:bits], self.threshold_data[32:32 + bits])),
             writer.en.eq(self.thresholds_write & (self.param_lane == lane)),
             reader.addr.eq(Cat(search.address[1:], address)), reader.en.eq(1),
             search.start.eq(start), search.acc.eq(acc), search.negate.eq(negate), search.low.eq(self.settings.low),
