@@ -55,8 +55,8 @@ def test_packets_in_numbers():
     """The layout that docs/instruction-set.md gives, bit by bit."""
     assert isa.HEADERS[isa.START].encode(packet=1, version=2, engine=3) == 1 | 2 << 4 | 3 << 16
     assert isa.HEADERS[isa.INPUT].encode(packet=2, count=5, address=7) == 2 | 5 << 4 | 7 << 28
-    assert isa.HEADERS[isa.WEIGHTS].encode(packet=5, count=1, words=2, sp2=3, dsp=4, high=5) == (
-        5 | 1 << 4 | 2 << 28 | 3 << 40 | 4 << 48 | 5 << 56)
+    assert isa.HEADERS[isa.WEIGHTS].encode(packet=5, count=1, words=2) == 5 | 1 << 4 | 2 << 28
+    assert isa.SLICES.encode(sp2=3, pot=4, int4=5, dsp=6, high=7) == 3 | 4 << 9 | 5 << 18 | 6 << 27 | 7 << 36
     assert isa.HEADERS[isa.END].encode(packet=7, checksum=9) == 7 | 9 << 32
     assert isa.TILE_WORDS[0].encode(command=2, words=3, chunks=4, interval=5, wide=1, res_words=6, store_words=7) == (
         2 | 3 << 4 | 4 << 16 | 5 << 24 | 1 << 38 | 6 << 39 | 7 << 47)

@@ -17,12 +17,20 @@ ENGINES = {
     "wide words": Engine(ki=16, px=1, sp2_rows=2, dsp_rows=4, drain_lanes=2),
     "many lanes": Engine(ki=8, px=1, sp2_rows=8, dsp_rows=8, drain_lanes=8),
     "everything at once": Engine(ki=16, px=1, sp2_rows=48, dsp_rows=48, drain_lanes=4),
+    "all groups": Engine(ki=8, px=1, sp2_rows=4, pot_rows=4, int4_rows=8, dsp_rows=4, drain_lanes=4),
+    "4-bit multipliers": Engine(ki=8, px=2, sp2_rows=4, pot_rows=2, int4_rows=2, dsp_rows=4, drain_lanes=2, wide=False),
+    "no multipliers": Engine(ki=4, px=2, sp2_rows=4, pot_rows=2, int4_rows=6, drain_lanes=2),
 }
-SOFT = {"sp2", "binary"}
+LEVELS = {"sp2": {0, 1, 2, 4, 5, 6, 8, -1, -2, -4, -5, -6, -8}, "int4": set(range(-8, 8)),
+          "pot": {0, *(1 << e for e in range(7)), *(-(1 << e) for e in range(7))}}
 
 
 def network_of(name, seed, engine):
-    schemes = ("sp2", "binary") if engine.dsp_rows == 0 else ("sp2", "binary", "fixed4", "fixed8", "pot4")
+    schemes = ["sp2", "binary", *(["pot4"] if engine.pot_rows or engine.dsp_rows and engine.wide else []),
+               *(["fixed4"] if engine.int4_rows or engine.dsp_rows else []),
+               *(["fixed8"] if engine.dsp_rows and engine.wide else [])]
+    if not engine.sp2_rows and not (engine.dsp_rows and engine.wide):
+        schemes.remove("sp2")
     return lower(NETWORKS[name](seed, schemes=schemes)[0], engine.ki)
 
 
@@ -37,17 +45,23 @@ def check_tile(layer, tile, engine, last):
     assert len(set(slots.tolist())) == len(slots)
     assert (slots % lanes == np.flatnonzero(present) % lanes).all()
     assert ((0 <= slots) & (slots < engine.rows)).all()
-    for row, slot in zip(tile.rows[present], slots, strict=False):
-        scheme = layer.conv.schemes[row]
-        assert slot >= engine.sp2_rows or scheme in SOFT
-        assert slot >= tile.sp2_slots if slot >= engine.sp2_rows else slot < tile.sp2_slots <= engine.sp2_rows
-        if slot >= engine.sp2_rows:
-            assert slot - engine.sp2_rows < tile.dsp_slots <= engine.dsp_rows
-            weight = layer.conv.weight[row]
-            assert tile.wide or (weight.min() >= -8 and weight.max() <= 7)
-    on_dsp = tile.rows[present][slots >= engine.sp2_rows]
-    weights = layer.conv.weight[on_dsp]
-    assert tile.wide == bool(weights.size and (weights.min() < -8 or weights.max() > 7))
+    groups, at = [], 0
+    for group, fetched in zip(("sp2", "pot", "int4", "dsp"), tile.fetched, strict=True):
+        rows = getattr(engine, f"{group}_rows")
+        mine = slots[(slots >= at) & (slots < at + rows)] - at
+        # What is fetched ends with the last slot in use, up to a whole chunk.
+        assert fetched == (mine.max() // lanes + 1) * lanes if len(mine) else fetched == 0
+        groups += [group] * rows
+        at += rows
+    wide = False
+    for row, slot in zip(tile.rows[present], slots, strict=True):
+        values = set(layer.conv.weight[row].ravel().tolist())
+        if groups[slot] == "dsp":
+            assert engine.wide or values <= set(range(-8, 8))
+            wide |= not values <= set(range(-8, 8))
+        else:
+            assert values <= LEVELS[groups[slot]]
+    assert tile.wide == wide
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -114,5 +128,5 @@ def test_rows_that_no_lane_takes_are_refused_by_layer():
         place(lower(b.graph(free), 4), engine)
     b = Builder(4, (3, 4, 4), 4)
     left, right = (b.conv("input", 5, schemes=("fixed4",)) for _ in range(2))
-    with pytest.raises(Unplaceable, match="layer 'conv0': 0 multiplier rows"):
+    with pytest.raises(Unplaceable, match="layer 'conv0': no lane group takes its rows"):
         place(lower(b.graph(b.add(left, right)), 4), engine)

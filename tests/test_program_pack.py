@@ -17,6 +17,7 @@ ENGINES = {
     "multipliers": Engine(ki=16, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4),
     "wide words": Engine(ki=32, px=1, sp2_rows=2, dsp_rows=2, drain_lanes=2, mem_bits=128),
     "narrow": Engine(ki=2, px=1, sp2_rows=10, dsp_rows=6, drain_lanes=2),
+    "all groups": Engine(ki=8, px=1, sp2_rows=4, pot_rows=2, int4_rows=6, dsp_rows=4, drain_lanes=2, mem_bits=128),
 }
 
 
@@ -65,7 +66,7 @@ def test_weights(layout):
             for row, slot in zip(planned.rows.tolist(), planned.slots.tolist(), strict=False):
                 if row < 0:
                     continue
-                offset = 0 if slot < engine.sp2_rows else 128 if planned.wide else 8
+                offset = 0 if slot < engine.rows - engine.dsp_rows else 128 if planned.wide else 8
                 assert [v - offset for v in operands[slot]] == expected_row(layout, layer, row)
 
 
@@ -85,8 +86,7 @@ def test_parameters(layout):
                     assert (record["m"], record["c"], record["r"]) == (0, 0, 0)
                     continue
                 assert record["slot"] * engine.drain_lanes + position % engine.drain_lanes == slot
-                negative = sum(w < 0 for w in expected_row(layout, layer, row))
-                k = 155 * negative * planes if slot < engine.sp2_rows else 0
+                k = correction(engine, slot, expected_row(layout, layer, row)) * planes
                 if rule.thresholds is not None:
                     check_thresholds(rule, row, k, tile.thresholds[8 * position:8 * position + 8], record, engine)
                     continue
@@ -97,6 +97,17 @@ def test_parameters(layout):
                 assert record["negate"] == 0
                 residual = rule.residual_multiplier
                 assert record["r"] == (residual[row] if residual is not None else 0)
+
+
+def correction(engine, slot, weights):
+    """What the slot's lane adds: by sign on sp2 and pot lanes, by pair of inputs on int4 lanes, nothing on dsp."""
+    negative = sum(w < 0 for w in weights)
+    for rows, excess in ((engine.sp2_rows, 155 * negative), (engine.pot_rows, 1023 * negative),
+                         (engine.int4_rows, 248 * (len(weights) // 2)), (engine.dsp_rows, 0)):
+        if slot < rows:
+            return excess
+        slot -= rows
+    raise AssertionError("no such slot")
 
 
 def check_thresholds(rule, row, k, words, record, engine):

@@ -14,6 +14,7 @@ from hwgen.build.graph_io import dump_graph, json_bytes, npz_bytes
 from hwgen.build.models import find_model, load_images, random_codes
 from hwgen.build.results import write_report
 from hwgen.device import Board, Part, get_board, get_part
+from hwgen.engine import GROUPS
 from hwgen.errors import HwgenError
 from hwgen.golden import run
 from hwgen.graph import shapes
@@ -136,7 +137,7 @@ def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program
         "board": target.board.name if target.board else None,
         "part": part.name,
         "engine": {
-            "ki": engine.ki, "px": engine.px, "rows": {"sp2": engine.sp2_rows, "dsp": engine.dsp_rows},
+            "ki": engine.ki, "px": engine.px, "rows": {group: engine.rows_of(group) for group in GROUPS},
             "drain_lanes": engine.drain_lanes, "macs_per_cycle": engine.macs_per_cycle, "clock_mhz": target.clock_mhz,
             "id": f"{engine.id:08x}",
         },

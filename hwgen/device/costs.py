@@ -14,7 +14,8 @@ from hwgen.device.memories import map_memory, map_used
 from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
-from hwgen.engine import Engine
+from hwgen.engine import GROUPS, Engine
+from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits
 
 CUT = 17
 """Bits of the lower part of an accumulator that is multiplied in two parts (RequantLane)."""
@@ -92,58 +93,66 @@ def weigh(weights: Mapping[str, float], terms: Mapping[str, float]) -> float:
 
 # Array
 
-NAMES = {"sp2": "sp2 lanes", "operand_sum": "operand sums"}
+def lane_kind(engine: Engine, group: str) -> str:
+    """Key of a group's lanes in the table."""
+    return group if group != "dsp" else f"dsp_{engine.dsp_weights}_{'wide' if engine.wide else 'narrow'}"
 
 
-def dsp_lane(engine: Engine) -> str:
-    """Key of the multiplier lanes in the table."""
-    return f"fixed_{engine.dsp_weights}_{'wide' if engine.wide else 'narrow'}"
+def dsp_blocks(engine: Engine, family: str) -> int:
+    """DSP blocks of the multiplier lanes.
 
-
-def lane_dsp(engine: Engine) -> int:
-    """DSP blocks of one multiplier lane: one for two 4-bit products."""
+    xilinx7: one block per input, two pixels and, with 4-bit weights, two rows; ecp5: per two inputs, or
+    with 8-bit weights per two pixels; ice40: per two inputs.
+    """
     if engine.dsp_weights != "dsp":
         return 0
-    return engine.ki if engine.wide else engine.ki // 2
+    ki, px, total = engine.ki, engine.px, 0
+    for rows in engine.blocks("dsp"):
+        if family == "xilinx7":
+            total += ki * -(-px // 2) * (rows if engine.wide else -(-rows // 2))
+        elif family == "ecp5" and engine.wide:
+            total += ki * -(-px // 2) * rows
+        else:
+            total += ki // 2 * px * rows
+    return total
 
 
-def dot_bits(kind: str, ki: int) -> int:
-    """Width of a lane's result."""
-    largest = {"sp2": 155, "operand_sum": 15}.get(kind, 3825 if kind.endswith("wide") else 225)
-    return (largest * ki).bit_length()
-
-
-def latency(kind: str, ki: int) -> int:
-    """Cycles of a lane, as in hwgen.rtl.lanes."""
-    levels = ki.bit_length() - 1
-    if kind == "operand_sum":
-        return levels
-    if kind == "sp2":
-        return levels + 1
-    return levels + kind.endswith("wide") + (2 if "_lut_" in kind else 0)
+def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
+    """What the LUTs and flip-flops of a block of rows depend on, its accumulators left out."""
+    return {"lane_ki": rows * px * ki, "lane": rows * px, "row_ki": rows * ki, "px_ki": px * ki}
 
 
 def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
-    kinds = {"sp2": e.sp2_rows, dsp_lane(e): e.dsp_rows, "operand_sum": 1}
-    kinds = {kind: rows for kind, rows in kinds.items() if rows}
-    latest = max(latency(kind, e.ki) for kind in kinds)
-    accumulator = table["accumulator"]
-    for kind, rows in kinds.items():
-        name, wide = NAMES.get(kind, "dsp lanes"), kind.endswith("wide")
-        one = table["lanes"][kind][str(e.ki)]
-        late, bits = latest - latency(kind, e.ki), dot_bits(kind, e.ki)
-        terms = {"one": 1, "acc": e.acc_bits, "dot": bits}
-        # A delay of two cycles or more becomes shift registers where LUTs can be such.
-        shifted = bits if late >= 2 and family == "xilinx7" else 0
-        # What lanes of a row or of a pixel have in common is there once.
-        common = (one.get("row", 0) * rows * (e.px - 1) + one.get("pixel", 0) * (rows - 1) * e.px)
-        tally.add(name, count=rows * e.px, lut=one["lut"] + weigh(accumulator["lut"], terms) + shifted,
-                  ff=one["ff"] + weigh(accumulator["ff"], terms) + bits * late,
-                  dsp=lane_dsp(e) if kind.startswith("fixed") else 0)
+    slowest = max(KINDS[group].latency(e) for group in GROUPS if e.rows_of(group))
+    for group in GROUPS:
+        one, name = table["lanes"].get(lane_kind(e, group)), f"{group} lanes"
+        wide = group == "dsp" and e.wide
+        kind = DSP_WIDE if wide else KINDS[group]
+        for rows in e.blocks(group):
+            terms = block_terms(e.ki, e.px, rows)
+            tally.add(name, lut=weigh(one["lut"], terms), ff=weigh(one["ff"], terms))
+            _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), slowest - kind.latency(e), e, family, table)
+            if e.broadcast_latency:
+                # The block's own operands and codes.
+                tally.add(name, ff=e.word_bits * (e.px + rows * (1 + wide)))
         # Weights pass a register, which blanks high nibbles.
-        if kind != "operand_sum":
-            tally.add(name, count=rows, lut=e.word_bits if wide else 0, ff=e.word_bits * (2 if wide else 1))
-        tally.add(name, lut=-common)
+        rows = e.rows_of(group)
+        tally.add(name, lut=e.word_bits * rows * wide, ff=e.word_bits * rows * (1 + wide))
+    tally.add("dsp lanes", dsp=dsp_blocks(e, family))
+    one, levels = table["lanes"]["operand_sum"][str(e.ki)], e.ki.bit_length() - 1
+    tally.add("operand sums", count=e.px, lut=one["lut"], ff=one["ff"])
+    _accumulators(tally, "operand sums", e.px, (ACT_MAX * e.ki).bit_length(), slowest + e.broadcast_latency - levels,
+                  e, family, table)
+
+
+def _accumulators(tally: Tally, name: str, count: int, bits: int, late: int, e: Engine, family: str,
+                  table: dict) -> None:
+    """Accumulators of ``count`` dot products of ``bits`` bits, which wait ``late`` cycles before."""
+    terms, costs = {"one": 1, "acc": e.acc_bits, "dot": bits}, table["accumulator"]
+    # A delay of three cycles or more becomes shift registers where LUTs can be such.
+    shifted = bits if late >= 3 and family == "xilinx7" else 0
+    tally.add(name, count=count, lut=weigh(costs["lut"], terms) + shifted,
+              ff=weigh(costs["ff"], terms) + (bits * late if not shifted else bits))
 
 
 # Requantizer lanes

@@ -18,7 +18,7 @@ from .layout import Layout
 from .load import Load, Memory
 from .lower import Layer
 from .place import Tile
-from .stream import commands_of_tile, fetches, memory_map, parameter_words, program_words, weight_beats
+from .stream import commands_of_tile, fetches, memory_map, parameter_words, program_words
 from .timing import lane_latency, tile_latency
 
 
@@ -112,7 +112,8 @@ class _Model:
         if layer.conv.requant.thresholds is not None:
             loader.thresholds(len(tile.rows))
         words = self.layout.words(layer)
-        loader.weights(words * weight_beats(engine, tile), words)
+        # One word more says how many slices of each kind there are.
+        loader.weights(1 + words * sum(tile.beats(engine).values()), words)
         return loader.commands(commands_of_tile(self.layout, layer, tile))
 
     def _layer(self, arrivals: list[int]) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..device.parts import Part
 from ..device.resources import FIELDS
-from ..engine import EngineError
+from ..engine import GROUPS, EngineError
 from .search import Search, Sized, describe
 
 
@@ -44,9 +44,9 @@ def _neighbours(search: Search, sized: Sized, part: Part) -> list[str]:
     d = engine.drain_lanes
     changes: list[tuple[str, dict[str, Any]]] = [
         ("one more pixel", {"px": engine.px + 1}), ("one pixel less", {"px": engine.px - 1}),
-        (f"{d} more sp2 rows", {"sp2_rows": engine.sp2_rows + d}),
-        (f"{d} more dsp rows", {"dsp_rows": engine.dsp_rows + d}),
-        ("half the rows", {"sp2_rows": engine.sp2_rows // 2 // d * d, "dsp_rows": engine.dsp_rows // 2 // d * d}),
+        *((f"{d} more {group} rows", {f"{group}_rows": engine.rows_of(group) + d})
+          for group in GROUPS if engine.rows_of(group)),
+        ("half the rows", {f"{group}_rows": engine.rows_of(group) // 2 // d * d for group in GROUPS}),
     ]
     for label, change in changes:
         try:

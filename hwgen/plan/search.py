@@ -12,7 +12,7 @@ from ..errors import HwgenError
 from ..graph.ir import Graph
 from .candidates import Work, bound, candidates, guess, weight_words, work_of
 from .cycles import Cycles, count_cycles
-from ..engine import Engine, EngineError
+from ..engine import GROUPS, Engine, EngineError
 from .layout import Layout, lay_out, needs
 from .lower import lower
 from .place import Unplaceable
@@ -91,12 +91,13 @@ class Search:
     def _features(self) -> dict:
         """Widths and features are nearly the same on every engine: take them from one layout."""
         try:
-            asked = needs(lay_out(self.graph, Engine(ki=8, px=2, sp2_rows=8, dsp_rows=8, drain_lanes=8)))
+            asked = needs(lay_out(self.graph, Engine(ki=8, px=2, sp2_rows=8, pot_rows=8, int4_rows=8, dsp_rows=8,
+                                                     drain_lanes=8)))
         except Unplaceable:
             return {}
         # Too wide for any engine: the exact layout says so.
         asked["m_bits"], asked["acc_bits"] = min(32, max(18, asked["m_bits"])), min(31, asked["acc_bits"])
-        widths = ("acc_bits", "m_bits", "wide", "residual", "rescale", "pool", "thresholds")
+        widths = ("acc_bits", "m_bits", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
     def rough(self, idle_blocks: bool = False) -> list[tuple[Engine, int, Resources, int]]:
@@ -231,8 +232,18 @@ def neighbours(engine: Engine) -> list[Engine]:
     """Engines one step away in one or two parameters."""
     d, result = engine.drain_lanes, []
     changes: list[dict] = [{"px": engine.px + step} for step in (-1, 1)]
-    for sp2, dsp in ((-d, 0), (d, 0), (0, -d), (0, d), (d, d), (-d, -d), (d, -d), (-d, d)):
-        changes.append({"sp2_rows": engine.sp2_rows + sp2, "dsp_rows": engine.dsp_rows + dsp})
+    present = [group for group in GROUPS if engine.rows_of(group)]
+    for first in present:
+        changes += [{f"{first}_rows": engine.rows_of(first) + step} for step in (-d, d)]
+        for second in GROUPS:
+            if second != first:
+                # Rows move from one group to another, or (pairs of present ones) both grow or shrink.
+                changes.append({f"{first}_rows": engine.rows_of(first) - d,
+                                f"{second}_rows": engine.rows_of(second) + d})
+            if second in present[present.index(first) + 1:]:
+                changes += [{f"{name}_rows": engine.rows_of(name) + step for name in (first, second)}
+                            for step in (-d, d)]
+    changes.append({"wide": not engine.wide})
     changes += [{"drain_lanes": 2 * d}, {"drain_lanes": d // 2}]
     changes += [{"ki": engine.ki * 2, "px": max(1, engine.px // 2)}, {"ki": engine.ki // 2, "px": engine.px * 2}]
     changes += [{"ki": engine.ki * 2}, {"ki": engine.ki // 2}]
@@ -255,5 +266,5 @@ def _area(resources: Resources, part: Part) -> float:
 
 def describe(engine: Engine) -> str:
     """The engine in a few words."""
-    rows = " + ".join(f"{n} {name}" for name, n in (("sp2", engine.sp2_rows), ("dsp", engine.dsp_rows)) if n)
+    rows = " + ".join(f"{engine.rows_of(group)} {group}" for group in GROUPS if engine.rows_of(group))
     return f"{engine.ki} channels x {engine.px} pixels x ({rows}) rows, {engine.drain_lanes} drain lanes"

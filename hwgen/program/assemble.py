@@ -102,7 +102,8 @@ def _encode_layers(layout: Layout, stream: _Stream, addresses: dict[str, int], o
             if layer.conv.requant.thresholds is not None:
                 stream.packet(isa.THRESHOLDS, _pieces(threshold_words(layout, layer, tile, weights)))
             data, counts = weight_words(layout, layer, tile, weights)
-            stream.packet(isa.WEIGHTS, data, words=layout.words(layer), **counts)
+            slices = isa.SLICES.encode(**counts).to_bytes(engine.mem_bits // 8, "little")
+            stream.packet(isa.WEIGHTS, slices + data, words=layout.words(layer))
             commands = tile_words(layout, layer, tile, position)
             if commands_of_tile(layout, layer, tile) > len(commands):
                 commands.append(isa.FINISH)

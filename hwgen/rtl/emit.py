@@ -28,9 +28,12 @@ for command in ("proc", "opt_clean -purge", f"write_verilog -sv -noattr {sys.arg
 """
 
 
-def emit_verilog(engine: Engine) -> str:
-    """The engine as SystemVerilog with top module ``hwgen_engine``; the same bytes for the same engine."""
-    return verilog(HwgenEngine(engine=engine), TOP)
+def emit_verilog(engine: Engine, *, simulation: bool = False) -> str:
+    """The engine as SystemVerilog with top module ``hwgen_engine``; the same bytes for the same engine.
+
+    ``simulation``: portable twins instead of the family's primitives; cycle by cycle the same engine.
+    """
+    return verilog(HwgenEngine(engine=engine, simulation=simulation), TOP)
 
 
 def verilog(component, name: str, ports=None) -> str:
