@@ -101,7 +101,7 @@ test-train: $(TRAIN)/.ready
 	$(TRAIN)/bin/python -m pytest $(or $(TESTS),tests/train)
 
 bench: $(VENV)/.ready
-	$(BIN)/python -m pytest -m bench -n $(JOBS) $(TESTS)
+	$(BIN)/python -m pytest -m bench --ignore=tests/train -n $(JOBS) $(TESTS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

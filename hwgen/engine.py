@@ -5,7 +5,7 @@ from functools import cached_property
 import hashlib
 import json
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Rises whenever a program for one engine would not run on the other."""
 
 GROUPS = ("sp2", "pot", "int4", "dsp")
@@ -48,7 +48,9 @@ class Engine:
     m_bits: int = 18
     """Width of the signed multipliers M, R, A and B."""
     mem_bits: int = 64
-    """Width of the memory port: 64 or 128."""
+    """Width of a memory word: 64, 128, 256 or 512."""
+    ports: int = 1
+    """Memory ports (1, 2 or 4) over which a memory word is striped, 64 or 128 bits each."""
     wide: bool = True
     """The dsp lanes hold 8-bit weights (else 4-bit ones only)."""
     residual: bool = True
@@ -57,6 +59,8 @@ class Engine:
     """The second requantizer stage: two-step residual and average pooling."""
     pool: bool = True
     """The drain can pool."""
+    pool_columns: int = 0
+    """Columns of the row buffer for maxima of overlapping windows, at most 1024; 0 for none."""
     thresholds: bool = True
     """The drain has the binary search of threshold mode."""
     dsp_weights: str = "dsp"
@@ -85,8 +89,13 @@ class Engine:
         need(12 <= self.acc_bits <= 32, f"acc_bits must be in 12..32, not {self.acc_bits!r}")
         need(self.acc_bits <= 31 or not self.thresholds,
              f"acc_bits must be at most 31 with thresholds, which are stored in 32 bits, not {self.acc_bits!r}")
+        need(0 <= self.pool_columns <= (1024 if self.pool else 0),
+             f"pool_columns must be in 0..1024, and 0 without pool, not {self.pool_columns!r}")
         need(8 <= self.m_bits <= 32, f"m_bits must be in 8..32, not {self.m_bits!r}")
-        need(self.mem_bits in (64, 128), f"mem_bits must be 64 or 128, not {self.mem_bits!r}")
+        need(self.mem_bits in (64, 128, 256, 512), f"mem_bits must be 64, 128, 256 or 512, not {self.mem_bits!r}")
+        need(self.ports in (1, 2, 4), f"ports must be 1, 2 or 4, not {self.ports!r}")
+        need(self.port_bits in (64, 128) or self.ports == 1,
+             f"a memory port must have 64 or 128 bits, not mem_bits={self.mem_bits} / ports={self.ports}")
         need(4 * self.ki <= self.mem_bits, f"4*ki must not exceed mem_bits={self.mem_bits}")
 
     @property
@@ -138,6 +147,16 @@ class Engine:
         return 4 * self.ki
 
     @property
+    def port_bits(self) -> int:
+        """Bits of one memory port; port p carries bits ``p * port_bits`` upwards of a memory word."""
+        return self.mem_bits // self.ports
+
+    @property
+    def scratch_words(self) -> int:
+        """Scratchpad words in a memory word; a power of two."""
+        return self.mem_bits // self.word_bits
+
+    @property
     def macs_per_cycle(self) -> int:
         return self.ki * self.px * self.rows
 
@@ -155,6 +174,23 @@ class Engine:
     def c2_bits(self) -> int:
         """Width of the second stage's constant."""
         return self.m_bits + 20
+
+    @property
+    def record_fields(self) -> dict[str, int]:
+        """Widths of a row's requantizer parameters as they lie in memory, lowest bits first."""
+        fields = {"m": self.m_bits, "c": self.c_bits, "shift": 5, "slot": 8, "negate": 1}
+        return fields | ({"r": self.m_bits} if self.residual else {})
+
+    @property
+    def records_per_word(self) -> int:
+        """Parameter records side by side in one memory word: a power of two, at most ``drain_lanes``."""
+        bits = sum(self.record_fields.values())
+        return max(1, min(self.drain_lanes, self.mem_bits >> (bits - 1).bit_length()))
+
+    @property
+    def record_words(self) -> int:
+        """Memory words of one group of ``records_per_word`` parameter records."""
+        return -(-sum(self.record_fields.values()) // self.mem_bits)
 
     def slices(self, kind: str, rows: int | None = None) -> int:
         """Memory words that a ring word's part of a ``kind`` takes when its first ``rows`` (or all) are there."""

@@ -1,10 +1,13 @@
 """The instruction set: packets of the program stream and commands of the engine, field by field.
 
 One table serves the assembler, the disassembler and the hardware decoder.  Every word is
-64 bits (a wider memory port carries one in its low 64 bits).  See docs/instruction-set.md.
+64 bits: a packet's header is the low end of a memory word, commands lie side by side in
+memory words.  See docs/instruction-set.md.
 """
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from .engine import KINDS
 
@@ -59,28 +62,34 @@ def _word(name: str, *fields: tuple) -> Word:
     return Word(name, tuple(Field(*f) for f in fields))
 
 
-# Packets of the stream: a header, then payload words.
-START, INPUT, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
+# Packets of the stream: a header in a memory word of its own, then ``count`` memory words of payload.
+START, FETCH, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
 
 HEADERS = {
     START: _word("start", ("packet", 4), ("version", 12), ("engine", 32)),
-    INPUT: _word("input", ("packet", 4), ("count", 24), ("address", 16)),
+    FETCH: _word("fetch", ("packet", 4), ("count", 24), ("address", 16), ("bank", 4), ("wait", 16)),
     PARAMS: _word("params", ("packet", 4), ("count", 24)),
     THRESHOLDS: _word("thresholds", ("packet", 4), ("count", 24)),
     WEIGHTS: _word("weights", ("packet", 4), ("count", 24), ("words", 12)),
-    COMMANDS: _word("commands", ("packet", 4), ("count", 24)),
+    COMMANDS: _word("commands", ("packet", 4), ("count", 24), ("words", 16)),
     END: _word("end", ("packet", 4), ("spare", 28), ("checksum", 32)),
 }
 
+FETCH_WORD = _word("fetch_source", ("memory", 32), ("words", 20))
+"""Payload of FETCH: how many scratchpad words, and where in memory the first one lies, counted in scratchpad words."""
+
 SLICES = _word("slices", *((kind, 9) for kind in KINDS))
 """First payload word of WEIGHTS: memory words of each kind in a ring word."""
+
+RUN = 16
+"""Memory words of one read request at most; a request never crosses a multiple of this."""
 
 # Commands of the sequencer.
 LAYER, TILE, FINISH = 1, 2, 3
 
 TILE_WORDS = (
     _word("tile", ("command", 4), ("words", 12), ("chunks", 8), ("interval", 14), ("wide", 1),
-          ("res_words", 8), ("store_words", 12)),
+          ("res_words", 8), ("store_words", 12), ("end", 1)),
     _word("tile_addresses", ("out_address", 16), ("res_address", 16)),
 )
 
@@ -104,6 +113,7 @@ LAYER_WORDS = (
     _word("rescale_ab", ("a", 32, True), ("b", 32, True)),
     _word("rescale_c", ("c2", 52, True),),
     _word("store", ("store_base", 32),),
+    _word("raster", ("begin_h", 6), ("begin_w", 6), ("ahead_h", 2), ("ahead_w", 2), ("lead_h", 2), ("lead_w", 2)),
     *(_STEP for _ in STEPS),
     *(_MOVE for _ in STEPS),
 )
@@ -118,15 +128,18 @@ ERRORS = {
     5: "memory error response",
 }
 
-POOL_NONE, POOL_MAX, POOL_SUM = range(3)
+POOL_NONE, POOL_MAX, POOL_SUM, POOL_RASTER = range(4)
+"""MAX and SUM run over windows evaluated one after the other, RASTER over the map row by row."""
 RESCALE_OFF, RESCALE_ADD, RESCALE_AVERAGE = range(3)
 
 
-def checksum(words, state: int = 0) -> int:
-    """Rotate left by one, then xor in all 32-bit parts of each word; 32 bits."""
-    for word in words:
-        state = ((state << 1) | (state >> 31)) & 0xFFFFFFFF
-        while word:
-            state ^= word & 0xFFFFFFFF
-            word >>= 32
-    return state
+def checksum(data: bytes, word_bytes: int, state: int = 0) -> int:
+    """Per memory word: rotate left by one, then xor in all 32-bit parts of the word; 32 bits.
+
+    Word i of n is rotated n - 1 - i times in all, so the words can be rotated first and joined afterwards.
+    """
+    folded = np.bitwise_xor.reduce(np.frombuffer(data, "<u4").reshape(-1, word_bytes // 4), axis=1).astype(np.uint64)
+    turns = np.arange(len(folded), dtype=np.uint64)[::-1] % np.uint64(32)
+    rotated = folded << turns | folded >> np.uint64(32) - turns
+    state = state << len(folded) % 32 | state >> 32 - len(folded) % 32
+    return (state ^ int(np.bitwise_xor.reduce(rotated, initial=0))) & 0xFFFFFFFF

@@ -44,7 +44,7 @@ class LaneKind:
 
 
 def _between(low: int, high: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda weights: ((weights >= low) & (weights <= high)).all(axis=1)
+    return lambda weights: np.asarray(((weights >= low) & (weights <= high)).all(axis=1))
 
 
 def _none(weights: np.ndarray) -> np.ndarray:

@@ -9,23 +9,11 @@ import pytest
 
 from engines import ICARUS, VERILATOR
 from hwgen.rtl import emit_verilog
-from hwgen.sim.run import compile_engine, find_verilator
-
-MEMORY_WORDS = 1 << 16
-"""Of every testbench; programs that need more are left out."""
+from hwgen.sim.run import compile_engine
+from simulators import MEMORY_WORDS, need_simulator
 
 COMPILER_FILES = shutil.ignore_patterns("*.cpp", "*.h", "*.o", "*.a", "*.d", "*.gch")
 """What a compiled simulation no longer needs: nearly all of its 200 MB."""
-
-
-def need_simulator(name: str) -> None:
-    """Skip the test, or fail it when CI=true, if the simulator is not installed."""
-    found = find_verilator() if name == "verilator" else shutil.which("iverilog")
-    if found is None:
-        message = f"{name} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 @pytest.fixture(scope="session")

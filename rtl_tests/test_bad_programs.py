@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest import MEMORY_WORDS
+from simulators import MEMORY_WORDS
 from engines import ICARUS, VERILATOR
 from hwgen import isa
 from program_bench import differences, random_cases, run_cases

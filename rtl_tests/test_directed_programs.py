@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from conftest import MEMORY_WORDS
+from simulators import MEMORY_WORDS
 from engines import VERILATOR
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, Conv, Graph, Requant, Rescale, Tensor

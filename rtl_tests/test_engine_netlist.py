@@ -16,7 +16,7 @@ from hwgen.program.assemble import assemble_layout
 from hwgen.rtl import emit_verilog
 from hwgen.sim.run import compile_engine
 from hwgen.sim.simulate import Comparison, Job, run_traces
-from conftest import need_simulator
+from simulators import need_simulator
 from netlist import FLOWS, YOSYS, cell_library
 from test_networks import MODELS, fitted
 

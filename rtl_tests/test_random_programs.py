@@ -9,10 +9,11 @@ gives the network again.
 import numpy as np
 import pytest
 
-from conftest import MEMORY_WORDS
+from simulators import MEMORY_WORDS
 from engines import ICARUS, VERILATOR
 from hwgen.engine import GROUPS
 from hwgen.plan.cycles import count_cycles
+from hwgen.plan.load import Memory
 from program_bench import differences, random_cases, run_cases
 
 PROGRAMS = {"verilator": 26, "icarus": 6}
@@ -34,8 +35,8 @@ def check_programs(sim, first_seed: int, count: int) -> None:
             if not problems[-1] and (trace.cycles, tuple(trace.layer_cycles())) != (planned.total, planned.layers):
                 problems.append(f"{case.label}: planned {planned.total} cycles, by layer {planned.layers}, simulated "
                                 f"{trace.cycles}, by layer {trace.layer_cycles()}")
-    latency, stall, seed = (int(rng.integers(*bounds)) for bounds in ((1, 41), (0, 61), (1, 1 << 30)))
-    memory = {"latency": latency, "stall": stall, "seed": seed}
+    latency, stall, seed, queue = (int(rng.integers(*b)) for b in ((1, 41), (0, 61), (1, 1 << 30), (1, 17)))
+    memory = {"memory": Memory(latency, queue=queue), "stall": stall, "seed": seed}
     for case, traces in zip(slow, run_cases(sim, slow, **memory), strict=True):
         found = differences(case, traces)
         problems.append(found and f"{found} (memory: {memory})")

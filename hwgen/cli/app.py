@@ -8,7 +8,7 @@ from typing import Annotated
 
 from rich.box import ASCII2
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 import typer
 
 from hwgen.device import list_boards, list_parts
@@ -22,8 +22,8 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A build director
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 
-PLAIN_WIDTH = 140
-"""Columns where the output is no terminal: tables keep their lines whole for scripts and logs."""
+PLAIN_WIDTH = 80
+"""Columns where the output is no terminal; scripts use --json."""
 
 
 def _out() -> Console:
@@ -173,7 +173,7 @@ def check(
     if as_json:
         typer.echo(found.to_json())
     else:
-        table = Table("node", "operator", "becomes", box=ASCII2, show_edge=False, pad_edge=False)
+        table = Table(*_columns("node", "operator", "becomes"), box=ASCII2, show_edge=False, pad_edge=False)
         for node in found.nodes:
             table.add_row(str(node.node), str(node.op), str(node.becomes))
         console = _out()
@@ -201,7 +201,7 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         _print_json(doctor_report(findings))
     else:
-        table = Table("tool", "for", "version", "", box=ASCII2, show_edge=False, pad_edge=False)
+        table = Table(*_columns("tool", "for", "version", "how to get it"), box=ASCII2, show_edge=False, pad_edge=False)
         for f in findings:
             state = f.version or ("MISSING" if f.needed else "not there (optional)")
             table.add_row(f.tool, f.purpose, state, f.note)
@@ -209,6 +209,11 @@ def doctor(as_json: Json = False) -> None:
     missing = [f.tool for f in findings if not f.ok]
     if missing:
         raise HwgenError(f"missing: {', '.join(missing)}")
+
+
+def _columns(*titles: str) -> list[Column]:
+    """Columns that break long words instead of cutting them."""
+    return [Column(title, overflow="fold") for title in titles]
 
 
 def _print_report(tree: dict) -> None:

@@ -1,11 +1,13 @@
-"""The cycle model: when everything in the engine happens with the on-chip memory, to the cycle.
+"""The cycle model: when everything in the engine happens, to the cycle.
 
-Load unit and compute pipeline are followed event by event.  With a memory that answers in
-the next cycle and never refuses, the load unit takes a word of the stream per cycle
-except where it waits for room; the pipeline is fixed but for bank collisions and the
-drain.  The sums below are the hardware's own register delays; docs/architecture.md draws them.
+Load unit (load.py) and compute pipeline are followed event by event.  The load unit takes a
+word of the stream per cycle except where it waits for room or for the memory; the pipeline
+is fixed but for bank collisions and the drain.  The sums below are the hardware's own
+register delays; docs/architecture.md draws them.
 """
 
+from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +15,11 @@ import numpy as np
 from .. import isa
 from .geometry import input_cycles, residual_cycles
 from .layout import Layout
+from .load import Load, Memory
 from .lower import Layer
 from .place import Tile
+from .stream import commands_of_tile, fetches, memory_map, parameter_words, program_words
 from .timing import lane_latency, tile_latency
-
-FIRST_WORD = 3
-"""Cycle in which the first word of the stream reaches the load unit."""
-COMMAND_LATENCY = 2
-"""From a command's word in the load unit to the sequencer."""
 
 
 @dataclass(frozen=True)
@@ -41,54 +40,32 @@ class Cycles:
     """Memory words of the program."""
 
 
-class _Loader:
-    """The load unit's clock: ``at`` is the next cycle in which it can take a word."""
-
-    def __init__(self, ring_depth: int):
-        self.at = FIRST_WORD + 1
-        self.words = 1
-        self.depth = ring_depth
-        self.claimed: list[int] = []
-        self.released: list[int] = []
-        """Cycle from which a tile's ring words are free again, tile by tile."""
-        self.params_free: list[int] = []
-        """The same for its parameter buffer."""
-
-    def packet(self, payload: int, ready: int = 0) -> int:
-        """Take a packet, its header not before ``ready``; returns the cycle of the header."""
-        header = max(self.at, ready)
-        self.at = header + payload + 1
-        self.words += payload + 1
-        return header
-
-    def params(self, payload: int) -> None:
-        index = len(self.claimed)
-        self.packet(payload, self.params_free[index - 2] if index >= 2 else 0)
-
-    def weights(self, payload: int, words: int) -> None:
-        ready, used = 0, sum(self.claimed[self._first_held():]) + words
-        for index in range(self._first_held(), len(self.claimed)):
-            if used <= self.depth:
-                break
-            ready = max(ready, self.released[index])
-            used -= self.claimed[index]
-        self.claimed.append(words)
-        self.packet(payload, ready)
-
-    def _first_held(self) -> int:
-        # Tiles far back are certainly free: at most depth tiles of one word can be in the ring.
-        return max(0, len(self.claimed) - self.depth)
+def count_cycles(layout: Layout, memory: Memory | None = None) -> Cycles:
+    """Run the model for one inference; without ``memory`` the on-chip memory."""
+    return _Model(layout, memory).run()
 
 
-def count_cycles(layout: Layout) -> Cycles:
-    """Run the model for one inference."""
-    return _Model(layout).run()
+@dataclass(frozen=True)
+class _Writes:
+    """When the drain writes the words of a tile."""
+
+    ends: np.ndarray
+    """Per group, the first cycle after its drain."""
+    before: np.ndarray
+    """Cycles before that, per chunk, pixel and plane, in which a word is written."""
+    keep: np.ndarray
+    """(groups, px): pixels of which a word is written at all."""
+
+    def cycles(self) -> np.ndarray:
+        cycles = self.ends[:, None, None, None] - self.before[None]
+        return cycles[np.broadcast_to(self.keep[:, None, :, None], cycles.shape)]
 
 
 class _Model:
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout, memory: Memory | None):
         self.layout, self.engine = layout, layout.engine
-        self.loader = _Loader(layout.engine.ring_depth)
+        self.loader = Load(layout.engine, program_words(layout), memory)
+        self.addresses, _ = memory_map(layout, self.loader.total)
         self.ready, self.lane = tile_latency(layout.engine), lane_latency(layout.engine)
         self.free = 0
         """First cycle in which the sequencer can take a command."""
@@ -101,20 +78,23 @@ class _Model:
         """First cycle in which the next group of slots is complete."""
         self.waiting = self.drain_bound = self.collisions = 0
         self.cache: dict[tuple, np.ndarray] = {}
+        self.finished: list[int] = [0]
+        """Cycle from which so many layers count as finished."""
+        self.writes: deque[_Writes] = deque()
 
     def run(self) -> Cycles:
         layout, loader = self.layout, self.loader
-        region = layout.regions[layout.network.graph.input]
-        loader.packet(region.blocks * region.planes * region.plane_step * self.engine.banks)
+        loader.take(1)
         begins, stalls = [], []
-        for index, layer in enumerate(layout.layers):
+        for layer in layout.layers:
             self.waiting = self.drain_bound = self.collisions = 0
-            header = loader.packet(len(isa.LAYER_WORDS))
-            begins.append(self._layer(header))
-            tiles = layout.tiles(layer)
-            for tile in tiles:
-                last = index == len(layout.layers) - 1 and tile is tiles[-1]
-                self._tile(layer, tile, self._load(layer, tile, len(isa.TILE_WORDS) + last))
+            for fetch in fetches(layout, layer):
+                first = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first
+                loader.fetch(first, fetch.words, self.finished[fetch.wait], self._drain_writes)
+            begins.append(self._layer(loader.commands(len(isa.LAYER_WORDS))))
+            for tile in layout.tiles(layer):
+                self._tile(layer, tile, self._load(layer, tile))
+            self.finished.append(max(self.free, self.idle) + 1)
             stalls.append((self.waiting, self.drain_bound, self.collisions))
         end = loader.packet(0)
         # FINISH is seen one cycle after the last tile's last word and left when all is idle and the stream has ended.
@@ -125,36 +105,36 @@ class _Model:
         return Cycles(total, per_layer, begins[0], waiting, drain_bound, collisions,
                       loader.words)
 
-    def _load(self, layer: Layer, tile: Tile, commands: int) -> int:
-        """Load a tile; returns the cycle in which its command can be taken."""
+    def _load(self, layer: Layer, tile: Tile) -> list[int]:
+        """Load a tile; returns the cycles in which the words of its command can be taken."""
         engine, loader = self.engine, self.loader
-        loader.params(len(tile.rows) * (3 if engine.residual else 2))
+        loader.params(parameter_words(engine, tile))
         if layer.conv.requant.thresholds is not None:
-            loader.packet(len(tile.rows) * 8)
+            loader.thresholds(len(tile.rows))
         words = self.layout.words(layer)
         # One word more says how many slices of each kind there are.
-        loader.weights(1 + words * beats(engine, tile), words)
-        return loader.packet(commands) + 1 + COMMAND_LATENCY
+        loader.weights(1 + words * sum(tile.beats(engine).values()), words)
+        return loader.commands(commands_of_tile(self.layout, layer, tile))
 
-    def _layer(self, header: int) -> int:
+    def _layer(self, arrivals: list[int]) -> int:
         """Take a LAYER command; returns the cycle that the trace shows as the layer's beginning."""
-        pop = max(self.free, self.idle, header + 1 + COMMAND_LATENCY)
+        pop = end = max(self.free, self.idle, arrivals[0])
         # One word per cycle as they arrive, then the walker starts anew.
-        end = max(pop + len(isa.LAYER_WORDS) - 1, header + COMMAND_LATENCY + len(isa.LAYER_WORDS))
+        for arrival in arrivals[1:]:
+            end = max(end + 1, arrival)
         self.free = end + 2
         self.walker = end + 3 + self.engine.px
         return pop + 1
 
-    def _tile(self, layer: Layer, tile: Tile, command: int) -> None:
+    def _tile(self, layer: Layer, tile: Tile, command: list[int]) -> None:
         layout, engine = self.layout, self.engine
         costs, extra, lasts = self._costs(layer, tile)
-        pop = max(self.free, command)
-        self.waiting += max(0, command - self.free)
+        pop = max(self.free, command[0])
+        self.waiting += max(0, command[0] - self.free)
         step, interval = layout.step(layer), layout.interval(layer, tile)
         steps = tile.chunks(engine.drain_lanes) * engine.px * step
-        # The second word of the command arrives one cycle after the first.
-        group_start = max(max(pop + 1, command + 1) + 1, self.walker)
-        end = 0
+        group_start = max(max(pop + 1, command[1]) + 1, self.walker)
+        end, ends = 0, []
         for index, (cost, last) in enumerate(zip(costs, lasts, strict=True)):
             final = index == len(costs) - 1
             if final:
@@ -168,6 +148,7 @@ class _Model:
             self.drain_bound += end - early
             leave = first + cost - last
             self.last_end, self.interval = end, interval
+            ends.append(end)
             if not final:
                 group_start = leave if self.walker <= leave else max(leave + 1, self.walker)
             else:
@@ -179,10 +160,32 @@ class _Model:
         self.loader.released.append(end + 1)
         self.loader.params_free.append(front + 1)
         self.idle = max(self.idle, post + 1)
+        self.writes.append(self._written(layer, tile, np.array(ends) + (post - end)))
         if layout.stored(layer):
-            alive = (len(layout.walks[layer.name].cy) - 1) % engine.px + 1
+            alive = (layout.walks[layer.name].evaluations - 1) % engine.px + 1
             written = post - (engine.px - alive) * step - (step - 1) + layout.planes(layer.output) - 1
-            self.idle = max(self.idle, written + 3)
+            # Five cycles to the memory port; the last memory word waits until nothing can join it.
+            self.idle = max(self.idle, written + 6, post + 2)
+
+    def _written(self, layer: Layer, tile: Tile, ends: np.ndarray) -> _Writes:
+        """When the words of a tile are written whose groups have left the drain in the cycles ``ends``."""
+        layout, px = self.layout, self.engine.px
+        step, planes = layout.step(layer), layout.planes(layer.output)
+        chunks, per_word = tile.chunks(self.engine.drain_lanes), self.engine.ki // self.engine.drain_lanes
+        complete = np.array([c for c in range(chunks) if c % per_word == per_word - 1 or c == chunks - 1])
+        place = complete[:, None, None] * px + np.arange(px)[:, None]
+        before = (chunks * px - 1 - place) * step + step - 1 - np.arange(planes)
+        window = layer.window.kernel[0] * layer.window.kernel[1]
+        positions = np.arange(len(ends) * px)
+        keep = (positions % window == window - 1) & (positions < len(layout.walks[layer.name].cy))
+        return _Writes(ends, before, keep.reshape(-1, px))
+
+    def _drain_writes(self, begin: int) -> Collection[int]:
+        """Cycles from ``begin`` on in which the drain writes to the scratchpad, as far as tiles were loaded."""
+        while self.writes and self.writes[0].ends[-1] < begin:
+            self.writes.popleft()
+        found = [writes.cycles() for writes in self.writes]
+        return {cycle for cycles in found for cycle in cycles[cycles >= begin].tolist()}
 
     def _costs(self, layer: Layer, tile: Tile) -> tuple[list[int], int, list[int]]:
         """Per group the cycles of all its words; how many of all groups are collisions; cycles of each last word."""
@@ -204,8 +207,3 @@ class _Model:
         if key not in self.cache:
             self.cache[key] = make()
         return self.cache[key]
-
-
-def beats(engine, tile: Tile) -> int:
-    """Memory words of one ring word of a tile."""
-    return sum(tile.beats(engine).values())

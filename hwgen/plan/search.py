@@ -13,10 +13,11 @@ from ..graph.ir import Graph
 from .candidates import Work, bound, candidates, guess, weight_words, work_of
 from .cycles import Cycles, count_cycles
 from ..engine import GROUPS, Engine, EngineError
-from .layout import Layout, lay_out, memory_words, needs
+from .layout import Layout, lay_out, needs
 from .lower import lower
 from .place import Unplaceable
 from .refuse import FILL, refuse_early
+from .stream import memory_words
 
 KEEP = 40
 """Engines that are laid out and counted exactly before a search goes step by step."""

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..plan.cycles import count_cycles
-from ..engine import ENGINE_VERSION
-from ..plan.layout import Layout, lacking, memory_words
+from .. import isa
+from ..engine import ENGINE_VERSION, Engine
+from ..plan.layout import Layout, lacking
 from ..plan.lower import Layer, pack_codes
 from ..plan.place import Tile
-from .. import isa
-from .pack import arranged, fit, parameter_words, stored_order, threshold_words, weight_words
+from ..plan.stream import commands_of_tile, fetches, map_words, memory_map, program_words
+from .pack import arranged, fit, parameter_records, stored_order, threshold_words, weight_words
 
 C2_EXTRA_BITS = 20
 """The second stage's constant is this much wider than its multipliers (RequantLane)."""
@@ -18,17 +18,24 @@ C2_EXTRA_BITS = 20
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A memory image and where its parts lie.  Addresses and sizes count memory words."""
+    """A memory image and where its parts lie.
+
+    The program is only read; the host writes the input map to ``input_address`` before a
+    run and finds the results in memory after it.
+    """
 
     image: bytes
     words: int
+    """Memory words of the program, from address 0 on."""
     input_address: int
-    """First word of the input map; one scratchpad word per memory word."""
+    """Memory word where the input map begins."""
     input_words: int
+    """Memory words of the input map."""
     output_base: dict[str, int]
-    """Address of word (bank, scratchpad address) is output_base + 16 * address + bank, modulo 2**32."""
+    """Scratchpad word where scratchpad address 0 of bank 0 would lie in memory, modulo 2**32: the word of bank b at
+    address a lies ``output_base + a * banks + b`` scratchpad words from the beginning of memory."""
     memory_words: int
-    """Words of memory that program and results take."""
+    """Memory words of program, input and results."""
 
 
 class _Stream:
@@ -38,27 +45,25 @@ class _Stream:
         self.words = 0
         self.checksum = 0
 
-    def _add(self, data: bytes, summed: bool) -> None:
-        if summed:
-            step = self.bytes_per_word
-            self.checksum = isa.checksum((int.from_bytes(data[i:i + step], "little")
-                                          for i in range(0, len(data), step)), self.checksum)
+    def packet(self, kind: int, payload: bytes = b"", **values: int) -> None:
+        """Append a packet; the payload is filled up to whole memory words."""
+        payload += bytes(-len(payload) % self.bytes_per_word)
+        if kind not in (isa.START, isa.END):
+            values["count"] = len(payload) // self.bytes_per_word
+        header = isa.HEADERS[kind].encode(packet=kind, **values)
+        data = header.to_bytes(self.bytes_per_word, "little") + payload
+        if kind not in (isa.START, isa.END):
+            self.checksum = isa.checksum(data, self.bytes_per_word, self.checksum)
         self.parts.append(data)
         self.words += len(data) // self.bytes_per_word
 
-    def packet(self, kind: int, payload: bytes = b"", *, summed: bool = True, **values: int) -> int:
-        """Append a packet; returns the address of its payload."""
-        count = len(payload) // self.bytes_per_word
-        if kind not in (isa.START, isa.END):
-            values["count"] = count
-        header = isa.HEADERS[kind].encode(packet=kind, **values)
-        self._add(header.to_bytes(self.bytes_per_word, "little"), kind not in (isa.START, isa.END))
-        address = self.words
-        self._add(payload, summed)
-        return address
+    def commands(self, words: list[int]) -> None:
+        self.packet(isa.COMMANDS, _pieces(words), words=len(words))
 
-    def pack(self, words: list[int]) -> bytes:
-        return b"".join(word.to_bytes(self.bytes_per_word, "little") for word in words)
+
+def _pieces(words: list[int]) -> bytes:
+    """64-bit words side by side."""
+    return np.array(words, np.uint64).astype("<u8").tobytes()
 
 
 def assemble_layout(layout: Layout) -> Program:
@@ -68,41 +73,50 @@ def assemble_layout(layout: Layout) -> Program:
         raise ValueError(f"the engine cannot run {graph.name!r}: {reason}")
     stream = _Stream(engine.mem_bits)
     stream.packet(isa.START, version=ENGINE_VERSION, engine=engine.id)
-    region = layout.regions[graph.input]
-    input_words = region.blocks * region.planes * region.plane_step * engine.banks
-    input_address = stream.packet(isa.INPUT, bytes(input_words * stream.bytes_per_word), summed=False,
-                                  address=region.base)
-    # Results lie behind the program, whose length the cycle model knows.
-    program_words = count_cycles(layout).program_words
-    base, outputs = program_words, {}
+    addresses, memory_words = memory_map(layout, program_words(layout))
+    outputs = {}
     for layer in layout.layers:
         if layout.stored(layer):
-            place = layout.regions[layer.output]
-            outputs[layer.output] = base - 16 * place.base
-            base += 16 * place.size
-    _encode_layers(layout, stream, outputs)
+            first = addresses[layer.output] * engine.scratch_words - layout.regions[layer.output].base * engine.banks
+            outputs[layer.output] = first % (1 << 32)
+    _encode_layers(layout, stream, addresses, outputs)
     stream.packet(isa.END, checksum=stream.checksum)
-    assert stream.words == program_words and base == memory_words(layout, program_words)
-    return Program(b"".join(stream.parts), stream.words, input_address, input_words, outputs, base)
+    assert stream.words == program_words(layout)
+    return Program(b"".join(stream.parts), stream.words, addresses[graph.input], map_words(layout, graph.input),
+                   outputs, memory_words)
 
 
-def _encode_layers(layout: Layout, stream: _Stream, outputs: dict[str, int]) -> None:
-    for index, layer in enumerate(layout.layers):
-        stream.packet(isa.COMMANDS, stream.pack(layer_words(layout, layer, outputs.get(layer.output, 0))))
+def _encode_layers(layout: Layout, stream: _Stream, addresses: dict[str, int], outputs: dict[str, int]) -> None:
+    """Order is synchronisation: a FETCH stands behind all that the layers need for which it waits."""
+    engine = layout.engine
+    for layer in layout.layers:
+        for fetch in fetches(layout, layer):
+            source = addresses[fetch.tensor] * engine.scratch_words + fetch.first
+            stream.packet(isa.FETCH, _pieces([isa.FETCH_WORD.encode(memory=source, words=fetch.words)]),
+                          address=fetch.address, bank=fetch.bank, wait=fetch.wait)
+        stream.commands(layer_words(layout, layer, outputs.get(layer.output, 0)))
         weights = arranged(layout, layer)
         position = 0
         for tile in layout.tiles(layer):
-            stream.packet(isa.PARAMS, stream.pack(parameter_words(layout, layer, tile, weights)))
+            stream.packet(isa.PARAMS, _records(engine, parameter_records(layout, layer, tile, weights)))
             if layer.conv.requant.thresholds is not None:
-                stream.packet(isa.THRESHOLDS, stream.pack(threshold_words(layout, layer, tile, weights)))
+                stream.packet(isa.THRESHOLDS, _pieces(threshold_words(layout, layer, tile, weights)))
             data, counts = weight_words(layout, layer, tile, weights)
-            slices = stream.pack([isa.SLICES.encode(**counts)])
-            stream.packet(isa.WEIGHTS, slices + data, summed=True, words=layout.words(layer))
+            slices = isa.SLICES.encode(**counts).to_bytes(engine.mem_bits // 8, "little")
+            stream.packet(isa.WEIGHTS, slices + data, words=layout.words(layer))
             commands = tile_words(layout, layer, tile, position)
-            if index == len(layout.layers) - 1 and tile is layout.tiles(layer)[-1]:
+            if commands_of_tile(layout, layer, tile) > len(commands):
                 commands.append(isa.FINISH)
-            stream.packet(isa.COMMANDS, stream.pack(commands))
+            stream.commands(commands)
             position += layout.out_words(tile)
+
+
+def _records(engine: Engine, records: list[int]) -> bytes:
+    """Parameter records in groups, each in as many memory words as it takes."""
+    group, bits = engine.records_per_word, engine.mem_bits // engine.records_per_word
+    size = engine.record_words * engine.mem_bits // 8
+    return b"".join(sum(record << i * bits for i, record in enumerate(records[at:at + group])).to_bytes(size, "little")
+                    for at in range(0, len(records), group))
 
 
 def tile_words(layout: Layout, layer: Layer, tile: Tile, first_word: int) -> list[int]:
@@ -114,7 +128,7 @@ def tile_words(layout: Layout, layer: Layer, tile: Tile, first_word: int) -> lis
         isa.TILE_WORDS[0].encode(
             command=isa.TILE, words=layout.words(layer), chunks=tile.chunks(layout.engine.drain_lanes),
             interval=layout.interval(layer, tile), wide=tile.wide, res_words=layout.residual_words(layer, tile),
-            store_words=stored),
+            store_words=stored, end=tile is layout.tiles(layer)[-1]),
         isa.TILE_WORDS[1].encode(
             out_address=out.base + first_word * out.planes * out.plane_step,
             res_address=residual.base + first_word * residual.planes * residual.plane_step if residual else 0),
@@ -131,7 +145,8 @@ def layer_words(layout: Layout, layer: Layer, store_base: int) -> list[int]:
     walk = layout.walks[layer.name]
     row_q, row_r = divmod(source.pitch - (kw - 1), banks)
     scale = layer.add or window.rescale
-    pool_mode = isa.POOL_NONE if layer.pool is None else isa.POOL_SUM if window.rescale else isa.POOL_MAX
+    pool_mode = (isa.POOL_NONE if layer.pool is None else isa.POOL_SUM if window.rescale
+                 else isa.POOL_RASTER if walk.raster else isa.POOL_MAX)
     second = isa.RESCALE_ADD if layer.add else isa.RESCALE_AVERAGE if window.rescale else isa.RESCALE_OFF
     values = {
         "layer": {
@@ -147,10 +162,12 @@ def layer_words(layout: Layout, layer: Layer, store_base: int) -> list[int]:
                       "plane_step": source.plane_step, "row_q": row_q, "row_r": row_r},
         "input_size": {"height": source.height, "width": source.width, "conv_h": walk.conv_shape[0],
                        "conv_w": walk.conv_shape[1], "res_step": residual.plane_step if residual else 0},
-        "evaluations": {"pool_h": window.kernel[0] - 1, "pool_w": window.kernel[1] - 1,
-                        "out_h": walk.out_shape[0] - 1, "out_w": walk.out_shape[1] - 1, "out_step": target.plane_step},
+        "evaluations": {"pool_h": walk.inner[0] - 1, "pool_w": walk.inner[1] - 1, "out_h": walk.rows - 1,
+                        "out_w": walk.columns - 1, "out_step": target.plane_step},
         "clamp": {"zero": rule.zero_point, "low": rule.low, "high": rule.high},
-        "store": {"store_base": store_base % (1 << 32)},
+        "store": {"store_base": store_base},
+        "raster": {f"{name}_{axis}": value for name in ("begin", "ahead", "lead")
+                   for axis, value in zip("hw", getattr(walk, name), strict=True)} if walk.raster else {},
     }
     if scale is not None:
         values["clamp"] |= {"zero2": scale.zero_point, "low2": scale.low, "high2": scale.high,
@@ -170,18 +187,26 @@ def layer_words(layout: Layout, layer: Layer, store_base: int) -> list[int]:
 
 def _walker_words(layer: Layer, in_pitch: int, res_pitch: int, out_pitch: int, walk, banks: int):
     """Where the walk begins and how far each of its four kinds of step goes."""
-    window, conv = layer.window, layer.conv
-    (kh, kw), (py, px) = window.kernel, window.strides
-    out_w = walk.out_shape[1]
+    strides, pads = layer.conv.strides, layer.conv.pads
+    h, w = walk.inner
+    columns = walk.columns
 
-    def point(cy, cx, oy, ox):
-        iy, ix = cy * conv.strides[0], cx * conv.strides[1]
-        return np.array([iy * in_pitch + ix, cy * res_pitch + cx, oy * out_pitch + ox, ix, iy, cx, cy])
+    def point(oy, pi, ox, pj):
+        """Linear points and coordinates of the evaluation with these loop counters."""
+        cy, cx = (walk.origin[0] + oy * walk.strides[0] + pi, walk.origin[1] + ox * walk.strides[1] + pj)
+        iy, ix = cy * strides[0] - pads[0], cx * strides[1] - pads[1]
+        out = (oy - walk.lead[0] + walk.first_row) * out_pitch + ox - walk.lead[1]
+        return np.array([iy * in_pitch + ix, cy * res_pitch + cx, out, ix, iy, cx, cy])
 
-    start = point(-window.pads[0], -window.pads[1], 0, 0)
-    start += np.array([-conv.pads[0] * in_pitch - conv.pads[1], 0, 0, -conv.pads[1], -conv.pads[0], 0, 0])
-    deltas = [point(0, 1, 0, 0), point(1, -(kw - 1), 0, 0), point(-(kh - 1), px - (kw - 1), 0, 1),
-              point(py - (kh - 1), -(out_w - 1) * px - (kw - 1), 1, -(out_w - 1)), start]
+    start = point(0, 0, 0, 0)
+    # Where a step leads, from the loops' beginning; a loop inside another one ends before it steps.
+    moves_to: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((0, 0, 0, 1), (0, 0, 0, 0))]
+    if walk.raster:
+        moves_to += [((0, 1, 0, 0), (0, 0, columns - 1, w - 1)), ((0, 0, 1, 0), (0, 0, 0, w - 1))]
+    else:
+        moves_to += [((0, 1, 0, 0), (0, 0, 0, w - 1)), ((0, 0, 1, 0), (0, h - 1, 0, w - 1))]
+    moves_to.append(((1, 0, 0, 0), (0, h - 1, columns - 1, w - 1)))
+    deltas = [point(*after) - point(*before) for after, before in moves_to] + [start]
     steps, moves = [], []
     for delta in deltas:
         linear, move = delta[:3].tolist(), delta[3:].tolist()
@@ -194,7 +219,7 @@ def _walker_words(layer: Layer, in_pitch: int, res_pitch: int, out_pitch: int, w
 
 
 def input_words(layout: Layout, codes: np.ndarray) -> bytes:
-    """One input map (C, H, W) of codes as the payload of the program's INPUT packet."""
+    """One input map (C, H, W) of codes as the memory words at the program's ``input_address``."""
     engine, network = layout.engine, layout.network
     region = layout.regions[network.graph.input]
     packed = pack_codes(codes, network.packing, network.graph.tensors[network.graph.input].zero_point)
@@ -207,8 +232,7 @@ def input_words(layout: Layout, codes: np.ndarray) -> bytes:
     points = region.plane_step * engine.banks
     planes = np.pad(planes, ((0, 0), (0, 0), (0, points - planes.shape[2]), (0, 0)))
     data = planes[..., 0::2] | planes[..., 1::2] << 4
-    data = data.reshape(-1, engine.ki // 2)
-    return np.pad(data, ((0, 0), (0, engine.mem_bits // 8 - data.shape[1]))).tobytes()
+    return data.tobytes() + bytes(-data.size % (engine.mem_bits // 8))
 
 
 def unpack_words(layout: Layout, tensor: str, words: np.ndarray) -> np.ndarray:

@@ -78,10 +78,10 @@ def corrections(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -
     return excess
 
 
-def parameter_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> list[int]:
-    """One record per position: M with shift, slot and direction; C with its corrections; R if the engine has it."""
+def parameter_records(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> list[int]:
+    """A record per position, fields as in ``Engine.record_fields``: C with its corrections, R if the engine has it."""
     engine, rule = layout.engine, layer.conv.requant
-    words = []
+    records = []
     excess = corrections(layout, layer, tile, weights)
     for row, slot, k in zip(tile.rows.tolist(), tile.slots.tolist(), excess.tolist(), strict=True):
         m, c, shift, negate, r = 0, 0, 1, 0, 0
@@ -95,11 +95,13 @@ def parameter_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarra
         fit(m, engine.m_bits, layer, "multiplier M")
         fit(r, engine.m_bits, layer, "residual multiplier R")
         fit(c, engine.c_bits, layer, "constant C")
-        words.append(m & 0xFFFFFFFF | (shift - 1) << 32 | (slot // engine.drain_lanes) << 40 | negate << 48)
-        words.append(c & (1 << 64) - 1)
-        if engine.residual:
-            words.append(r & 0xFFFFFFFF)
-    return words
+        values = {"m": m, "c": c, "shift": shift - 1, "slot": slot // engine.drain_lanes, "negate": negate, "r": r}
+        record = position = 0
+        for name, bits in engine.record_fields.items():
+            record |= (values[name] & (1 << bits) - 1) << position
+            position += bits
+        records.append(record)
+    return records
 
 
 def threshold_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> list[int]:

@@ -71,7 +71,7 @@ def resource_table(report: dict) -> Table:
     resources = report["resources"]
     table = _table(f"resources of {report['part']} (engine; placed: with its program memory)")
     table.add_column("")
-    for title in ("available", "estimated", "synthesized", "used", "estimate's error", "placed"):
+    for title in ("available", "estimate", "synthesis", "used", "error", "placed"):
         table.add_column(title, justify="right")
     for name in FIELDS:
         cells = [resources[kind][name] if resources[kind] else None

@@ -1,12 +1,11 @@
 """The engine: load unit, scratchpad, weight ring, reader, array, drain and sequencer behind one memory port."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..engine import Engine
-from ..plan.layout import STORE_WORDS
+from ..isa import POOL_RASTER
 from .array import Array
 from .bits import delay
 from .drain import Drain
@@ -14,6 +13,7 @@ from .loader import Loader
 from .reader import Reader
 from .scratchpad import Ring, Scratchpad
 from .sequencer import Sequencer
+from .store import Store
 from .walker import Walker
 
 WATCHDOG_BITS = 20
@@ -21,28 +21,36 @@ WATCHDOG_BITS = 20
 
 
 class HwgenEngine(wiring.Component):
-    """One accelerator; runs the program at ``base`` once for every pulse of ``start``.
+    """One accelerator; runs the program at address 0 once for every pulse of ``start``.
 
-    Memory port: words of ``mem_bits``.  Reads are requests with ready/valid and answers in
-    order after any latency, never refused; writes are ready/valid.  Addresses count words.
+    Memory port: words of ``mem_bits``.  A read asks for ``read_count`` (1 to 16) words that do not
+    cross a multiple of 16 and carries a tag; it may change until it is accepted.  Answers
+    return the tag; those of one tag come in order, after any latency, and are never refused.
+    An engine with several ``ports`` takes each port's part of an answer on its own.  Writes are
+    ready/valid with a bit of ``write_mask`` for each scratchpad word; ``write_idle``: every
+    word taken is in memory.  Addresses count words.
 
     ``done`` rises when the program has ended and every result is written, or with
     ``error`` not 0 (``hwgen.isa.ERRORS``); ``cycles`` counts from ``start`` to ``done``.
+    After an error the engine begins anew once all answers that were still on their way have come.
     ``simulation`` replaces primitives by portable twins that behave alike, cycle by cycle.
-    After an error only a reset makes the engine run again: words of the bad program may still be on their way.
     ``trace_*`` shows every word that the drain writes to the scratchpad and ``layers`` how
     many layers have begun, so that a test can compare each layer.
     """
 
     def __init__(self, *, engine: Engine, address_bits: int = 32, simulation: bool = False):
         self.engine, self.simulation = engine, simulation
+        ports = engine.ports
         super().__init__({
-            "start": In(1), "base": In(address_bits), "length": In(24),
+            "start": In(1), "length": In(24),
             "busy": Out(1), "done": Out(1), "error": Out(3), "cycles": Out(40), "engine_id": Out(32),
-            "read_valid": Out(1), "read_ready": In(1), "read_address": Out(address_bits),
-            "answer_valid": In(1), "answer_data": In(engine.mem_bits), "answer_error": In(1),
+            "read_valid": Out(1), "read_ready": In(1), "read_address": Out(address_bits), "read_count": Out(5),
+            "read_tag": Out(1),
+            "answer_valid": In(ports), "answer_tag": In(ports), "answer_error": In(ports),
+            "answer_data": In(engine.mem_bits),
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
-            "write_data": Out(engine.mem_bits),
+            "write_data": Out(engine.mem_bits), "write_mask": Out(engine.scratch_words),
+            "write_idle": In(1), "write_error": In(1),
             "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(16),
             "trace_data": Out(engine.word_bits),
         })
@@ -50,24 +58,29 @@ class HwgenEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         e = self.engine
-        m.submodules.loader = loader = Loader(engine=e, address_bits=len(self.base))
+        loader = Loader(engine=e, address_bits=len(self.read_address))
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits)
         m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits)
-        m.submodules.walker = walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits)
-        m.submodules.sequencer = seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth,
-                                                 point_bits=e.point_bits)
-        m.submodules.reader = reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth,
-                                             point_bits=e.point_bits)
-        m.submodules.array = array = Array(engine=e, simulation=self.simulation)
-        m.submodules.drain = drain = Drain(engine=e)
+        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, raster=e.pool_columns > 0)
+        seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits)
+        reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth, point_bits=e.point_bits)
+        array, drain = Array(engine=e, simulation=self.simulation), Drain(engine=e)
+        store = Store(engine=e, address_bits=len(self.write_address))
+        # Whatever a program that ended with an error has left in them goes with ``clear``.
+        clear = Signal()
+        for name, part in (("loader", loader), ("walker", walker), ("sequencer", seq), ("reader", reader),
+                           ("array", array), ("drain", drain), ("store", store)):
+            m.submodules[name] = ResetInserter(clear)(part)
         s = seq.settings
 
         # Load unit.
         m.d.comb += [
-            loader.base.eq(self.base), loader.length.eq(self.length),
+            loader.enable.eq(self.busy), loader.length.eq(self.length), loader.finished.eq(seq.layers_done),
             self.read_valid.eq(loader.request_valid), loader.request_ready.eq(self.read_ready),
-            self.read_address.eq(loader.request_address), loader.response_valid.eq(self.answer_valid),
-            loader.response_data.eq(self.answer_data), loader.response_error.eq(self.answer_error),
+            self.read_address.eq(loader.request_address), self.read_count.eq(loader.request_count),
+            self.read_tag.eq(loader.request_tag),
+            *(getattr(loader, name).eq(getattr(self, name))
+              for name in ("answer_valid", "answer_tag", "answer_error", "answer_data")),
             loader.ring_release.eq(reader.release), loader.params_release.eq(drain.params_release),
             loader.scratch_busy.eq(drain.write),
             ring.write.eq(loader.ring_write), ring.write_slice.eq(loader.ring_slice),
@@ -88,7 +101,9 @@ class HwgenEngine(wiring.Component):
             walker.take.eq(seq.slots_take), self.layers.eq(seq.layers),
         ]
         m.d.comb += [getattr(walker, name).eq(getattr(s, name))
-                     for name in ("pool_h", "pool_w", "out_h", "out_w", "conv_h", "conv_w")]
+                     for name in ("pool_h", "pool_w", "out_h", "out_w", "conv_h", "conv_w", "begin_h", "begin_w",
+                                  "lead_h", "lead_w")]
+        m.d.comb += walker.raster.eq(s.pool_mode == POOL_RASTER)
         # Reader.
         m.d.comb += [
             reader.word.eq(seq.word), reader.word_valid.eq(seq.word_valid), seq.word_ready.eq(reader.word_ready),
@@ -112,53 +127,53 @@ class HwgenEngine(wiring.Component):
             drain.params_write.eq(loader.params_write), drain.thresholds_write.eq(loader.thresholds_write),
             drain.param_chunk.eq(loader.param_chunk), drain.param_lane.eq(loader.param_lane),
             drain.param_beat.eq(loader.param_beat), drain.param_parity.eq(loader.param_parity),
-            drain.param_data.eq(loader.data),
+            drain.param_data.eq(loader.data), drain.threshold_data.eq(loader.piece),
             self.trace_valid.eq(drain.write), self.trace_bank.eq(drain.write_bank),
             self.trace_address.eq(drain.write_address), self.trace_data.eq(drain.write_data),
         ]
-        stored = self._store(m, seq, reader, drain)
-        m.d.comb += seq.idle.eq(drain.idle & ~reader.busy & stored)
-        self._control(m, loader, seq, reader)
+        # Store queue.
+        m.d.comb += [
+            store.enable.eq(s.store), store.base.eq(s.store_base), store.flush.eq(drain.idle),
+            store.claim.eq(reader.complete_last), store.claim_words.eq(reader.store_words),
+            reader.hold.eq(store.hold), store.write.eq(drain.write), store.skipped.eq(drain.write_skipped),
+            store.bank.eq(drain.write_bank), store.address.eq(drain.write_address), store.data.eq(drain.write_data),
+            self.write_valid.eq(store.write_valid & self.busy), store.write_ready.eq(self.write_ready & self.busy),
+            self.write_address.eq(store.write_address), self.write_data.eq(store.write_data),
+            self.write_mask.eq(store.write_mask),
+            seq.idle.eq(drain.idle & ~reader.busy & store.idle & self.write_idle),
+        ]
+        self._control(m, loader, seq, reader, clear)
         return m
 
-    def _store(self, m, seq, reader, drain):
-        """Words of a stored layer go to memory as the drain writes them.
-
-        ``room`` counts places not yet promised: a tile's last step waits until all its
-        words have one, so the drain itself never has to wait.
-        """
-        s, bank_bits = seq.settings, 4
-        m.submodules.store = fifo = SyncFIFOBuffered(width=self.engine.word_bits + 16 + bank_bits, depth=STORE_WORDS)
-        room, claim = Signal(range(STORE_WORDS + 1), init=STORE_WORDS), Signal(12)
-        address, bank, word = Signal(16), Signal(bank_bits), Signal(self.engine.word_bits)
-        store, sent = s.store, self.write_valid & self.write_ready
-        m.d.comb += [
-            fifo.w_en.eq(drain.write & store),
-            fifo.w_data.eq(Cat(drain.write_bank, drain.write_address, drain.write_data)),
-            Cat(bank, address, word).eq(fifo.r_data), fifo.r_en.eq(sent),
-            self.write_valid.eq(fifo.r_rdy), self.write_data.eq(word),
-            self.write_address.eq(s.store_base + Cat(bank, address)),
-            reader.hold.eq(store & (room < reader.store_words)),
-            claim.eq(Mux(reader.complete_last & store, reader.store_words, 0)),
-        ]
-        m.d.sync += room.eq(room - claim + sent + (drain.write_skipped & store))
-        return room == STORE_WORDS
-
-    def _control(self, m, loader, seq, reader):
+    def _control(self, m, loader, seq, reader, clear):
         m.d.comb += self.engine_id.eq(self.engine.id)
         watchdog, finished = Signal(WATCHDOG_BITS + 1), Signal()
+        failed, waiting, begin = Signal(), Signal(), Signal()
         moved = loader.moved | reader.complete | (self.write_valid & self.write_ready)
-        m.d.comb += [loader.start.eq(self.start & ~self.busy), finished.eq(seq.finish & loader.ended),
-                     seq.finished.eq(finished), seq.clear.eq(loader.start)]
+        m.d.comb += [begin.eq((self.start | waiting) & ~self.busy & ~failed), loader.start.eq(begin),
+                     finished.eq(seq.finish & loader.ended), seq.finished.eq(finished), seq.clear.eq(begin),
+                     clear.eq(failed & ~self.busy & loader.quiet & self.write_idle)]
+
+        def stop(error):
+            return [self.error.eq(error), failed.eq(1), self.busy.eq(0), self.done.eq(1)]
+
         with m.If(self.busy):
             m.d.sync += [self.cycles.eq(self.cycles + 1), watchdog.eq(Mux(moved, 0, watchdog + 1))]
             with m.If(loader.error != 0):
-                m.d.sync += [self.error.eq(loader.error), self.busy.eq(0), self.done.eq(1)]
+                m.d.sync += stop(loader.error)
+            with m.Elif(self.write_error):
+                m.d.sync += stop(5)
             with m.Elif(seq.illegal):
-                m.d.sync += [self.error.eq(2), self.busy.eq(0), self.done.eq(1)]
+                m.d.sync += stop(2)
             with m.Elif(watchdog[WATCHDOG_BITS]):
-                m.d.sync += [self.error.eq(4), self.busy.eq(0), self.done.eq(1)]
+                m.d.sync += stop(4)
             with m.Elif(finished):
                 m.d.sync += [self.busy.eq(0), self.done.eq(1)]
-        with m.Elif(self.start):
-            m.d.sync += [self.busy.eq(1), self.done.eq(0), self.cycles.eq(0), watchdog.eq(0)]
+        with m.If(clear):
+            m.d.sync += failed.eq(0)
+        with m.If(begin):
+            m.d.sync += [self.busy.eq(1), self.done.eq(0), self.error.eq(0), self.cycles.eq(0), watchdog.eq(0),
+                         waiting.eq(0)]
+        with m.Elif(self.start & ~self.busy):
+            # Begins when the answers to a program that failed have all come.
+            m.d.sync += [waiting.eq(1), self.done.eq(0), self.error.eq(0)]

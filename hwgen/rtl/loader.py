@@ -1,4 +1,4 @@
-"""The load unit: reads the program stream through the memory port and hands its packets out."""
+"""The load unit: takes the program stream apart and hands its packets, and fetched maps, to their places."""
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
@@ -6,34 +6,42 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..engine import ENGINE_VERSION, KINDS, Engine
-from ..isa import COMMANDS, END, HEADERS, INPUT, PARAMS, SLICES, START, THRESHOLDS, WEIGHTS
-from .bits import fields
+from ..isa import COMMANDS, END, FETCH, FETCH_WORD, HEADERS, PARAMS, SLICES, START, THRESHOLDS, WEIGHTS
+from .bits import fields, select
+from .prefetch import Prefetch
 
-PREFETCH = 32
-"""Words that may be on their way; hides memory latencies up to this many cycles."""
+THRESHOLD_PIECES = 8
+"""64-bit pieces of a row's thresholds."""
 
 
 class Loader(wiring.Component):
     """One linear stream of packets, read ahead as far as its consumers have room.
 
-    A packet's header costs one cycle, each payload word one more; a payload has at least one
-    word.  PARAMS waits for one of the two parameter buffers and WEIGHTS for room in the ring,
+    A packet's header costs one cycle.  A payload word of PARAMS or WEIGHTS costs one more,
+    commands and thresholds one cycle per 64 bits, a fetched map one cycle per scratchpad
+    word and per word that the drain writes in between.  A payload has at least one word.
+    PARAMS waits for one of the two parameter buffers and WEIGHTS for room in the ring,
     so a TILE command, which follows its weights in the stream, never waits for anything else.
+
+    ``finished`` is the number of layers that are drained and stored: FETCH waits for it.
     """
 
     def __init__(self, *, engine: Engine, address_bits: int = 32):
         self.engine = engine
+        ports = engine.ports
         super().__init__({
-            "start": In(1), "base": In(address_bits), "length": In(24),
+            "start": In(1), "enable": In(1), "length": In(24), "finished": In(16), "quiet": Out(1),
             "request_valid": Out(1), "request_ready": In(1), "request_address": Out(address_bits),
-            "response_valid": In(1), "response_data": In(engine.mem_bits), "response_error": In(1),
+            "request_count": Out(5), "request_tag": Out(1),
+            "answer_valid": In(ports), "answer_tag": In(ports), "answer_error": In(ports),
+            "answer_data": In(engine.mem_bits),
             "command": Out(64), "command_valid": Out(1), "command_ready": In(1),
             "scratch_write": Out(1), "scratch_bank": Out(4), "scratch_address": Out(16),
             "scratch_data": Out(engine.word_bits), "scratch_busy": In(1),
             "ring_write": Out(1), "ring_slice": Out(range(max(2, engine.ring_slices))),
             "ring_address": Out(range(engine.ring_depth)),
             "params_write": Out(1), "thresholds_write": Out(1), "param_chunk": Out(8), "param_lane": Out(8),
-            "param_beat": Out(3), "param_parity": Out(1, init=1), "data": Out(engine.mem_bits),
+            "param_beat": Out(3), "param_parity": Out(1, init=1), "data": Out(engine.mem_bits), "piece": Out(64),
             "ring_release": In(12), "params_release": In(1),
             "ended": Out(1), "active": Out(1), "moved": Out(1), "error": Out(3),
         })
@@ -41,32 +49,28 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         engine = self.engine
-        m.submodules.fifo = fifo = SyncFIFOBuffered(width=engine.mem_bits, depth=PREFETCH)
+        m.submodules.prefetch = prefetch = Prefetch(engine=engine, address_bits=len(self.request_address))
         m.submodules.commands = commands = SyncFIFOBuffered(width=64, depth=64)
         running = Signal()
-        m.d.comb += self.active.eq(running)
-
-        # Requests run ahead while every answer has a place in the FIFO.
-        room, address = Signal(range(PREFETCH + 1), init=PREFETCH), Signal(self.request_address.shape())
-        unread = Signal(24)
-        taken, sent = Signal(), Signal()
+        word, have, take = prefetch.stream, prefetch.stream_have, Signal()
         m.d.comb += [
-            self.request_address.eq(address), self.request_valid.eq((unread != 0) & (room != 0)),
-            sent.eq(self.request_valid & self.request_ready),
-            fifo.w_en.eq(self.response_valid), fifo.w_data.eq(self.response_data),
-            taken.eq(fifo.r_en & fifo.r_rdy),
+            self.active.eq(running), self.quiet.eq(prefetch.quiet),
+            prefetch.start.eq(self.start), prefetch.enable.eq(running & self.enable), prefetch.length.eq(self.length),
+            prefetch.finished.eq(self.finished), prefetch.request_ready.eq(self.request_ready),
+            *(getattr(self, f"request_{name}").eq(getattr(prefetch, f"request_{name}"))
+              for name in ("valid", "address", "count", "tag")),
+            *(getattr(prefetch, f"answer_{name}").eq(getattr(self, f"answer_{name}"))
+              for name in ("valid", "tag", "data")),
+            prefetch.stream_take.eq(take & have), self.data.eq(word),
+            self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy),
+            commands.r_en.eq(self.command_ready), self.moved.eq(prefetch.stream_take | self.scratch_write),
         ]
-        m.d.sync += room.eq(room - sent + taken)
-        with m.If(sent):
-            m.d.sync += [address.eq(address + 1), unread.eq(unread - 1)]
-        m.d.comb += [
-            self.data.eq(fifo.r_data), commands.w_data.eq(fifo.r_data[:64]), self.command.eq(commands.r_data),
-            self.command_valid.eq(commands.r_rdy), commands.r_en.eq(self.command_ready),
-            self.scratch_data.eq(fifo.r_data[:engine.word_bits]),
-        ]
+        # Commands and thresholds: 64 bits of a memory word at a time.
+        n_pieces, last_piece = engine.mem_bits // 64, Signal()
+        piece, commands_left = Signal(range(max(2, n_pieces))), Signal(16)
+        m.d.comb += [self.piece.eq(select([word[64 * i:64 * i + 64] for i in range(n_pieces)], piece)),
+                     commands.w_data.eq(self.piece), last_piece.eq(piece == n_pieces - 1)]
 
-        word, have, take = fifo.r_data, fifo.r_rdy, Signal()
-        m.d.comb += [fifo.r_en.eq(take), self.moved.eq(taken)]
         left, end, summed = Signal(24), Signal(), Signal()
         sum_, folded = Signal(32), Signal(32)
         parts = [word[i:i + 32] for i in range(0, engine.mem_bits, 32)]
@@ -87,15 +91,13 @@ class Loader(wiring.Component):
         announced = [fields(SLICES, word)[kind] for kind in KINDS]
         first = [sum(engine.slices(before) for before in KINDS[:i]) for i in range(len(KINDS))]
         kind, slice_index = Signal(range(len(KINDS))), Signal(9)
-        record = 3 if engine.residual else 2
 
-        with m.If(self.response_valid & self.response_error):
+        with m.If((self.answer_valid & self.answer_error).any()):
             m.d.sync += [self.error.eq(5), running.eq(0)]
         with m.FSM(name="loader") as fsm:
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += [running.eq(1), address.eq(self.base), unread.eq(self.length), sum_.eq(0),
-                                 self.ended.eq(0)]
+                    m.d.sync += [running.eq(1), sum_.eq(0), self.ended.eq(0)]
                     m.next = "START"
             with m.State("START"):
                 header = fields(HEADERS[START], word)
@@ -111,22 +113,21 @@ class Loader(wiring.Component):
             with m.State("HEADER"):
                 packet = word[:4]
                 m.d.comb += summed.eq(packet != END)
+                m.d.sync += [piece.eq(0), self.param_chunk.eq(0), self.param_lane.eq(0), self.param_beat.eq(0)]
                 with m.If(have):
                     with m.Switch(packet):
-                        with m.Case(INPUT):
+                        with m.Case(FETCH):
+                            header = fields(HEADERS[FETCH], word)
                             m.d.comb += take.eq(1)
-                            m.d.sync += [self.scratch_address.eq(fields(HEADERS[INPUT], word)["address"]),
-                                         self.scratch_bank.eq(0)]
-                            m.next = "INPUT"
+                            m.d.sync += [self.scratch_address.eq(header["address"]), self.scratch_bank.eq(header["bank"])]
+                            m.next = "FETCH"
                         with m.Case(PARAMS):
                             with m.If(held != 2):
                                 m.d.comb += [take.eq(1), grab.eq(1)]
-                                m.d.sync += [self.param_parity.eq(~self.param_parity), self.param_chunk.eq(0),
-                                             self.param_lane.eq(0), self.param_beat.eq(0)]
+                                m.d.sync += self.param_parity.eq(~self.param_parity)
                                 m.next = "PARAMS"
                         with m.Case(THRESHOLDS):
                             m.d.comb += take.eq(1)
-                            m.d.sync += [self.param_chunk.eq(0), self.param_lane.eq(0), self.param_beat.eq(0)]
                             m.next = "THRESHOLDS"
                         with m.Case(WEIGHTS):
                             with m.If(used + words <= engine.ring_depth):
@@ -134,6 +135,7 @@ class Loader(wiring.Component):
                                 m.next = "SLICES"
                         with m.Case(COMMANDS):
                             m.d.comb += take.eq(1)
+                            m.d.sync += commands_left.eq(fields(HEADERS[COMMANDS], word)["words"])
                             m.next = "COMMANDS"
                         with m.Case(END):
                             m.d.comb += take.eq(1)
@@ -145,27 +147,20 @@ class Loader(wiring.Component):
                             m.d.comb += take.eq(1)
                             m.d.sync += [self.error.eq(2), running.eq(0)]
                             m.next = "IDLE"
-            with m.State("INPUT"):
-                with m.If(have & ~self.scratch_busy):
-                    m.d.comb += [take.eq(1), self.scratch_write.eq(1)]
-                    with m.If(self.scratch_bank == engine.banks - 1):
-                        m.d.sync += [self.scratch_bank.eq(0), self.scratch_address.eq(self.scratch_address + 1)]
-                    with m.Else():
-                        m.d.sync += self.scratch_bank.eq(self.scratch_bank + 1)
+            self._fetch(m, prefetch, word, have, take, summed)
+            with m.State("PARAMS"):
+                m.d.comb += [take.eq(1), self.params_write.eq(have), summed.eq(1)]
+                with m.If(have):
+                    self._next_record(m, engine.record_words, engine.drain_lanes // engine.records_per_word)
                 with m.If(end):
                     m.next = "HEADER"
-            for name, write, beats in (("PARAMS", self.params_write, record),
-                                       ("THRESHOLDS", self.thresholds_write, 8)):
-                with m.State(name):
-                    m.d.comb += [take.eq(1), write.eq(have), summed.eq(1)]
-                    with m.If(have):
-                        m.d.sync += self.param_beat.eq(self.param_beat + 1)
-                        with m.If(self.param_beat == beats - 1):
-                            m.d.sync += [self.param_beat.eq(0), self.param_lane.eq(self.param_lane + 1)]
-                            with m.If(self.param_lane == engine.drain_lanes - 1):
-                                m.d.sync += [self.param_lane.eq(0), self.param_chunk.eq(self.param_chunk + 1)]
-                    with m.If(end):
-                        m.next = "HEADER"
+            with m.State("THRESHOLDS"):
+                m.d.comb += [take.eq(last_piece), self.thresholds_write.eq(have), summed.eq(1)]
+                with m.If(have):
+                    m.d.sync += piece.eq(Mux(last_piece, 0, piece + 1))
+                    self._next_record(m, THRESHOLD_PIECES, engine.drain_lanes)
+                with m.If(end):
+                    m.next = "HEADER"
             with m.State("SLICES"):
                 m.d.comb += [take.eq(1), summed.eq(1)]
                 with m.If(have):
@@ -185,15 +180,49 @@ class Loader(wiring.Component):
                 with m.If(end):
                     m.next = "HEADER"
             with m.State("COMMANDS"):
-                m.d.comb += [commands.w_en.eq(have), take.eq(commands.w_rdy), summed.eq(1)]
+                m.d.comb += [commands.w_en.eq(have), summed.eq(1),
+                             take.eq(commands.w_rdy & (last_piece | (commands_left == 1)))]
+                with m.If(have & commands.w_rdy):
+                    m.d.sync += [commands_left.eq(commands_left - 1), piece.eq(Mux(last_piece, 0, piece + 1))]
                 with m.If(end):
                     m.next = "HEADER"
-        m.d.comb += end.eq(taken & (left == 1))
-        with m.If(taken):
+        m.d.comb += end.eq(prefetch.stream_take & (left == 1))
+        with m.If(prefetch.stream_take):
             m.d.sync += left.eq(Mux(fsm.ongoing("HEADER"), word[4:28], left - 1))
             with m.If(summed):
                 m.d.sync += sum_.eq(folded)
         return m
+
+    def _next_record(self, m, beats, lanes):
+        """On to the next part of a record, the next lane, the next chunk."""
+        m.d.sync += self.param_beat.eq(self.param_beat + 1)
+        with m.If(self.param_beat == beats - 1):
+            m.d.sync += [self.param_beat.eq(0), self.param_lane.eq(self.param_lane + 1)]
+            with m.If(self.param_lane == lanes - 1):
+                m.d.sync += [self.param_lane.eq(0), self.param_chunk.eq(self.param_chunk + 1)]
+
+    def _fetch(self, m, prefetch, word, have, take, summed):
+        """A map from memory into the scratchpad, in the order of its points: bank after bank, then the next address."""
+        engine = self.engine
+        bits, count = engine.word_bits, engine.scratch_words
+        where = fields(FETCH_WORD, word)
+        left, position = Signal(20), Signal(range(max(2, count)))
+        with m.State("FETCH"):
+            m.d.comb += [take.eq(1), summed.eq(1)]
+            m.d.sync += [left.eq(where["words"]), position.eq(where["memory"][:len(position)] if count > 1 else 0)]
+            with m.If(have):
+                m.next = "MAP"
+        with m.State("MAP"):
+            m.d.comb += self.scratch_write.eq(prefetch.map_have & ~self.scratch_busy)
+            with m.If(self.scratch_write):
+                m.d.comb += prefetch.map_take.eq((position == count - 1) | (left == 1))
+                m.d.sync += [left.eq(left - 1), position.eq(Mux(position == count - 1, 0, position + 1)),
+                             self.scratch_bank.eq(self.scratch_bank + 1)]
+                with m.If(self.scratch_bank == engine.banks - 1):
+                    m.d.sync += [self.scratch_bank.eq(0), self.scratch_address.eq(self.scratch_address + 1)]
+                with m.If(left == 1):
+                    m.next = "HEADER"
+        m.d.comb += self.scratch_data.eq(select([prefetch.map[i * bits:(i + 1) * bits] for i in range(count)], position))
 
 
 def _next_present(counts: list, index: int) -> Value:

@@ -30,6 +30,9 @@ class Sequencer(wiring.Component):
     every cycle in which the reader takes one; between groups nothing is lost, between
     tiles three cycles.
 
+    ``layers_done`` counts the layers of which everything has been drained and stored, one
+    cycle after that; a layer's last TILE has its ``end`` set.
+
     ``group_push`` marks the cycle in which the last word of a group leaves: the slots
     and the tile then on ``active`` and ``tile`` are what the drain needs.
     """
@@ -41,6 +44,7 @@ class Sequencer(wiring.Component):
         super().__init__({
             "command": In(64), "command_valid": In(1), "command_ready": Out(1),
             "idle": In(1), "clear": In(1), "finish": Out(1), "finished": In(1), "illegal": Out(1), "layers": Out(16),
+            "layers_done": Out(16),
             "step_write": Out(1), "move_write": Out(1), "config_index": Out(3), "restart": Out(1),
             "slots": In(slots), "slots_valid": In(1), "slots_final": In(1), "slots_take": Out(1),
             "settings": Out(settings_layout()), "tile": Out(tile_layout()), "active": Out(slots),
@@ -53,8 +57,10 @@ class Sequencer(wiring.Component):
         tile = self.tile
         opcode, index = self.command[:4], Signal(range(len(LAYER_WORDS)))
         start_tile, run_done = Signal(), Signal()
-        ring_base = Signal(self.ring_bits)
+        ring_base, ending = Signal(self.ring_bits), Signal()
 
+        with m.If(ending & self.idle):
+            m.d.sync += [ending.eq(0), self.layers_done.eq(self.layers_done + 1)]
         with m.FSM(name="sequencer"):
             with m.State("POP"):
                 with m.If(self.command_valid):
@@ -103,7 +109,8 @@ class Sequencer(wiring.Component):
                 with m.If(self.word_ready & run_done):
                     m.d.comb += self.group_push.eq(1)
                     with m.If(self.final):
-                        m.d.sync += [ring_base.eq(ring_base + tile.words), self.parity.eq(~self.parity)]
+                        m.d.sync += [ring_base.eq(ring_base + tile.words), self.parity.eq(~self.parity),
+                                     ending.eq(tile.end)]
                         m.next = "POP"
                     with m.Elif(self.slots_valid):
                         m.d.comb += start_tile.eq(1)
@@ -117,7 +124,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.illegal.eq(1)
 
         with m.If(self.clear):
-            m.d.sync += self.layers.eq(0)
+            m.d.sync += [self.layers.eq(0), self.layers_done.eq(0)]
         m.d.comb += self.slots_take.eq(start_tile)
         with m.If(start_tile):
             m.d.sync += [self.active.eq(self.slots), self.final.eq(self.slots_final)]

@@ -10,6 +10,7 @@ import sys
 
 from ..errors import HwgenError
 from ..engine import Engine
+from ..plan.load import Memory
 from .testbench import NAME, testbench
 
 _TEST = "hwgen.sim.cocotb_run"
@@ -86,13 +87,19 @@ def compile_engine(verilog: str, engine: Engine, memory_words: int, folder: Path
     return result
 
 
-def run_jobs(sim: Simulator, jobs: Path, trace: Path, *, latency: int = 1, stall: int = 0, seed: int = 1,
+def run_jobs(sim: Simulator, jobs: Path, trace: Path, *, memory: Memory | None = None, stall: int = 0, seed: int = 1,
              fail_at: int = -1) -> None:
     """Run every job in the file; the trace is complete when this returns.
 
-    Raises HwgenError when the simulator fails.
+    ``memory``: latency and bandwidth, by default the on-chip memory's; ``stall``: percentage of
+    cycles in which requests, answers and writes wait, each on its own; ``fail_at``: the word
+    read that is answered with an error.  Raises HwgenError when the simulator fails.
     """
-    plus = [f"+jobs={jobs}", f"+trace={trace}", f"+latency={latency}", f"+stall={stall}", f"+seed={seed}",
+    memory = memory or Memory()
+    if memory.queue > 16:
+        raise HwgenError(f"the simulated memory holds at most 16 requests, not {memory.queue}")
+    plus = [f"+jobs={jobs}", f"+trace={trace}", f"+latency={memory.latency}",
+            f"+interval={memory.interval(sim.engine)}", f"+queue={memory.queue}", f"+stall={stall}", f"+seed={seed}",
             f"+fail_at={fail_at}"]
     arguments = [sys.executable, "-m", "hwgen.sim.compile", "--run", sim.name, *plus]
     run = subprocess.run(arguments, cwd=sim.folder, env=environment(), capture_output=True, text=True)

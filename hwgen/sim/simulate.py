@@ -13,6 +13,7 @@ from ..graph.ir import Graph
 from ..isa import ERRORS
 from ..engine import Engine
 from ..plan.layout import Layout, lay_out
+from ..plan.load import Memory
 from ..program.assemble import Program, assemble_layout, input_words
 from ..rtl import emit_verilog
 from .run import Simulator, compile_engine, run_jobs
@@ -46,11 +47,11 @@ class Job:
 
 
 def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lambda text: None,
-             simulator: str = "verilator") -> SimResult:
+             simulator: str = "verilator", memory: Memory | None = None) -> SimResult:
     """Run ``codes`` (N, C, H, W) through a build directory's engine.v with its program.bin.
 
+    ``memory``: latency and bandwidth of the memory, by default the on-chip memory.
     An engine made of a family's primitives is replaced by its portable twin, the same in every cycle.
-
     Raises HwgenError when the simulator is missing or fails, and when the engine reports an error.
     """
     graph, engine = build.graph, build.engine
@@ -66,15 +67,15 @@ def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lamb
     comparison = Comparison(graph, engine)
     for begin in range(0, len(codes), BATCH):
         progress(f"image {begin + 1} of {len(codes)}")
-        traces = run_traces(compiled, [Job(layout, program, codes[begin:begin + BATCH])])
+        traces = run_traces(compiled, [Job(layout, program, codes[begin:begin + BATCH])], memory=memory)
         for offset, trace in enumerate(traces):
             expected = {name: codes_[begin + offset] for name, codes_ in golden.items()}
             comparison.add(layout, trace, expected, begin + offset)
     return comparison.result(layout, graph.outputs[0])
 
 
-def run_traces(simulator: Simulator, jobs: list[Job], **memory: int) -> list[ImageTrace]:
-    """Run jobs and read back their traces; ``memory`` are the options of :func:`run_jobs`."""
+def run_traces(simulator: Simulator, jobs: list[Job], **options) -> list[ImageTrace]:
+    """Run jobs and read back their traces; ``options`` are those of :func:`run_jobs`."""
     with tempfile.TemporaryDirectory(prefix="hwgen-") as name:
         folder, lines, layouts = Path(name), [], []
         for index, job in enumerate(jobs):
@@ -86,11 +87,11 @@ def run_traces(simulator: Simulator, jobs: list[Job], **memory: int) -> list[Ima
             payload = b"".join(input_words(job.layout, codes) for codes in job.codes)
             reversed_words = np.frombuffer(payload, np.uint8).reshape(-1, width)[:, ::-1]
             (folder / f"{index}.bin").write_bytes(reversed_words.tobytes())
-            lines.append(f"{folder / f'{index}.hex'} 0 {job.program.words} {job.program.input_address} "
+            lines.append(f"{folder / f'{index}.hex'} {job.program.words} {job.program.input_address} "
                          f"{job.program.input_words} {len(job.codes)}\n{folder / f'{index}.bin'}\n")
             layouts += [(job.layout, job.program.output_base)] * len(job.codes)
         (folder / "jobs").write_text("".join(lines))
-        run_jobs(simulator, folder / "jobs", folder / "trace", **memory)
+        run_jobs(simulator, folder / "jobs", folder / "trace", **options)
         return list(read_trace(folder / "trace", layouts))
 
 

@@ -11,9 +11,12 @@ NAME = "hwgen_testbench"
 _TEXT = """\
 `timescale 1ns/1ns
 // A job: a program, its input region and a number of images.  plusargs: +jobs=FILE +trace=FILE
-// +latency=N +stall=PERCENT +seed=N.
+// +latency=N +interval=N +queue=N +stall=PERCENT +seed=N +fail_at=N.
 module {name} (output reg finished, output reg [31:0] images_done, output reg [2:0] last_error);
   localparam MW = {mem_bits};
+  localparam PORTS = {ports};
+  localparam PW = MW / PORTS;
+  localparam SW = {word_bits};
   localparam DEPTH = {depth};
   reg [MW-1:0] memory [0:DEPTH-1];
   reg clk = 0;
@@ -21,75 +24,92 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
   always #5 clk = !clk;
 
   reg start = 0;
-  reg [31:0] base = 0;
   reg [23:0] length = 0;
-  wire busy, done, read_valid, write_valid, trace_valid;
+  wire busy, done, read_valid, write_valid, trace_valid, read_tag;
   wire [2:0] error;
   wire [39:0] cycles;
   wire [31:0] engine_id, read_address, write_address;
+  wire [4:0] read_count;
   wire [MW-1:0] write_data;
+  wire [MW/SW-1:0] write_mask;
   wire [15:0] layers, trace_address;
   wire [3:0] trace_bank;
-  wire [{word_msb}:0] trace_data;
-  wire read_ready, write_ready;
-  reg answer_valid = 0;
-  reg answer_error = 0;
-  reg [MW-1:0] answer_data = 0;
+  wire [SW-1:0] trace_data;
+  wire [PORTS-1:0] answer_valid, answer_tag, answer_error, full;
+  wire [MW-1:0] answer_data;
+  reg stall_read = 0, stall_write = 0;
+  wire read_ready = !stall_read && full == 0;
+  wire write_ready = !stall_write;
 
   {top} engine (
-    .clk(clk), .rst(rst), .start(start), .base(base), .length(length), .busy(busy), .done(done), .error(error),
+    .clk(clk), .rst(rst), .start(start), .length(length), .busy(busy), .done(done), .error(error),
     .cycles(cycles), .engine_id(engine_id), .read_valid(read_valid), .read_ready(read_ready),
-    .read_address(read_address), .answer_valid(answer_valid), .answer_data(answer_data),
-    .answer_error(answer_error), .write_valid(write_valid), .write_ready(write_ready),
-    .write_address(write_address), .write_data(write_data), .layers(layers), .trace_valid(trace_valid),
+    .read_address(read_address), .read_count(read_count), .read_tag(read_tag), .answer_valid(answer_valid),
+    .answer_tag(answer_tag), .answer_error(answer_error), .answer_data(answer_data), .write_valid(write_valid),
+    .write_ready(write_ready), .write_address(write_address), .write_data(write_data), .write_mask(write_mask),
+    .write_idle(1'b1), .write_error(1'b0), .layers(layers), .trace_valid(trace_valid),
     .trace_bank(trace_bank), .trace_address(trace_address), .trace_data(trace_data));
 
-  // Memory: reads answered in order after `latency` cycles or more; refused and delayed at random.
-  integer latency, stall, seed, fail_at, reads;
-  reg stall_read = 0, stall_write = 0, stall_answer = 0;
-  reg [31:0] queue [0:255];
-  reg [31:0] due [0:255];
-  reg [7:0] head = 0, tail = 0;
-  reg [31:0] now = 0;
+  // Memory: `queue` requests at a time, the first word of one after `latency` cycles, then one in `interval`
+  // cycles, in order; refused and delayed at random, each port on its own.
+  integer latency, interval, queue, stall, seed, fail_at;
   // Xorshift: the same sequence in every simulator ($urandom with a seed is not).
   reg [31:0] noise = 1;
   wire [31:0] noise_a = noise ^ (noise << 13);
   wire [31:0] noise_b = noise_a ^ (noise_a >> 17);
-  assign read_ready = !stall_read;
-  assign write_ready = !stall_write;
+  integer now = 0, k;
   always @(posedge clk) begin
     now <= now + 1;
     noise <= rst ? (seed == 0 ? 1 : seed) : noise_b ^ (noise_b << 5);
     if (stall != 0) begin
       stall_read <= noise[9:0] % 100 < stall;
       stall_write <= noise[20:11] % 100 < stall;
-      stall_answer <= noise[31:22] % 100 < stall;
-    end
-    if (read_valid && read_ready) begin
-      queue[head] <= read_address;
-      due[head] <= now + latency;
-      head <= head + 1;
-    end
-    answer_valid <= 0;
-    answer_error <= 0;
-    if (latency == 1 && read_valid && read_ready && head == tail && !stall_answer) begin
-      answer_valid <= 1;
-      answer_data <= memory[read_address % DEPTH];
-      answer_error <= reads == fail_at;
-      reads <= reads + 1;
-      tail <= tail + 1;
-    end else if (head != tail && due[tail] <= now + 1 && !stall_answer) begin
-      answer_valid <= 1;
-      answer_data <= memory[queue[tail] % DEPTH];
-      answer_error <= reads == fail_at;
-      reads <= reads + 1;
-      tail <= tail + 1;
     end
     if (write_valid && write_ready) begin
-      memory[write_address % DEPTH] <= write_data;
-      $fdisplay(trace, "W %h %h", write_address, write_data);
+      for (k = 0; k < MW / SW; k = k + 1)
+        if (write_mask[k]) memory[write_address % DEPTH][k*SW +: SW] <= write_data[k*SW +: SW];
+      $fdisplay(trace, "W %h %h %h", write_address, write_mask, write_data);
     end
   end
+  genvar p;
+  generate for (p = 0; p < PORTS; p = p + 1) begin : port
+    reg [37:0] runs [0:15];
+    integer due [0:15];
+    integer head = 0, tail = 0, word = 0, free = 0, reads = 0;
+    reg valid = 0, tag = 0, failed = 0, busy_ = 0;
+    reg [PW-1:0] data = 0;
+    reg [31:0] address;
+    wire [31:0] mixed = noise * (2 * p + 3);
+    assign answer_valid[p] = valid;
+    assign answer_tag[p] = tag;
+    assign answer_error[p] = failed;
+    assign answer_data[p*PW +: PW] = data;
+    assign full[p] = busy_;
+    always @(posedge clk) begin
+      if (read_valid && read_ready) begin
+        runs[head % 16] = {{read_tag, read_count, read_address}};
+        due[head % 16] = now + latency - 1;
+        head = head + 1;
+      end
+      valid <= 0;
+      failed <= 0;
+      if (head != tail && due[tail % 16] <= now && free <= now && !(stall != 0 && mixed[31:22] % 100 < stall)) begin
+        address = runs[tail % 16][31:0] + word;
+        valid <= 1;
+        tag <= runs[tail % 16][37];
+        data <= memory[address % DEPTH][p*PW +: PW];
+        failed <= reads == fail_at && p == 0;
+        reads = reads + 1;
+        free = now + interval;
+        word = word + 1;
+        if (word == runs[tail % 16][36:32]) begin
+          word = 0;
+          tail = tail + 1;
+        end
+      end
+      busy_ <= head - tail >= queue;
+    end
+  end endgenerate
 
   // Trace: every drained word, and when each layer began.
   integer trace, jobs, inputs, status, i;
@@ -103,17 +123,20 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
   end
 
   reg [8*1024-1:0] file;
-  reg [31:0] job_base, job_length, job_input, job_words, job_images, image;
+  reg [31:0] job_length, job_input, job_words, job_images, image;
   initial begin
     finished = 0;
     images_done = 0;
     last_error = 0;
     latency = 1;
+    interval = 1;
+    queue = 1;
     stall = 0;
     seed = 1;
     fail_at = -1;
-    reads = 0;
     status = $value$plusargs("latency=%d", latency);
+    status = $value$plusargs("interval=%d", interval);
+    status = $value$plusargs("queue=%d", queue);
     status = $value$plusargs("stall=%d", stall);
     status = $value$plusargs("seed=%d", seed);
     status = $value$plusargs("fail_at=%d", fail_at);
@@ -123,8 +146,7 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
     jobs = $fopen(file, "r");
     repeat (4) @(negedge clk);
     rst = 0;
-    while ($fscanf(jobs, "%s %d %d %d %d %d\\n", file, job_base, job_length, job_input, job_words,
-                   job_images) == 6) begin
+    while ($fscanf(jobs, "%s %d %d %d %d\\n", file, job_length, job_input, job_words, job_images) == 5) begin
       $readmemh(file, memory);
       status = $fscanf(jobs, "%s\\n", file);
       inputs = $fopen(file, "rb");
@@ -134,7 +156,6 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
           memory[job_input + i] = answer_image;
         end
         $fdisplay(trace, "I %0d", image);
-        base = job_base;
         length = job_length;
         start = 1;
         @(negedge clk) start = 0;
@@ -157,5 +178,5 @@ endmodule
 
 def testbench(engine: Engine, memory_words: int, top: str = "hwgen_engine") -> str:
     """The testbench for an engine with a memory of ``memory_words`` words."""
-    return _TEXT.format(name=NAME, top=top, mem_bits=engine.mem_bits, depth=memory_words,
-                        word_msb=engine.word_bits - 1)
+    return _TEXT.format(name=NAME, top=top, mem_bits=engine.mem_bits, ports=engine.ports, depth=memory_words,
+                        word_bits=engine.word_bits)

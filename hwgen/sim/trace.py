@@ -54,6 +54,7 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
     result = ImageTrace()
     words: list[list[tuple[int, int, int, int]]] = [[] for _ in layout.layers]
     memory: dict[int, int] = {}
+    engine = layout.engine
     for line in lines:
         parts = line.split()
         if parts[0] == "L":
@@ -62,7 +63,11 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
             bank, address, word = (int(part, 16) for part in parts[1:4])
             words[len(result.begins) - 1].append((bank, address, word, int(parts[4])))
         else:
-            memory[int(parts[1], 16)] = int(parts[2], 16)
+            address, mask, data = (int(part, 16) for part in parts[1:])
+            for k in range(engine.scratch_words):
+                if mask >> k & 1:
+                    word = data >> k * engine.word_bits & (1 << engine.word_bits) - 1
+                    memory[address * engine.scratch_words + k] = word
     for layer, written in zip(layout.layers, words, strict=True):
         result.written[layer.output] = written
         result.tensors[layer.output], result.missing[layer.output] = _gather(layout, layer.output, written, result)
@@ -70,8 +75,8 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
         region = layout.regions[name]
         found = []
         for address in range(region.base, region.base + region.size):
-            for bank in range(layout.engine.banks):
-                stored = memory.get((base + 16 * address + bank) % (1 << 32))
+            for bank in range(engine.banks):
+                stored = memory.get((base + engine.banks * address + bank) % (1 << 32))
                 if stored is not None:
                     found.append((bank, address, stored, 0))
         result.outputs[name], missing = _gather(layout, name, found, result)

@@ -13,6 +13,7 @@ from hwgen.errors import HwgenError
 
 TOP = "hwgen_placed"
 PORT = re.compile(r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):(\d+)\]\s*)?(\\\S+ |\w+)\s*;", re.MULTILINE)
+FUNCTION = re.compile(r"^\s*function\b.*?^\s*endfunction\b", re.MULTILINE | re.DOTALL)
 MEMORY = ("read_valid", "read_ready", "read_address", "answer_valid", "answer_data", "answer_error",
           "write_valid", "write_ready", "write_address", "write_data")
 
@@ -30,8 +31,10 @@ def parse_ports(verilog: str, top: str) -> list[Port]:
     end = verilog.find("\nendmodule", start.start()) if start else -1
     if start is None or end < 0:
         raise HwgenError(f"the Verilog has no module {top}")
+    # Yosys writes selections as functions, whose inputs look like ports.
+    body = FUNCTION.sub("", verilog[start.start():end])
     return [Port(name.strip(), abs(int(high or 0) - int(low or 0)) + 1, direction == "output")
-            for direction, high, low, name in PORT.findall(verilog, start.start(), end)]
+            for direction, high, low, name in PORT.findall(body)]
 
 
 def memory_ports(ports: list[Port]) -> dict[str, Port]:
