@@ -19,7 +19,9 @@ from .load import Load, Memory
 from .place import Tile
 from .stream import commands_of_tile, memory_map, parameter_words, program_words
 from .strips import Step
-from .timing import lane_latency, tile_latency
+from .timing import (
+    CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, SELECT_LATENCY, WALKER_LATENCY, WORDS_IN_FLIGHT, WRITE_LATENCY,
+    lane_latency, search_latency, tile_latency)
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,10 @@ class _Model:
         """First cycle in which the sequencer can take a command."""
         self.idle = 0
         """First cycle in which nothing is in the pipeline any more."""
-        self.last_end = 0
-        """When the last word of the last group was read, and how long its drain takes."""
-        self.interval = 0
+        self.ends: deque[int] = deque([-WORDS_IN_FLIGHT] * WORDS_IN_FLIGHT, maxlen=WORDS_IN_FLIGHT)
+        """When the steps of the last words ended."""
+        self.last_end = self.interval = 0
+        """When the last step of the last group ended, and how long its drain takes."""
         self.walker = 0
         """First cycle in which the next group of slots is complete."""
         self.waiting = self.drain_bound = self.collisions = 0
@@ -127,50 +130,61 @@ class _Model:
         for arrival in arrivals[1:]:
             end = max(end + 1, arrival)
         self.free = end + 2
-        self.walker = end + 3 + self.engine.px
+        self.walker = end + 1 + WALKER_LATENCY + self.engine.px
         return pop + 1
 
     def _tile(self, step: Step, tile: Tile, command: list[int]) -> None:
         layout, engine, layer = self.layout, self.engine, step.layer
-        costs, extra, lasts = self._costs(step, tile)
+        costs, extra, tails = self._costs(step, tile)
         pop = max(self.free, command[0])
         self.waiting += max(0, command[0] - self.free)
         width, interval = layout.step(layer), layout.interval(layer, tile)
         steps = tile.chunks(engine.drain_lanes) * engine.px * width
         group_start = max(max(pop + 1, command[1]) + 1, self.walker)
-        end, ends = 0, []
-        for index, (cost, last) in enumerate(zip(costs, lasts, strict=True)):
-            final = index == len(costs) - 1
-            if final:
-                # After the last group the walk begins again, which takes a cycle more.
-                self.walker = max(group_start, self.walker + 1) + engine.px
-            else:
-                self.walker = group_start + engine.px
-            first = max(group_start + 1, self.last_end)
-            early = first + cost
+        n, ends = self._words(step, tile), []
+        for cost, tail in zip(costs, tails, strict=True):
+            # The group is taken, and the walker begins the next one a cycle later.
+            self.walker = group_start + 1 + engine.px
+            early, leave = self._group(group_start + 1, n, cost, tail)
             end = max(early, self.last_end + self.interval)
             self.drain_bound += end - early
-            leave = first + cost - last
-            self.last_end, self.interval = end, interval
+            self.ends[-1] = self.last_end = end
+            self.interval = interval
             ends.append(end)
-            if not final:
-                group_start = leave if self.walker <= leave else max(leave + 1, self.walker)
-            else:
-                self.free = leave + 1
+            group_start = leave if self.walker <= leave else max(leave + 1, self.walker)
+        self.free = leave + 1
         self.collisions += extra
-        threshold = 9 if layer.conv.requant.thresholds is not None else 0
+        threshold = search_latency() if layer.conv.requant.thresholds is not None else 0
         front = end + self.ready - 2 + steps
-        post = front + 2 + self.lane + threshold
-        self.loader.released.append(end + 1)
+        post = front + SELECT_LATENCY + self.lane + threshold + WRITE_LATENCY
+        self.loader.released.append(end + 2)
         self.loader.params_free.append(front + 1)
-        self.idle = max(self.idle, post + 1)
+        self.idle = max(self.idle, post + 1 + IDLE_LATENCY)
         if step.keep:
             self.writes.append(self._written(step, tile, np.array(ends) + (post - end)))
         if step.store:
             alive = (step.walk.evaluations - 1) % engine.px + 1
             written = post - (engine.px - alive) * width - (width - 1) + layout.planes(layer.output) - 1
             # Five cycles to the memory port; the last memory word waits until nothing can join it.
-            self.idle = max(self.idle, written + 6, post + 2)
+            self.idle = max(self.idle, written + 6 + IDLE_LATENCY, post + 2 + IDLE_LATENCY)
+
+    def _group(self, first: int, n: int, cost: int, tail: list[int]) -> tuple[int, int]:
+        """Run the ``n`` words of a group, which take ``cost`` cycles; returns its end, and when its last word left.
+
+        ``first``: cycle in which the first word can leave.  ``tail``: cycles of the steps of the last words.
+        Words follow each other without a gap as long as steps take one cycle, so that only the first
+        one's way to the reader shows; the others wait in front of it.
+        """
+        ends = self.ends
+        end = max(max(first, ends[0] + CREDIT_LATENCY) + ISSUE_LATENCY, ends[-1] + 1) + cost - 1
+        before, at = [], end
+        for cycles in reversed(tail):
+            before.append(at)
+            at -= cycles
+        # The word whose place the last one takes.
+        place = before[WORDS_IN_FLIGHT] if n > WORDS_IN_FLIGHT else ends[n - 1]
+        ends.extend(reversed(before[:WORDS_IN_FLIGHT]))
+        return end, max(first + n - 1, place + CREDIT_LATENCY)
 
     def _written(self, step: Step, tile: Tile, ends: np.ndarray) -> _Writes:
         """When the words of a tile are written whose groups have left the drain in the cycles ``ends``."""
@@ -190,8 +204,8 @@ class _Model:
         found = [writes.cycles() for writes in self.writes]
         return {cycle for cycles in found for cycle in cycles[cycles >= begin].tolist()}
 
-    def _costs(self, step: Step, tile: Tile) -> tuple[list[int], int, list[int]]:
-        """Per group the cycles of all its words; how many of all groups are collisions; cycles of each last word."""
+    def _costs(self, step: Step, tile: Tile) -> tuple[list[int], int, list[list[int]]]:
+        """Per group the cycles of all its words; how many of all groups are collisions; cycles of the last words."""
         layout, banks, layer = self.layout, self.engine.banks, step.layer
         walk, source = step.walk, step.source
         # Strips are alike where they touch the map's borders alike.
@@ -199,14 +213,23 @@ class _Model:
                source.height, min(0, walk.origin[0]), max(walk.last_row, walk.conv_shape[0]))
         taps = self._cached(("in", *key), lambda: input_cycles(
             layer, walk, (source.height, source.width), source.pitch, banks, first_row=source.first_row))
-        costs = (taps.sum(axis=1) * layout.blocks(layer) - taps[:, -1] * layer.spare_words) * source.planes
-        ideal = layout.words(layer) * source.planes
+        words, blocks, last = layout.words(layer), layout.blocks(layer), WORDS_IN_FLIGHT + 1
+        costs = (taps.sum(axis=1) * blocks - taps[:, -1] * layer.spare_words) * source.planes
+        tail = [taps[:, np.arange(max(0, words - last), words) // blocks]] * source.planes
         if step.residual:
             pitch = step.residual.pitch
-            words = layout.residual_words(layer, tile)
-            costs = costs + self._cached(("res", *key), lambda: residual_cycles(walk, pitch, banks)) * words
-            ideal += words
-        return costs.tolist(), int(costs.sum() - ideal * len(costs)), taps[:, -1].tolist()
+            n_words = layout.residual_words(layer, tile)
+            residual = self._cached(("res", *key), lambda: residual_cycles(walk, pitch, banks))
+            costs = costs + residual * n_words
+            tail = [np.repeat(residual[:, None], min(n_words, last), axis=1), *tail]
+        ideal = self._words(step, tile)
+        tails = np.concatenate(tail, axis=1)[:, -last:]
+        return costs.tolist(), int(costs.sum() - ideal * len(costs)), tails.tolist()
+
+    def _words(self, step: Step, tile: Tile) -> int:
+        """Words of a group, those of the residual included."""
+        words = self.layout.words(step.layer) * step.source.planes
+        return words + (self.layout.residual_words(step.layer, tile) if step.residual else 0)
 
     def _cached(self, key, make) -> np.ndarray:
         if key not in self.cache:

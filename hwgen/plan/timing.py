@@ -11,8 +11,23 @@ THRESHOLD_STEP = 11
 """A step of the drain in threshold mode: four binary steps of two cycles, and the way in and out."""
 RASTER_LATENCY = 2
 """Of the unit with the row buffer, which every code passes."""
-OPERAND_LATENCY = 2
+WALKER_LATENCY = 4
+"""From the beginning of a walk to the first slot of its first group, which takes px cycles."""
+ISSUE_LATENCY = 5
+"""From a word in the sequencer to the first cycle of its step in the reader."""
+WORDS_IN_FLIGHT = 8
+"""Words between the sequencer and the ends of their steps.  More than ISSUE_LATENCY and CREDIT_LATENCY together, so
+that they never wait for each other; a power of two."""
+CREDIT_LATENCY = 2
+"""From the end of a step to the word that takes its place."""
+OPERAND_LATENCY = 4
 """From a step's end in the reader to its operands at the lanes."""
+IDLE_LATENCY = 1
+"""From an empty pipeline to the sequencer's knowledge of it."""
+SELECT_LATENCY = 3
+"""From a step of the drain to the operands of its lanes."""
+WRITE_LATENCY = 1
+"""From a code to the drain's word."""
 
 
 def dot_latency(engine: Engine) -> int:
@@ -35,3 +50,8 @@ def lane_latency(engine: Engine) -> int:
 def fetch_ahead(engine: Engine) -> int:
     """Memory words of a map that may be on their way; they are unpacked one scratchpad word per cycle."""
     return PREFETCH if engine.scratch_words <= 2 else PREFETCH // 2
+
+
+def search_latency() -> int:
+    """What threshold mode adds between the drain's operands and their codes."""
+    return THRESHOLD_STEP - 2

@@ -1,6 +1,6 @@
 """Small helpers of the hardware description: instruction fields, mixed-radix addition, selection."""
 
-from amaranth.hdl import Mux, Signal, Value, ValueLike
+from amaranth.hdl import Mux, Signal, Value, ValueLike, signed
 
 from ..isa import Word
 
@@ -15,17 +15,49 @@ def fields(word: Word, bits: Value) -> dict[str, Value]:
     return result
 
 
-def add_mixed(q: Value, r: Value, dq: Value, dr: Value, radix: int) -> tuple[Value, Value]:
-    """(q, r) + (dq, dr) where both stand for ``q*radix + r`` with 0 <= r < radix.
+class MixedStep:
+    """A distance (q, r), in registers, for points that stand for ``q*radix + r`` with 0 <= r < radix.
 
-    Dividing by the odd number of banks is never needed: points of a map move by
-    constants whose quotient and remainder the compiler knows.
+    Dividing by the odd number of banks is never needed: points of a map move by constants whose quotient and
+    remainder the compiler knows.  Both possible quotients are added at the same time and the remainder's carry
+    chooses, so that a step costs one carry chain and a multiplexer.
     """
+
+    def __init__(self, m, bits: int, radix: int, name: str):
+        self.radix = radix
+        self.q = Signal(signed(bits), name=f"{name}_step_q", reset_less=True)
+        self.r = Signal(radix_bits(radix), name=f"{name}_step_r", reset_less=True)
+        self._less = Signal(signed(radix_bits(radix) + 1), name=f"{name}_step_less", reset_less=True)
+
+    def load(self, q: Value, r: Value) -> list:
+        """Assignments of a new distance."""
+        r = r[:len(self.r)]
+        return [self.q.eq(q), self.r.eq(r), self._less.eq(r - self.radix)]
+
+    def add(self, q: Value, r: Value) -> tuple[Value, Value]:
+        """The point (q, r) and the distance together; q modulo its bits."""
+        if self.radix == 1:
+            return (q + self.q)[:len(q)], r
+        return _carried(q, self.q, r[:len(self.r)] + self._less, r[:len(self.r)] + self.r)
+
+
+def next_point(q: Value, r: Value, radix: int) -> tuple[Value, Value]:
+    """The point after (q, r)."""
     if radix == 1:
-        return q + dq, r
-    total = r + dr
-    carry = total >= radix
-    return q + dq + carry, Mux(carry, total - radix, total)[:len(r)]
+        return (q + 1)[:len(q)], r
+    carry = r[:radix_bits(radix)] == radix - 1
+    return Mux(carry, q + 1, q)[:len(q)], Mux(carry, 0, r + 1)[:len(r)]
+
+
+def radix_bits(radix: int) -> int:
+    """Bits of a remainder."""
+    return max(1, (radix - 1).bit_length())
+
+
+def _carried(q, dq, less, total):
+    carry = ~less[-1]
+    # q - ~dq is q + dq + 1 in one carry chain.
+    return Mux(carry, (q - ~dq)[:len(q)], (q + dq)[:len(q)]), Mux(carry, less, total)
 
 
 def select(choices: list[ValueLike], index: Value) -> Value:

@@ -7,8 +7,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..engine import Engine
-from .bits import delay, select
 from ..isa import POOL_RASTER
+from ..plan.timing import RASTER_LATENCY, SELECT_LATENCY, lane_latency, search_latency
+from .bits import delay, select
 from .requantize import RasterPool, RequantLane, ThresholdSearch
 from .sequencer import settings_layout, tile_layout
 from .walker import slot_layout
@@ -17,8 +18,11 @@ RASTER_FLAGS = ("inside", *(f"{axis}_{what}" for axis in "xy" for what in ("star
 
 ADDRESS_BITS = 24
 """Of a word of the output: a map in memory may be larger than the scratchpad."""
-TILES_IN_FLIGHT = 16
-"""Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart."""
+TILES_IN_FLIGHT = 32
+"""Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart and the reader
+takes few words ahead."""
+PLACE_LATENCY = 3
+"""Cycles that the second half's counters are ahead of the codes."""
 
 
 class Drain(wiring.Component):
@@ -31,6 +35,10 @@ class Drain(wiring.Component):
     The caller gives the finished tile's slots and tile word with ``push`` and pulses
     ``go`` two cycles before its totals are readable.  A step lasts ``settings.step``
     cycles: 1, or 2 when the output has two planes, more in threshold mode.
+
+    Two halves run with counters of their own.  The first chooses a pixel of every total, then a row
+    for each lane; a step's operands reach the lanes ``SELECT_LATENCY`` cycles after it began.  The
+    second finds the word's place while the codes come, and the finished word stands in registers.
     """
 
     def __init__(self, *, engine: Engine):
@@ -58,21 +66,21 @@ class Drain(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         e, s = self.engine, self.settings
-        front, front_tile = self._queue(m, "front", ("alive", "inside", "first"), ("chunks", "wide"), self.go)
-        wait = 2 + self._lanes[0].latency
+        front, front_tile, front_next = self._queue(m, "front", ("alive", "inside", "first"), ("chunks", "wide"),
+                                                    self.go)
+        wait = SELECT_LATENCY + lane_latency(e) - PLACE_LATENCY
         go_late = delay(m, self.go, wait, "go", reset_less=False)
         if e.thresholds:
-            extra = ThresholdSearch.latency + 1
+            extra = search_latency()
             # Masked at the entry: the next layer may set the mode while a pulse of this one is still on its way.
             go_later = delay(m, go_late & s.threshold_mode, extra, "go_late", reset_less=False)
             go_post = Mux(s.threshold_mode, go_later, go_late)
         else:
             go_post = go_late
-        fields = ("out_q", "out_r", "alive", "last") + (RASTER_FLAGS if e.pool_columns else ())
-        post, post_tile = self._queue(m, "post", fields,
-                                      ("chunks", "out_address"), go_post)
-        self._front(m, front, front_tile)
-        self._post(m, post, post_tile, go_post)
+        of_slots = ("out_q", "out_r", "alive", "last") + (RASTER_FLAGS if e.pool_columns else ())
+        post, post_tile, post_next = self._queue(m, "post", of_slots, ("chunks", "out_address"), go_post)
+        self._front(m, front, front_tile, self._steps(m, "front", self.go, front_next.chunks))
+        self._post(m, post, post_tile, self._steps(m, "post", go_post, post_next.chunks), go_post)
         return m
 
     def _queue(self, m, name, slot_fields, tile_fields, pop):
@@ -86,66 +94,77 @@ class Drain(wiring.Component):
         m.d.comb += [getattr(entry, f"{f}_{p}").eq(getattr(self.active[p], f))
                      for p in range(self.engine.px) for f in slot_fields]
         m.d.comb += [getattr(entry, f).eq(getattr(self.tile, f)) for f in tile_fields]
+        coming = data.View(entry.shape(), fifo.r_data)
         m.d.comb += [entry.final.eq(self.final), entry.parity.eq(self.parity), fifo.w_en.eq(self.push),
                      fifo.w_data.eq(entry), fifo.r_en.eq(pop)]
         with m.If(pop):
             m.d.sync += current.eq(fifo.r_data)
-        return {f: [getattr(current, f"{f}_{p}") for p in range(self.engine.px)] for f in slot_fields}, current
+        return {f: [getattr(current, f"{f}_{p}") for p in range(self.engine.px)] for f in slot_fields}, current, coming
 
     def _steps(self, m, name, start, chunks):
-        """Counters of a half: chunk, pixel, and the cycle inside the step."""
-        busy, chunk, pixel, sub = (Signal(n, name=f"{name}_{label}")
-                                   for n, label in ((1, "busy"), (8, "chunk"), (3, "pixel"), (5, "sub")))
-        end_step = sub == self.settings.step
-        end_pixel = pixel == self.engine.px - 1
-        end = busy & end_step & end_pixel & (chunk == chunks - 1)
-        with m.If(busy):
-            m.d.sync += sub.eq(sub + 1)
-            with m.If(end_step):
-                m.d.sync += [sub.eq(0), pixel.eq(pixel + 1)]
+        """Counters of a half.  Whether the last chunk and the last cycle of a step are reached is known beforehand."""
+        step = self.settings.step
+        c = data.StructLayout({"busy": 1, "chunk": 8, "pixel": 3, "sub": 5, "left": 8, "last": 1, "end_step": 1})
+        c = Signal(c, name=f"{name}_at")
+        short, before = Signal(name=f"{name}_short"), Signal(5, name=f"{name}_before")
+        m.d.sync += [short.eq(step == 0), before.eq(step - 1)]
+        end_pixel = c.pixel == self.engine.px - 1
+        with m.If(c.busy):
+            m.d.sync += [c.sub.eq(c.sub + 1), c.end_step.eq(c.sub == before)]
+            with m.If(c.end_step):
+                m.d.sync += [c.sub.eq(0), c.end_step.eq(short), c.pixel.eq(c.pixel + 1)]
                 with m.If(end_pixel):
-                    m.d.sync += [pixel.eq(0), chunk.eq(chunk + 1)]
-        with m.If(end):
-            m.d.sync += busy.eq(0)
+                    m.d.sync += [c.pixel.eq(0), c.chunk.eq(c.chunk + 1), c.left.eq(c.left - 1), c.last.eq(c.left == 2),
+                                 c.busy.eq(~c.last)]
         with m.If(start):
-            m.d.sync += [busy.eq(1), chunk.eq(0), pixel.eq(0), sub.eq(0)]
-        return busy, chunk, pixel, sub, end
+            m.d.sync += [c.busy.eq(1), c.chunk.eq(0), c.pixel.eq(0), c.sub.eq(0), c.end_step.eq(short),
+                         c.left.eq(chunks), c.last.eq(chunks == 1)]
+        return c, c.busy & c.end_step & end_pixel & c.last
 
-    def _front(self, m, slots, tile):
+    def _front(self, m, slots, tile, steps):
         e, s = self.engine, self.settings
-        busy, chunk, pixel, sub, end = self._steps(m, "front", self.go, tile.chunks)
+        at, end = steps
+        chunk, pixel = at.chunk, at.pixel
         m.d.comb += self.params_release.eq(end & tile.final)
-        # Cycle 0 addresses the parameters, cycle 1 selects the operands, cycle 2 feeds the lanes.
-        begin_1, begin_2 = Signal(), Signal()
-        pixel_1, chunk_1, chunk_2, offset_1 = Signal(3), Signal(8), Signal(8), Signal(2)
-        sum_2 = Signal(e.acc_bits)
-        m.d.sync += [
-            begin_1.eq(busy & (sub == 0)), begin_2.eq(begin_1), pixel_1.eq(pixel), chunk_1.eq(chunk),
-            chunk_2.eq(chunk_1), offset_1.eq(Mux(tile.wide, 2, 1)),
-            sum_2.eq(select([self.sums[p] for p in range(e.px)], pixel_1)),
-        ]
+        # Cycle 0 addresses the parameters, cycle 1 chooses the pixel, cycle 2 the row, cycle 3 feeds the lanes.
+        begin = delay(m, at.busy & (at.sub == 0), SELECT_LATENCY, "begin", reset_less=False)
+        pixel_1 = delay(m, pixel, 1, "pixel_early")
+        pixel_2, wide_2 = delay(m, pixel_1, 1, "pixel_late"), delay(m, tile.wide, 2, "wide")
+        chunk_2 = delay(m, chunk, 2, "chunk_early")
+        chunk_3, parity_3 = delay(m, chunk_2, 1, "chunk_late"), delay(m, tile.parity, 3, "parity")
+        sum_2, sum_3 = Signal(e.acc_bits), Signal(e.acc_bits)
+        m.d.sync += [sum_2.eq(select([self.sums[p] for p in range(e.px)], pixel_1)), sum_3.eq(sum_2)]
+        chosen = []
+        for row in range(e.rows):
+            total = Signal(e.acc_bits, name=f"total_{row}", reset_less=True)
+            m.d.sync += total.eq(select([self.totals[row * e.px + p] for p in range(e.px)], pixel_1))
+            chosen.append(total)
         flags = {}
         for name in ("alive", "inside", "first"):
-            first, flags[name] = Signal(name=f"{name}_1"), Signal(name=f"{name}_2")
-            m.d.sync += [first.eq(select(slots[name], pixel)), flags[name].eq(first)]
-        residual = self._residual(m, chunk, pixel_1, chunk_1, end) if e.residual else None
+            flag = Signal(name=f"{name}_1")
+            m.d.sync += flag.eq(select(slots[name], pixel))
+            flags[name] = delay(m, flag, SELECT_LATENCY - 1, name)
+        residual = self._residual(m, chunk, pixel_2, chunk_2, end) if e.residual else None
 
         self._codes = []
         for lane in range(e.drain_lanes):
             params = self._params(m, lane, chunk, tile.parity)
-            rows = [k * e.drain_lanes + lane for k in range(e.chunks)]
-            columns = [select([self.totals[row * e.px + p] for row in rows], params["slot"]) for p in range(e.px)]
             raw, offset = Signal(e.acc_bits, name=f"raw_{lane}"), Signal(2, name=f"offset_{lane}")
-            held = {name: Signal(value.shape(), name=f"{name}_{lane}") for name, value in params.items()}
-            m.d.sync += [raw.eq(select(columns, pixel_1)), *(held[name].eq(value) for name, value in params.items()),
-                         offset.eq(Mux(params["slot"] < e.first_slot("dsp") // e.drain_lanes, 0, offset_1))]
+            early, held = ({name: Signal(value.shape(), name=f"{name}_{lane}_{cycle}")
+                            for name, value in params.items()} for cycle in (2, 3))
+            m.d.sync += [
+                *(early[name].eq(value) for name, value in params.items()),
+                *(held[name].eq(value) for name, value in early.items()),
+                raw.eq(select(chosen[lane::e.drain_lanes], early["slot"])),
+                offset.eq(Mux(early["slot"] < e.first_slot("dsp") // e.drain_lanes, 0, Mux(wide_2, 2, 1))),
+            ]
             m.submodules[f"requant_{lane}"] = unit = self._lanes[lane]
-            valid = begin_2
+            valid = begin
             if e.thresholds:
-                valid = self._search(m, lane, (raw, sum_2, offset, held["negate"]), begin_2, unit,
-                                     Cat(chunk_2[:self._chunk_bits], tile.parity))
+                valid = self._search(m, lane, (raw, sum_3, offset, held["negate"]), begin, unit,
+                                     Cat(chunk_3[:self._chunk_bits], parity_3))
             m.d.comb += [
-                unit.valid.eq(valid & flags["alive"]), unit.raw.eq(raw), unit.operand_sum.eq(sum_2),
+                unit.valid.eq(valid & flags["alive"]), unit.raw.eq(raw), unit.operand_sum.eq(sum_3),
                 unit.offset.eq(offset), unit.m.eq(held["m"]), unit.c.eq(held["c"]), unit.shift.eq(held["shift"]),
                 *(getattr(unit, name).eq(getattr(s, name)) for name in ("half_even", "zero", "low", "high")),
             ]
@@ -156,7 +175,7 @@ class Drain(wiring.Component):
                 m.d.comb += [getattr(unit, name).eq(getattr(s, name))
                              for name in ("a", "b", "c2", "shift2", "half_even2", "zero2", "low2", "high2")]
             if e.pool:
-                m.d.comb += [unit.pool_mode.eq(s.pool_mode), unit.pool_index.eq(chunk_2),
+                m.d.comb += [unit.pool_mode.eq(s.pool_mode), unit.pool_index.eq(chunk_3),
                              unit.pool_first.eq(flags["first"]), unit.pool_inside.eq(flags["inside"]),
                              unit.pool_pad.eq(s.pool_pad)]
             self._codes.append(unit.o)
@@ -221,7 +240,7 @@ class Drain(wiring.Component):
         ]
         return Mux(self.settings.threshold_mode, search.done, begin)
 
-    def _residual(self, m, chunk, pixel_1, chunk_1, end):
+    def _residual(self, m, chunk, pixel_2, chunk_2, end):
         """The residual's words between reader and lanes; per lane the code of the current row and pixel."""
         e, s = self.engine, self.settings
         per_word = e.ki // e.drain_lanes
@@ -243,65 +262,77 @@ class Drain(wiring.Component):
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [writer.addr.eq(written), writer.data.eq(self.residual), writer.en.eq(enable),
                          reader.addr.eq(read + (chunk >> piece)), reader.en.eq(1)]
-            words.append(select([reader.data[p * e.word_bits:(p + 1) * e.word_bits] for p in range(e.px)], pixel_1))
+            answer = Signal(width, name=f"answer_{name}", reset_less=True)
+            m.d.sync += answer.eq(reader.data)
+            words.append(select([answer[p * e.word_bits:(p + 1) * e.word_bits] for p in range(e.px)], pixel_2))
         codes = []
         for lane in range(e.drain_lanes):
-            nibbles = [select([word[4 * (i * e.drain_lanes + lane):][:4] for i in range(per_word)], chunk_1)
+            nibbles = [select([word[4 * (i * e.drain_lanes + lane):][:4] for i in range(per_word)], chunk_2)
                        if per_word > 1 else word[4 * lane:4 * lane + 4] for word in words]
             code = Signal(8, name=f"residual_{lane}")
             m.d.sync += code.eq(Cat(nibbles[1], Mux(s.res_two_planes, nibbles[0], 0)))
             codes.append(code)
         return codes
 
-    def _post(self, m, slots, tile, start):
+    def _post(self, m, slots, tile, steps, start):
         e, s = self.engine, self.settings
-        busy, chunk, pixel, sub, end = self._steps(m, "post", start, tile.chunks)
+        at, end = steps
+        chunk, pixel, sub, first = at.chunk, at.pixel, at.sub, at.sub == 0
         per_word = e.ki // e.drain_lanes
         piece = chunk[:per_word.bit_length() - 1]
-        complete = (piece == per_word - 1) | (chunk == tile.chunks - 1) if per_word > 1 else Const(1)
-        moment = busy & complete & ((sub == 0) | ((sub == 1) & s.out_two_planes))
-        keep = select([slots["alive"][p] & slots["last"][p] for p in range(e.px)], pixel)
-        offset = Signal(ADDRESS_BITS)
+        complete = (piece == per_word - 1) | at.last if per_word > 1 else Const(1)
+        second = (sub == 1) & s.out_two_planes
+        moment = at.busy & complete & (first | second)
+
+        def behind(value, name, cycles=PLACE_LATENCY, reset_less=True):
+            return delay(m, value, cycles, name, reset_less=reset_less)
+
+        codes = self._raster(m, slots, at, tile) if e.pool_columns else self._codes
+
+        # The place of the word: what counts on with the words, and what the pixel adds.
+        offset, planes, base, place = Signal(ADDRESS_BITS), Signal(16), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        address, bank = Signal(ADDRESS_BITS), Signal(4)
+        keep = Signal()
+        m.d.sync += [
+            planes.eq(Mux(s.out_two_planes, s.out_step << 1, s.out_step)),
+            base.eq(tile.out_address + offset),
+            place.eq(select([q.as_unsigned() for q in slots["out_q"]], pixel) + Mux(second, s.out_step, 0)),
+            address.eq(base + place), bank.eq(select(slots["out_r"], pixel)),
+            keep.eq(select([slots["alive"][p] & slots["last"][p] for p in range(e.px)], pixel)),
+        ]
         with m.If(start):
             m.d.sync += offset.eq(0)
-        with m.Elif(busy & complete & (sub == s.step) & (pixel == e.px - 1)):
-            m.d.sync += offset.eq(offset + Mux(s.out_two_planes, s.out_step << 1, s.out_step))
-        second = Mux((sub == 1) & s.out_two_planes, s.out_step, 0)
-        place = select([q.as_unsigned() for q in slots["out_q"]], pixel)
-        address = (tile.out_address + offset + second + place)[:ADDRESS_BITS]
-        codes, late = self._codes, 0
-        if e.pool_columns:
-            codes, late = self._raster(m, slots, busy & (sub == 0), chunk, pixel, tile)
+        with m.Elif(at.busy & complete & at.end_step & (pixel == e.px - 1)):
+            m.d.sync += offset.eq(offset + planes)
 
-        # Everything from here on happens as much later as the codes are.
-        def behind(value, name, reset_less=True):
-            return delay(m, value, late, name, reset_less=reset_less)
-
-        in_flight = Signal(range(2 * TILES_IN_FLIGHT))
-        m.d.sync += in_flight.eq(in_flight + self.push - behind(end, "end", reset_less=False))
+        in_flight, moment_1 = Signal(range(2 * TILES_IN_FLIGHT)), behind(moment, "moment", 1, reset_less=False)
+        m.d.sync += in_flight.eq(in_flight + self.push - behind(end, "end", PLACE_LATENCY + 1, reset_less=False))
         m.d.comb += [
             self.idle.eq(in_flight == 0),
-            self.write.eq(behind(moment & keep, "write", reset_less=False)),
-            self.write_skipped.eq(behind(moment & ~keep, "skipped", reset_less=False)),
-            self.write_bank.eq(behind(select(slots["out_r"], pixel), "bank")),
-            self.write_address.eq(behind(address, "address")),
+            self.write.eq(behind(moment_1 & keep, "write", reset_less=False)),
+            self.write_skipped.eq(behind(moment_1 & ~keep, "skipped", reset_less=False)),
+            self.write_bank.eq(behind(bank, "bank")), self.write_address.eq(behind(address, "address", PLACE_LATENCY - 1)),
         ]
-        self._gather(m, codes, behind(busy & (sub == 0), "gather"), behind(piece, "piece"),
-                     behind(pixel, "pixel"), behind(sub == 0, "first"))
+        self._gather(m, codes, behind(at.busy & first, "gather"), behind(piece, "piece"),
+                     behind(pixel, "pixel"), behind(first, "first"))
 
-    def _raster(self, m, slots, valid, chunk, pixel, tile):
-        """Overlapping maxima: codes of the windows that end, and their latency."""
+    def _raster(self, m, slots, at, tile):
+        """Overlapping maxima: codes of the windows that end."""
         e, s = self.engine, self.settings
         m.submodules.raster = unit = RasterPool(lanes=e.drain_lanes, chunks=self._chunks, columns=e.pool_columns)
-        pixel_end = pixel == e.px - 1
+        pixel_end = at.pixel == e.px - 1
+
+        def then(value, name):
+            return delay(m, value, PLACE_LATENCY - RASTER_LATENCY, f"raster_{name}")
+
         m.d.comb += [
             unit.enable.eq(s.pool_mode == POOL_RASTER), unit.ahead_h.eq(s.ahead_h), unit.ahead_w.eq(s.ahead_w),
-            unit.valid.eq(valid), unit.chunk.eq(chunk), unit.pixel_end.eq(pixel_end),
-            unit.group_end.eq(pixel_end & (chunk == tile.chunks - 1)),
-            *(getattr(unit, name).eq(select(slots[name], pixel)) for name in RASTER_FLAGS),
+            unit.valid.eq(then(at.busy & (at.sub == 0), "valid")), unit.chunk.eq(then(at.chunk, "chunk")),
+            unit.pixel_end.eq(then(pixel_end, "pixel_end")), unit.group_end.eq(then(pixel_end & at.last, "group_end")),
+            *(getattr(unit, name).eq(then(select(slots[name], at.pixel), name)) for name in RASTER_FLAGS),
             *(unit.codes[lane].eq(code) for lane, code in enumerate(self._codes)),
         ]
-        return [unit.o[lane] for lane in range(e.drain_lanes)], unit.latency
+        return [unit.o[lane] for lane in range(e.drain_lanes)]
 
     def _gather(self, m, codes, valid, piece, pixel, first):
         """Codes of a pixel gather until a word of ki channels is complete."""
@@ -318,5 +349,5 @@ class Drain(wiring.Component):
             for p in range(e.px):
                 with m.If(valid & (pixel == p)):
                     m.d.sync += gathered[plane][p].eq(merged[plane])
-        m.d.comb += self.write_data.eq(
+        m.d.sync += self.write_data.eq(
             Mux(s.out_two_planes, Mux(first, merged[0], select(gathered[1], pixel)), merged[1]))

@@ -136,12 +136,13 @@ class HwgenEngine(wiring.Component):
         m.d.comb += [
             store.enable.eq(s.store), store.base.eq(s.store_base), store.flush.eq(drain.idle),
             store.claim.eq(reader.complete_last), store.claim_words.eq(reader.store_words),
-            reader.hold.eq(store.hold), store.write.eq(drain.write), store.skipped.eq(drain.write_skipped),
+            reader.storing.eq(s.store), reader.room.eq(store.room),
+            store.write.eq(drain.write), store.skipped.eq(drain.write_skipped),
             store.bank.eq(drain.write_bank), store.address.eq(drain.write_address), store.data.eq(drain.write_data),
             self.write_valid.eq(store.write_valid & self.busy), store.write_ready.eq(self.write_ready & self.busy),
             self.write_address.eq(store.write_address), self.write_data.eq(store.write_data),
             self.write_mask.eq(store.write_mask),
-            seq.idle.eq(drain.idle & ~reader.busy & store.idle & self.write_idle),
+            seq.idle.eq(drain.idle & store.idle & self.write_idle),
         ]
         self._control(m, loader, seq, reader, clear)
         return m

@@ -1,17 +1,23 @@
 """The window reader: words of a tile from the scratchpad to the lanes, one per cycle unless banks collide."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .bits import select
+from ..plan.timing import ISSUE_LATENCY, OPERAND_LATENCY, WORDS_IN_FLIGHT
+from .bits import delay, radix_bits, select
 from .walker import POINT_BITS, RADIX_BITS, slot_layout
+
+STEP_FIELDS = ("residual", "high", "last", "release", "wide", "ring", "interval", "words", "store_words")
+"""What a step keeps of its word."""
+ROOM_BITS = 12
 
 
 def word_layout(ring_bits: int) -> data.StructLayout:
     """One step of a tile, shared by all pixel slots."""
     return data.StructLayout({
-        "base": signed(18), "tap_r": RADIX_BITS, "dy": 6, "dx": 6,
+        "base": signed(18), "tap_q": signed(14), "tap_r": RADIX_BITS, "dy": 6, "dx": 6,
         "residual": 1, "high": 1, "last": 1, "release": 1, "wide": 1,
         "ring": ring_bits, "interval": 14, "words": 12, "store_words": 12,
     })
@@ -20,114 +26,177 @@ def word_layout(ring_bits: int) -> data.StructLayout:
 class Reader(wiring.Component):
     """Reads ``px`` words per step, one per slot, and presents them with the step's flags.
 
-    A step ends in the cycle in which every slot has been served: each bank serves the
-    first slot that wants it, so a step takes as many cycles as its fullest bank.  Slots
-    outside the map get the padding code without a read.  The last step of a tile also
-    waits until ``interval`` cycles have passed since the last step of the tile before,
-    the time that the drain needs.
+    A word passes three stages without a stop: sums of its points, bank and map borders, places in the order
+    of its banks.  Then it waits in a queue for its step.  ``word_ready`` promises a place there: at most
+    ``WORDS_IN_FLIGHT`` words are between ``word`` and the end of their steps.
 
-    Timing: with the step complete in cycle t (``complete``), ``ring_address`` is valid in
-    t, ``wide`` in t+1, when the ring answers, and ``operands`` with ``valid`` in t+2
-    (``OPERAND_LATENCY``).
+    A step ends in the cycle in which every slot has been served: each bank serves one slot
+    per cycle, so a step takes as many cycles as its fullest bank.  Slots
+    outside the map get the padding code without a read.  The last step of a tile also
+    waits until ``interval`` cycles (at least 4) have passed since the last step of the tile before,
+    the time that the drain needs, and with ``storing`` until ``room`` has its ``store_words``.
+
+    Timing: a word of cycle t begins its step in t + ``ISSUE_LATENCY``, if no other is before it.  With the
+    step complete in cycle t (``complete``), ``release`` comes in t+1, bank addresses in t+1, their data are
+    taken in t+2, ``ring_address`` is valid in t+2, ``wide`` in t+3, when the ring answers, and
+    ``operands`` with ``valid`` in t+4 (``OPERAND_LATENCY``).
     """
 
-    OPERAND_LATENCY = 2
+    ISSUE_LATENCY = ISSUE_LATENCY
+    OPERAND_LATENCY = OPERAND_LATENCY
 
     def __init__(self, *, px: int, banks: int, word_bits: int, ring_depth: int,
                  point_bits: int = POINT_BITS):
         self.px, self.banks, self.word_bits = px, banks, word_bits
-        self.point_bits = point_bits
+        self.point_bits, self.bank_bits = point_bits, radix_bits(banks)
         self.ring_bits = (ring_depth - 1).bit_length()
+        self._turn_bits = max(1, (px - 1).bit_length())
         super().__init__({
             "word": In(word_layout(self.ring_bits)), "word_valid": In(1), "word_ready": Out(1),
             "slots": In(data.ArrayLayout(slot_layout(point_bits), px)),
-            "height": In(12), "width": In(12), "pad": In(8), "hold": In(1),
+            "height": In(12), "width": In(12), "pad": In(8), "storing": In(1), "room": In(ROOM_BITS),
             "address": Out(data.ArrayLayout(16, banks)), "data": In(data.ArrayLayout(word_bits, banks)),
             "ring_address": Out(self.ring_bits),
-            "complete": Out(1), "complete_last": Out(1), "release": Out(12), "busy": Out(1),
+            "complete": Out(1), "complete_last": Out(1), "release": Out(12),
             "operands": Out(data.ArrayLayout(word_bits, px)), "valid": Out(1), "high": Out(1), "last": Out(1),
             "wide": Out(1), "residual": Out(1), "store_words": Out(12),
         })
 
     def elaborate(self, platform):
         m = Module()
-        word, full = Signal(self.word.shape()), Signal()
-        place = data.StructLayout({"bank": RADIX_BITS, "address": self.point_bits, "need": 1})
-        places = Signal(data.ArrayLayout(place, self.px))
-        served = Signal(self.px)
+        # Room for words: what is complete counts one cycle later.
+        room, completed = Signal(range(WORDS_IN_FLIGHT + 1), init=WORDS_IN_FLIGHT), Signal()
         accept = self.word_valid & self.word_ready
-        m.d.comb += [self.word_ready.eq(~full | self.complete), self.busy.eq(full)]
+        m.d.comb += self.word_ready.eq(room != 0)
+        m.d.sync += [completed.eq(self.complete), room.eq(room - accept + completed)]
 
-        with m.If(self.complete):
-            m.d.sync += full.eq(0)
-        with m.If(accept):
-            m.d.sync += [full.eq(1), word.eq(self.word)]
-        for p in range(self.px):
-            slot, target = self.slots[p], places[p]
-            with m.If(accept):
-                m.d.sync += self._locate(slot, target)
-
-        # Each bank serves the first slot that still waits for it.
-        waiting, granted = Signal(self.px), Signal(self.px)
-        for p in range(self.px):
-            want = places[p].need & ~served[p]
-            m.d.comb += waiting[p].eq(want)
-            earlier = [waiting[e] & (places[e].bank == places[p].bank) for e in range(p)]
-            m.d.comb += granted[p].eq(want & ~Cat(earlier).any() if earlier else want)
-        timer = Signal(14)
-        free = ~word.last | word.residual | (~timer[1:].any() & ~self.hold)
-        m.d.comb += [
-            self.complete.eq(full & ~(waiting & ~granted).any() & free),
-            self.complete_last.eq(self.complete & word.last),
-            self.release.eq(Mux(self.complete & word.release, word.words, 0)),
-            self.ring_address.eq(word.ring), self.store_words.eq(word.store_words),
-        ]
-        with m.If(self.complete):
-            m.d.sync += served.eq(0)
-        with m.Elif(full):
-            m.d.sync += served.eq(served | granted)
-        with m.If(self.complete_last):
-            m.d.sync += timer.eq(word.interval)
-        with m.Elif(timer.any()):
-            m.d.sync += timer.eq(timer - 1)
-        for bank in range(self.banks):
-            wanted = [granted[p] & (places[p].bank == bank) for p in range(self.px)]
-            address = 0
-            for p in range(self.px):
-                address = address | Mux(wanted[p], places[p].address, 0)
-            m.d.comb += self.address[bank].eq(address)
-
-        # One cycle later the banks answer; one more and the operands stand in registers.
-        granted_1, complete_1, high_1 = Signal(self.px), Signal(), Signal()
-        last_1, wide_1, residual_1 = Signal(), Signal(), Signal()
-        m.d.sync += [
-            granted_1.eq(Mux(full, granted, 0)), complete_1.eq(self.complete), high_1.eq(word.high),
-            last_1.eq(word.last), wide_1.eq(word.wide), residual_1.eq(word.residual),
-            self.valid.eq(complete_1 & ~residual_1), self.residual.eq(complete_1 & residual_1),
-            self.high.eq(high_1), self.last.eq(last_1 & complete_1),
-        ]
-        m.d.comb += self.wide.eq(wide_1)
-        pad = Mux(high_1, self.pad[4:8], self.pad[0:4])
-        for p in range(self.px):
-            bank_1, need_1 = Signal(RADIX_BITS, name=f"bank_{p}"), Signal(name=f"need_{p}")
-            m.d.sync += [bank_1.eq(places[p].bank), need_1.eq(places[p].need)]
-            with m.If(granted_1[p]):
-                m.d.sync += self.operands[p].eq(select([self.data[b] for b in range(self.banks)], bank_1))
-            with m.Elif(complete_1 & ~need_1):
-                m.d.sync += self.operands[p].eq(pad.replicate(self.word_bits // 4))
+        located, valid = self._locate(m, accept)
+        step, full = self._queue(m, located, valid)
+        left = self._steps(m, step, full)
+        self._read(m, step, full, left)
         return m
 
-    def _locate(self, slot, target):
-        """Bank and address of one slot's word, and whether there is one to read."""
-        word = self.word
-        origin_q = Mux(word.residual, slot.res_q, slot.in_q)
-        origin_r = Mux(word.residual, slot.res_r, slot.in_r)
-        total = origin_r + word.tap_r
-        carry = total >= self.banks if self.banks > 1 else 0
-        y, x = slot.iy + word.dy, slot.ix + word.dx
-        in_map = (y.as_unsigned() < self.height) & (x.as_unsigned() < self.width)
-        return [
-            target.bank.eq(Mux(carry, total - self.banks, total) if self.banks > 1 else 0),
-            target.address.eq(word.base[:self.point_bits] + origin_q + carry),
-            target.need.eq(slot.alive & Mux(word.residual, slot.inside, in_map)),
+    def _layouts(self):
+        """What is known of a slot, and of a step with all its slots."""
+        word = self.word.shape()
+        slot = data.StructLayout({"bank": self.bank_bits, "address": self.point_bits, "need": 1,
+                                  "turn": self._turn_bits})
+        return slot, data.StructLayout({**{name: word[name].shape for name in STEP_FIELDS}, "most": self._turn_bits,
+                                        "slots": data.ArrayLayout(slot, self.px)})
+
+    def _locate(self, m, accept):
+        """A step with the places of its slots, three cycles after its word."""
+        word, bits = self.word, self.point_bits
+        _, step_layout = self._layouts()
+        words = [word]
+        for stage in range(2):
+            words.append(Signal(word.shape(), name=f"word_{stage + 1}"))
+            m.d.sync += words[-1].eq(words[-2])
+        step, valid = Signal(step_layout), delay(m, accept, 3, "located", reset_less=False)
+        m.d.sync += [getattr(step, name).eq(getattr(words[2], name)) for name in STEP_FIELDS]
+        banks, needs, counts = [], [], []
+        for p in range(self.px):
+            slot, place = self.slots[p], step.slots[p]
+            # First stage: the sums.
+            point, total = Signal(bits, name=f"point_{p}"), Signal(self.bank_bits + 1, name=f"total_{p}")
+            y, x = (Signal(signed(len(slot.iy) + 1), name=f"{name}_{p}") for name in "yx")
+            alive, inside = Signal(name=f"alive_{p}"), Signal(name=f"inside_{p}")
+            residual = words[1].residual
+            m.d.sync += [
+                point.eq(Mux(word.residual, slot.res_q, slot.in_q) + word.tap_q),
+                total.eq(Mux(word.residual, slot.res_r, slot.in_r)[:self.bank_bits] + word.tap_r[:self.bank_bits]),
+                y.eq(slot.iy + word.dy), x.eq(slot.ix + word.dx), alive.eq(slot.alive), inside.eq(slot.inside),
+            ]
+            # Second stage: the bank, and whether there is something to read.
+            bank, address = Signal(self.bank_bits, name=f"bank_{p}"), Signal(bits, name=f"address_{p}")
+            carry, need = Signal(name=f"carry_{p}"), Signal(name=f"need_{p}")
+            over = total >= self.banks if self.banks > 1 else Const(0)
+            here = Mux(over, total - self.banks, total)[:self.bank_bits] if self.banks > 1 else Const(0, 1)
+            in_map = (y.as_unsigned() < self.height) & (x.as_unsigned() < self.width)
+            m.d.sync += [
+                bank.eq(here), carry.eq(over), address.eq(point + words[1].base),
+                need.eq(alive & Mux(residual, inside, in_map)),
+            ]
+            same = Signal(max(1, p), name=f"same_{p}")
+            m.d.sync += same.eq(Cat(here == other for other, _ in banks))
+            # Third stage: the turn is the number of slots before that one in its bank.
+            before = [same[e] & needs[e] for e in range(p)]
+            turn = sum(before, Const(0, 1))
+            m.d.sync += [place.bank.eq(bank), place.address.eq(address + carry), place.need.eq(need),
+                         place.turn.eq(turn)]
+            banks.append((here, bank))
+            needs.append(need)
+            counts.append([need & (turn == number) for number in range(p + 1)])
+        most = Const(0, self._turn_bits)
+        for number in range(1, self.px):
+            most = Mux(Cat(counts[p][number] for p in range(number, self.px)).any(), number, most)
+        m.d.sync += step.most.eq(most)
+        return step, valid
+
+    def _queue(self, m, located, valid):
+        """Steps in their order; the first stands in a register."""
+        size = located.shape().size
+        m.submodules.queue = queue = Memory(shape=size, depth=WORDS_IN_FLIGHT, init=[])
+        writer, reader = queue.write_port(), queue.read_port(domain="comb")
+        written, read = (Signal(WORDS_IN_FLIGHT.bit_length(), name=name) for name in ("written", "read"))
+        step, full, there = Signal(located.shape(), name="step"), Signal(), Signal()
+        self._head, self._go_on = data.View(located.shape(), reader.data), Signal(name="go_on")
+        m.d.comb += [
+            writer.addr.eq(written), writer.data.eq(located.as_value()), writer.en.eq(valid), reader.addr.eq(read),
+            there.eq(written != read), self._go_on.eq(~full | self.complete),
         ]
+        with m.If(valid):
+            m.d.sync += written.eq(written + 1)
+        with m.If(self._go_on):
+            m.d.sync += [step.as_value().eq(reader.data), full.eq(there), read.eq(read + there)]
+        return step, full
+
+    def _steps(self, m, step, full):
+        """The cycles of a step; returns the turn that is served."""
+        left, expired, held = Signal(self._turn_bits), Signal(init=1), Signal()
+        timer = Signal(14)
+        m.d.comb += [
+            self.complete.eq(full & (left == 0) & (~step.last | (expired & ~held))),
+            self.complete_last.eq(self.complete & step.last), self.store_words.eq(step.store_words),
+        ]
+        m.d.sync += self.release.eq(Mux(self.complete & step.release, step.words, 0))
+        with m.If(self._go_on):
+            m.d.sync += left.eq(self._head.most)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        # Both are known one cycle ahead; room is claimed too seldom to be told late.
+        m.d.sync += held.eq(self.storing & Mux(self._go_on, self.room < self._head.store_words,
+                                               self.room < step.store_words))
+        m.d.sync += expired.eq(timer <= 2)
+        with m.If(timer.any()):
+            m.d.sync += timer.eq(timer - 1)
+        with m.If(self.complete_last):
+            m.d.sync += [timer.eq(step.interval), expired.eq(0)]
+        return left
+
+    def _read(self, m, step, full, left):
+        """Addresses to the banks, and their answers to the operands."""
+        granted = [full & slot.need & (slot.turn == left) for slot in step.slots]
+        for bank in range(self.banks):
+            address = 0
+            for grant, slot in zip(granted, step.slots, strict=True):
+                address = address | Mux(grant & (slot.bank == bank), slot.address, 0)
+            m.d.sync += self.address[bank].eq(address)
+
+        # Address, the bank's answer, a register behind it, operands.
+        answers = [Signal(self.word_bits, name=f"answer_{b}", reset_less=True) for b in range(self.banks)]
+        m.d.sync += [answer.eq(self.data[b]) for b, answer in enumerate(answers)]
+        complete = delay(m, self.complete, 3, "complete", reset_less=False)
+        high, residual, last = (delay(m, getattr(step, name), 3, name) for name in ("high", "residual", "last"))
+        m.d.sync += [
+            self.valid.eq(complete & ~residual), self.residual.eq(complete & residual),
+            self.high.eq(high), self.last.eq(last & complete),
+        ]
+        m.d.comb += [self.wide.eq(delay(m, step.wide, 3, "wide")), self.ring_address.eq(delay(m, step.ring, 2, "ring"))]
+        pad = Mux(high, self.pad[4:8], self.pad[0:4])
+        for p, slot in enumerate(step.slots):
+            bank, need = delay(m, slot.bank, 3, f"bank_{p}"), delay(m, slot.need, 3, f"need_{p}")
+            with m.If(delay(m, granted[p], 3, f"granted_{p}", reset_less=False)):
+                m.d.sync += self.operands[p].eq(select(answers, bank))
+            with m.Elif(complete & ~need):
+                m.d.sync += self.operands[p].eq(pad.replicate(self.word_bits // 4))

@@ -1,6 +1,6 @@
 """The banked activation memory and the weight ring."""
 
-from amaranth.hdl import Const, Module
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -10,7 +10,7 @@ class Scratchpad(wiring.Component):
     """``banks`` memories of ``depth`` words of one 4-bit plane of ``ki`` channels.
 
     Every bank reads one word per cycle (``data[b]`` one cycle after ``address[b]``); one
-    word per cycle is written.  The schedule never reads a word that is being written.
+    word per cycle is written, a cycle after it came.  The schedule never reads a word that is being written.
     """
 
     def __init__(self, *, banks: int, depth: int, word_bits: int):
@@ -22,13 +22,16 @@ class Scratchpad(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        address, data_ = Signal(16, reset_less=True), Signal(self.word_bits, reset_less=True)
+        writes = Signal(self.banks)
+        m.d.sync += [address.eq(self.write_address), data_.eq(self.write_data),
+                     *(writes[bank].eq(self.write & (self.write_bank == bank)) for bank in range(self.banks))]
         for bank in range(self.banks):
             m.submodules[f"bank_{bank}"] = memory = Memory(shape=self.word_bits, depth=self.depth, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [
                 reader.addr.eq(self.address[bank]), reader.en.eq(Const(1)), self.data[bank].eq(reader.data),
-                writer.addr.eq(self.write_address), writer.data.eq(self.write_data),
-                writer.en.eq(self.write & (self.write_bank == bank)),
+                writer.addr.eq(address), writer.data.eq(data_), writer.en.eq(writes[bank]),
             ]
         return m
 

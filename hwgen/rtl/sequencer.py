@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..isa import FINISH, LAYER, LAYER_WORDS, STEPS, TILE, TILE_WORDS
-from .bits import add_mixed, fields
+from .bits import MixedStep, fields, next_point
 from .reader import word_layout
 from .walker import POINT_BITS, RADIX_BITS, slot_layout
 
@@ -27,8 +27,11 @@ class Sequencer(wiring.Component):
 
     The words of a tile: first the residual's, if there is one; then per activation
     plane (high first), kernel row, kernel column and channel block.  A word leaves in
-    every cycle in which the reader takes one; between groups nothing is lost, between
+    every cycle in which the reader has room; between groups nothing is lost, between
     tiles three cycles.
+
+    Everything that a word needs stands in registers, and whether a loop is at its end is known one
+    word ahead.  ``idle`` counts one cycle after it was seen.
 
     ``layers_done`` counts the layers of which everything has been drained and stored, one
     cycle after that; a layer's last TILE has its ``end`` set.
@@ -58,13 +61,16 @@ class Sequencer(wiring.Component):
         opcode, index = self.command[:4], Signal(range(len(LAYER_WORDS)))
         start_tile, run_done = Signal(), Signal()
         ring_base, ending = Signal(self.ring_bits), Signal()
+        # What has just left is not seen by those who drain it before the next cycle.
+        quiet = Signal()
+        m.d.sync += quiet.eq(self.idle & ~self.group_push)
 
-        with m.If(ending & self.idle):
+        with m.If(ending & quiet):
             m.d.sync += [ending.eq(0), self.layers_done.eq(self.layers_done + 1)]
         with m.FSM(name="sequencer"):
             with m.State("POP"):
                 with m.If(self.command_valid):
-                    with m.If((opcode == LAYER) & self.idle):
+                    with m.If((opcode == LAYER) & quiet):
                         m.d.comb += self.command_ready.eq(1)
                         m.d.sync += [self._load(0), index.eq(1), self.layers.eq(self.layers + 1)]
                         m.next = "LAYER"
@@ -117,7 +123,7 @@ class Sequencer(wiring.Component):
                     with m.Else():
                         m.next = "GROUP"
             with m.State("FINISH"):
-                m.d.comb += [self.finish.eq(self.idle), self.command_ready.eq(self.finished)]
+                m.d.comb += [self.finish.eq(quiet), self.command_ready.eq(self.finished)]
                 with m.If(self.finished):
                     m.next = "POP"
             with m.State("ILLEGAL"):
@@ -135,47 +141,59 @@ class Sequencer(wiring.Component):
         settings, tile, word = self.settings, self.tile, self.word
         residual, low_plane = Signal(), Signal()
         res_left, res_address = Signal(8), Signal(16)
-        ky, kx, block = Signal(6), Signal(6), Signal(10)
+        ky, kx, blocks_left, words_left = Signal(6), Signal(6), Signal(10), Signal(12)
+        end_block, end_kx, end_plane = Signal(), Signal(), Signal()
         tap_q, tap_r = Signal(signed(14)), Signal(RADIX_BITS)
-        plane_base, block_base, index = Signal(16), Signal(16), Signal(12)
-        end_block, end_kx = block == settings.blocks, kx == settings.kernel_w
-        # A tile may leave out words at its end that are zero in every row.
-        end_plane = index == tile.words - 1
+        plane_base, block_base, ring = Signal(16), Signal(16), Signal(self.ring_bits)
+
+        # What depends on the layer or on the tile alone, in registers.
+        second_plane, before_kx = Signal(16), Signal(6)
+        one_block, one_kx, one_word = Signal(), Signal(), Signal()
+        row = MixedStep(m, len(tap_q), self.banks, "row")
+        m.d.sync += [
+            second_plane.eq(settings.base + settings.plane_step), before_kx.eq(settings.kernel_w - 1),
+            one_block.eq(settings.blocks == 0), one_kx.eq(settings.kernel_w == 0), one_word.eq(tile.words == 1),
+            *row.load(settings.row_q, settings.row_r),
+        ]
         m.d.comb += [
             done.eq(~residual & end_plane & low_plane),
             word.residual.eq(residual), word.high.eq(~low_plane & ~residual), word.last.eq(done),
             word.release.eq(done & self.final), word.wide.eq(tile.wide),
             word.dy.eq(ky), word.dx.eq(kx), word.interval.eq(tile.interval), word.words.eq(tile.words),
-            word.store_words.eq(tile.store_words),
-            word.ring.eq(ring_base + index), word.tap_r.eq(Mux(residual, 0, tap_r)),
-            word.base.eq(Mux(residual, res_address, block_base + tap_q)),
+            word.store_words.eq(tile.store_words), word.ring.eq(ring),
+            word.tap_q.eq(Mux(residual, 0, tap_q)), word.tap_r.eq(Mux(residual, 0, tap_r)),
+            word.base.eq(Mux(residual, res_address, block_base)),
         ]
-        column_q, column_r = add_mixed(tap_q, tap_r, 0 if self.banks > 1 else 1, 1 if self.banks > 1 else 0, self.banks)
-        row_q, row_r = add_mixed(tap_q, tap_r, settings.row_q, settings.row_r, self.banks)
+        column_q, column_r = next_point(tap_q, tap_r, self.banks)
+        row_q, row_r = row.add(tap_q, tap_r)
+        # A tile may leave out words at its end that are zero in every row: the words are counted, not the rows.
+        first_block = [blocks_left.eq(settings.blocks), end_block.eq(one_block)]
+        first_kx = [kx.eq(0), end_kx.eq(one_kx)]
+        first_word = [*first_block, *first_kx, ky.eq(0), tap_q.eq(0), tap_r.eq(0),
+                      words_left.eq(tile.words), end_plane.eq(one_word), ring.eq(ring_base)]
         with m.If(start):
             m.d.sync += [
                 residual.eq(tile.res_words != 0), res_left.eq(tile.res_words), res_address.eq(tile.res_address),
                 low_plane.eq(~settings.two_planes), plane_base.eq(settings.base), block_base.eq(settings.base),
-                tap_q.eq(0), tap_r.eq(0), ky.eq(0), kx.eq(0), block.eq(0), index.eq(0),
+                *first_word,
             ]
         with m.Elif(self.word_valid & self.word_ready):
             with m.If(residual):
                 m.d.sync += [res_left.eq(res_left - 1), res_address.eq(res_address + settings.res_step)]
                 m.d.sync += residual.eq(res_left != 1)
+            with m.Elif(end_plane):
+                m.d.sync += [*first_word, low_plane.eq(1), plane_base.eq(second_plane), block_base.eq(second_plane)]
             with m.Else():
-                m.d.sync += [index.eq(index + 1), block.eq(block + 1),
-                             block_base.eq(block_base + settings.block_step)]
+                m.d.sync += [ring.eq(ring + 1), words_left.eq(words_left - 1), end_plane.eq(words_left == 2)]
                 with m.If(end_block):
-                    m.d.sync += [block.eq(0), block_base.eq(plane_base), kx.eq(kx + 1),
-                                 tap_q.eq(column_q), tap_r.eq(column_r)]
+                    m.d.sync += [*first_block, block_base.eq(plane_base)]
                     with m.If(end_kx):
-                        m.d.sync += [kx.eq(0), ky.eq(ky + 1), tap_q.eq(row_q), tap_r.eq(row_r)]
-                with m.If(end_plane):
-                    m.d.sync += [
-                        block.eq(0), kx.eq(0), ky.eq(0), tap_q.eq(0), tap_r.eq(0), index.eq(0), low_plane.eq(1),
-                        plane_base.eq(plane_base + settings.plane_step),
-                        block_base.eq(plane_base + settings.plane_step),
-                    ]
+                        m.d.sync += [*first_kx, ky.eq(ky + 1), tap_q.eq(row_q), tap_r.eq(row_r)]
+                    with m.Else():
+                        m.d.sync += [kx.eq(kx + 1), end_kx.eq(kx == before_kx), tap_q.eq(column_q), tap_r.eq(column_r)]
+                with m.Else():
+                    m.d.sync += [blocks_left.eq(blocks_left - 1), end_block.eq(blocks_left == 1),
+                                 block_base.eq(block_base + settings.block_step)]
 
     def _load(self, i):
         values = fields(SETTINGS[i], self.command)

@@ -10,6 +10,7 @@ from ..plan.layout import STORE_WORDS
 from .drain import ADDRESS_BITS
 
 BANK_BITS = 4
+PLACE_BITS = 32
 
 
 class Store(wiring.Component):
@@ -21,15 +22,16 @@ class Store(wiring.Component):
     word for another one comes, or when none can come any more (``flush``).
 
     ``room`` counts places not yet promised: a tile's last step waits until all its words
-    have one (``hold``), so the drain itself never has to wait.  From ``write`` to the
-    memory port it takes five cycles.
+    have one, so the drain itself never has to wait.  A ``claim`` shows two cycles later.
+    From ``write`` to the memory port it takes five cycles.
     """
 
     def __init__(self, *, engine: Engine, address_bits: int = 32):
         self.engine = engine
         e = engine
         super().__init__({
-            "enable": In(1), "base": In(32), "flush": In(1), "claim": In(1), "claim_words": In(12), "hold": Out(1),
+            "enable": In(1), "base": In(32), "flush": In(1), "claim": In(1), "claim_words": In(12),
+            "room": Out(range(STORE_WORDS + 1), init=STORE_WORDS),
             "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(ADDRESS_BITS),
             "data": In(e.word_bits),
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
@@ -40,17 +42,17 @@ class Store(wiring.Component):
         m = Module()
         e = self.engine
         offset_bits = ADDRESS_BITS + BANK_BITS
-        m.submodules.queue = fifo = SyncFIFOBuffered(width=e.word_bits + offset_bits, depth=STORE_WORDS)
-        entry, arrived = Signal(fifo.width), Signal()
-        offset = Signal(offset_bits)
-        m.d.comb += offset.eq(self.address * e.banks + self.bank)
-        m.d.sync += [arrived.eq(self.write & self.enable), entry.eq(Cat(offset, self.data))]
-        m.d.comb += [fifo.w_en.eq(arrived), fifo.w_data.eq(entry)]
+        m.submodules.queue = fifo = SyncFIFOBuffered(width=e.word_bits + PLACE_BITS, depth=STORE_WORDS)
+        arrived = Signal()
+        row, first, data = Signal(offset_bits), Signal(PLACE_BITS), Signal(e.word_bits)
+        m.d.sync += [arrived.eq(self.write & self.enable), row.eq(self.address * e.banks),
+                     first.eq(self.base + self.bank), data.eq(self.data)]
+        m.d.comb += [fifo.w_en.eq(arrived), fifo.w_data.eq(Cat((first + row)[:PLACE_BITS], data))]
 
         # The word with its place in memory, then the memory word that gathers.
         piece = e.scratch_words.bit_length() - 1
-        valid, place, word = Signal(), Signal(32), Signal(e.word_bits)
-        held, address, mask = Signal(), Signal(32 - piece), Signal(e.scratch_words)
+        valid, place, word = Signal(), Signal(PLACE_BITS), Signal(e.word_bits)
+        held, address, mask = Signal(), Signal(PLACE_BITS - piece), Signal(e.scratch_words)
         same, sent, move = Signal(), Signal(), Signal()
         m.d.comb += [
             fifo.r_en.eq(~valid | move), same.eq(address == place[piece:]),
@@ -59,8 +61,7 @@ class Store(wiring.Component):
             self.write_address.eq(address), self.write_mask.eq(mask),
         ]
         with m.If(fifo.r_en):
-            m.d.sync += [valid.eq(fifo.r_rdy), place.eq(self.base + fifo.r_data[:offset_bits]),
-                         word.eq(fifo.r_data[offset_bits:])]
+            m.d.sync += [valid.eq(fifo.r_rdy), place.eq(fifo.r_data[:PLACE_BITS]), word.eq(fifo.r_data[PLACE_BITS:])]
         with m.If(sent):
             m.d.sync += held.eq(0)
         with m.If(move):
@@ -70,9 +71,10 @@ class Store(wiring.Component):
                 with m.If(place[:piece] == i if piece else 1):
                     m.d.sync += self.write_data[i * e.word_bits:(i + 1) * e.word_bits].eq(word)
 
-        room = Signal(range(STORE_WORDS + 1), init=STORE_WORDS)
-        m.d.sync += room.eq(room - Mux(self.claim & self.enable, self.claim_words, 0) + (fifo.r_en & fifo.r_rdy)
-                            + (self.skipped & self.enable))
-        m.d.comb += [self.hold.eq(self.enable & (room < self.claim_words)),
-                     self.idle.eq((room == STORE_WORDS) & ~valid & ~held)]
+        claimed = Signal(12)
+        m.d.sync += [
+            claimed.eq(Mux(self.claim & self.enable, self.claim_words, 0)),
+            self.room.eq(self.room - claimed + ((fifo.r_en & fifo.r_rdy) + (self.skipped & self.enable))),
+        ]
+        m.d.comb += self.idle.eq((self.room == STORE_WORDS) & ~valid & ~held)
         return m
