@@ -10,8 +10,10 @@ from .timing import PREFETCH, fetch_ahead
 
 FIRST_WORD = 3
 """Cycle after the start in which the first word of the stream can be taken."""
-READABLE = 2
-"""From an answer on the memory port to the load unit: through a FIFO."""
+READABLE = 4
+"""From an answer on the memory port to the load unit: through a FIFO between two registers."""
+DESCRIBED = 3
+"""From an answer that names a fetch to the first request of it, less one: through a register and a FIFO."""
 COMMAND_LATENCY = 2
 """From a command in the load unit to the sequencer."""
 
@@ -184,10 +186,11 @@ class Load:
 
     def params(self, payload: int) -> None:
         index = len(self.claimed)
-        self.packet(payload, self.params_free[index - 2] if index >= 2 else 0)
+        self.take(1)
+        self.take(payload, self.params_free[index - 2] + 1 if index >= 2 else 0)
 
     def weights(self, payload: int, words: int) -> None:
-        """``payload`` memory words that fill ``words`` words of the ring."""
+        """``payload`` memory words, the first one of numbers, the others fill ``words`` words of the ring."""
         ready, used = 0, sum(self.claimed[self._first_held():]) + words
         for index in range(self._first_held(), len(self.claimed)):
             if used <= self.engine.ring_depth:
@@ -195,7 +198,8 @@ class Load:
             ready = max(ready, self.released[index])
             used -= self.claimed[index]
         self.claimed.append(words)
-        self.packet(payload, ready)
+        self.take(2)
+        self.take(payload - 1, ready + 1)
 
     def _first_held(self) -> int:
         # Tiles far back are certainly free: at most depth tiles of one word can be in the ring.
@@ -213,7 +217,7 @@ class Load:
         payload = self.take(1)
         arrival = self._arrival(*divmod(self.words - 1, RUN)) - READABLE
         # Through the queue of fetches, then into the registers from which requests are made.
-        loaded = max(arrival + READABLE, self._fetch_free if not self._pending else 0)
+        loaded = max(arrival + DESCRIBED, self._fetch_free if not self._pending else 0)
         n_words = -(-(offset + words) // per_word)
         self._pending.append(_Pending(max(loaded, finished) + 1, first // per_word, n_words))
         self.at = payload + 1

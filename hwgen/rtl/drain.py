@@ -311,7 +311,8 @@ class Drain(wiring.Component):
             self.idle.eq(in_flight == 0),
             self.write.eq(behind(moment_1 & keep, "write", reset_less=False)),
             self.write_skipped.eq(behind(moment_1 & ~keep, "skipped", reset_less=False)),
-            self.write_bank.eq(behind(bank, "bank")), self.write_address.eq(behind(address, "address", PLACE_LATENCY - 1)),
+            self.write_bank.eq(behind(bank, "bank")),
+            self.write_address.eq(behind(address, "address", PLACE_LATENCY - 1)),
         ]
         self._gather(m, codes, behind(at.busy & first, "gather"), behind(piece, "piece"),
                      behind(pixel, "pixel"), behind(first, "first"))

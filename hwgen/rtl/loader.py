@@ -20,8 +20,8 @@ class Loader(wiring.Component):
     A packet's header costs one cycle.  A payload word of PARAMS or WEIGHTS costs one more,
     commands and thresholds one cycle per 64 bits, a fetched map one cycle per scratchpad
     word and per word that the drain writes in between.  A payload has at least one word.
-    PARAMS waits for one of the two parameter buffers and WEIGHTS for room in the ring,
-    so a TILE command, which follows its weights in the stream, never waits for anything else.
+    The payload of PARAMS waits for one of the two parameter buffers and the weights for room in the ring
+    (seen a cycle before), so a TILE command, which follows its weights in the stream, never waits for anything else.
 
     ``finished`` is the number of layers that are drained and stored: FETCH waits for it.
     """
@@ -67,11 +67,12 @@ class Loader(wiring.Component):
         ]
         # Commands and thresholds: 64 bits of a memory word at a time.
         n_pieces, last_piece = engine.mem_bits // 64, Signal()
-        piece, commands_left = Signal(range(max(2, n_pieces))), Signal(16)
+        piece, commands_left, last_command = Signal(range(max(2, n_pieces))), Signal(16), Signal()
         m.d.comb += [self.piece.eq(select([word[64 * i:64 * i + 64] for i in range(n_pieces)], piece)),
                      commands.w_data.eq(self.piece), last_piece.eq(piece == n_pieces - 1)]
 
-        left, end, summed = Signal(24), Signal(), Signal()
+        # Payload words left, and whether the next one is the last.
+        left, last, end, summed = Signal(24), Signal(), Signal(), Signal()
         sum_, folded = Signal(32), Signal(32)
         parts = [word[i:i + 32] for i in range(0, engine.mem_bits, 32)]
         total = parts[0]
@@ -80,17 +81,13 @@ class Loader(wiring.Component):
         m.d.comb += folded.eq(sum_.rotate_left(1) ^ total)
 
         # Room in the ring, in words; the parameter buffers are a pair.
-        used, ring_at = Signal(range(engine.ring_depth + 1)), Signal(range(engine.ring_depth))
-        claim = Signal(12)
-        m.d.sync += used.eq(used + claim - self.ring_release)
-        held, grab = Signal(2), Signal()
+        room, ring_at = Signal(range(engine.ring_depth + 1), init=engine.ring_depth), Signal(range(engine.ring_depth))
+        words, claim, claimed = Signal(12), Signal(), Signal(12)
+        m.d.sync += [claimed.eq(Mux(claim, words, 0)), room.eq(room - claimed + self.ring_release)]
+        held, grab, granted, buffer = Signal(2), Signal(), Signal(), Signal()
         m.d.sync += held.eq(held + grab - self.params_release)
-        words = fields(HEADERS[WEIGHTS], word)["words"]
-        # The kinds of lanes in turn: ``kinds[i]`` slices from ``first[i]`` on.
-        kinds = [Signal(9, name=f"slices_{kind}") for kind in KINDS]
-        announced = [fields(SLICES, word)[kind] for kind in KINDS]
-        first = [sum(engine.slices(before) for before in KINDS[:i]) for i in range(len(KINDS))]
-        kind, slice_index = Signal(range(len(KINDS))), Signal(9)
+        m.d.comb += buffer.eq(held != 2)
+        slices = _Slices(m, engine, word)
 
         with m.If((self.answer_valid & self.answer_error).any()):
             m.d.sync += [self.error.eq(5), running.eq(0)]
@@ -113,44 +110,43 @@ class Loader(wiring.Component):
             with m.State("HEADER"):
                 packet = word[:4]
                 m.d.comb += summed.eq(packet != END)
-                m.d.sync += [piece.eq(0), self.param_chunk.eq(0), self.param_lane.eq(0), self.param_beat.eq(0)]
+                m.d.comb += take.eq(1)
+                m.d.sync += [piece.eq(0), self.param_chunk.eq(0), self.param_lane.eq(0), self.param_beat.eq(0),
+                             granted.eq(0), words.eq(fields(HEADERS[WEIGHTS], word)["words"])]
                 with m.If(have):
                     with m.Switch(packet):
                         with m.Case(FETCH):
                             header = fields(HEADERS[FETCH], word)
-                            m.d.comb += take.eq(1)
-                            m.d.sync += [self.scratch_address.eq(header["address"]), self.scratch_bank.eq(header["bank"])]
+                            m.d.sync += [self.scratch_address.eq(header["address"]),
+                                         self.scratch_bank.eq(header["bank"])]
                             m.next = "FETCH"
                         with m.Case(PARAMS):
-                            with m.If(held != 2):
-                                m.d.comb += [take.eq(1), grab.eq(1)]
-                                m.d.sync += self.param_parity.eq(~self.param_parity)
-                                m.next = "PARAMS"
+                            m.d.comb += grab.eq(buffer)
+                            m.d.sync += [granted.eq(buffer), self.param_parity.eq(~self.param_parity)]
+                            m.next = "PARAMS"
                         with m.Case(THRESHOLDS):
-                            m.d.comb += take.eq(1)
                             m.next = "THRESHOLDS"
                         with m.Case(WEIGHTS):
-                            with m.If(used + words <= engine.ring_depth):
-                                m.d.comb += [take.eq(1), claim.eq(words)]
-                                m.next = "SLICES"
+                            m.next = "SLICES"
                         with m.Case(COMMANDS):
-                            m.d.comb += take.eq(1)
-                            m.d.sync += commands_left.eq(fields(HEADERS[COMMANDS], word)["words"])
+                            count = fields(HEADERS[COMMANDS], word)["words"]
+                            m.d.sync += [commands_left.eq(count), last_command.eq(count == 1)]
                             m.next = "COMMANDS"
                         with m.Case(END):
-                            m.d.comb += take.eq(1)
                             with m.If(fields(HEADERS[END], word)["checksum"] != sum_):
                                 m.d.sync += self.error.eq(3)
                             m.d.sync += [self.ended.eq(1), running.eq(0)]
                             m.next = "IDLE"
                         with m.Default():
-                            m.d.comb += take.eq(1)
                             m.d.sync += [self.error.eq(2), running.eq(0)]
                             m.next = "IDLE"
             self._fetch(m, prefetch, word, have, take, summed)
             with m.State("PARAMS"):
-                m.d.comb += [take.eq(1), self.params_write.eq(have), summed.eq(1)]
-                with m.If(have):
+                m.d.comb += [take.eq(granted), self.params_write.eq(have & granted), summed.eq(1)]
+                with m.If(~granted):
+                    m.d.comb += grab.eq(buffer)
+                    m.d.sync += granted.eq(buffer)
+                with m.If(have & granted):
                     self._next_record(m, engine.record_words, engine.drain_lanes // engine.records_per_word)
                 with m.If(end):
                     m.next = "HEADER"
@@ -163,35 +159,43 @@ class Loader(wiring.Component):
                     m.next = "HEADER"
             with m.State("SLICES"):
                 m.d.comb += [take.eq(1), summed.eq(1)]
+                self._claim(m, room, words, claim, granted)
                 with m.If(have):
-                    m.d.sync += [*(k.eq(n) for k, n in zip(kinds, announced, strict=True)), slice_index.eq(0),
-                                 kind.eq(_next_present(announced, -1))]
+                    m.d.sync += slices.load()
                     m.next = "WEIGHTS"
             with m.State("WEIGHTS"):
-                m.d.comb += [take.eq(1), self.ring_write.eq(have), summed.eq(1), self.ring_address.eq(ring_at),
-                             self.ring_slice.eq(slice_index + Array(first)[kind])]
-                following = [_next_present(kinds, i) for i in range(len(KINDS))]
-                with m.If(have):
-                    m.d.sync += slice_index.eq(slice_index + 1)
-                    with m.If(slice_index == Array(kinds)[kind] - 1):
-                        m.d.sync += [slice_index.eq(0), kind.eq(Array(following)[kind])]
-                        with m.If(Array(following)[kind] <= kind):
-                            m.d.sync += ring_at.eq(ring_at + 1)
+                m.d.comb += [take.eq(granted), self.ring_write.eq(have & granted), summed.eq(1),
+                             self.ring_address.eq(ring_at), self.ring_slice.eq(slices.index)]
+                self._claim(m, room, words, claim, granted)
+                with m.If(have & granted):
+                    slices.advance(m)
+                    with m.If(slices.last & slices.wrap):
+                        m.d.sync += ring_at.eq(ring_at + 1)
                 with m.If(end):
                     m.next = "HEADER"
             with m.State("COMMANDS"):
                 m.d.comb += [commands.w_en.eq(have), summed.eq(1),
-                             take.eq(commands.w_rdy & (last_piece | (commands_left == 1)))]
+                             take.eq(commands.w_rdy & (last_piece | last_command))]
                 with m.If(have & commands.w_rdy):
-                    m.d.sync += [commands_left.eq(commands_left - 1), piece.eq(Mux(last_piece, 0, piece + 1))]
+                    m.d.sync += [commands_left.eq(commands_left - 1), last_command.eq(commands_left == 2),
+                                 piece.eq(Mux(last_piece, 0, piece + 1))]
                 with m.If(end):
                     m.next = "HEADER"
-        m.d.comb += end.eq(prefetch.stream_take & (left == 1))
+        m.d.comb += end.eq(prefetch.stream_take & last)
         with m.If(prefetch.stream_take):
-            m.d.sync += left.eq(Mux(fsm.ongoing("HEADER"), word[4:28], left - 1))
+            with m.If(fsm.ongoing("HEADER")):
+                m.d.sync += [left.eq(word[4:28]), last.eq(word[4:28] == 1)]
+            with m.Else():
+                m.d.sync += [left.eq(left - 1), last.eq(left == 2)]
             with m.If(summed):
                 m.d.sync += sum_.eq(folded)
         return m
+
+    def _claim(self, m, room, words, claim, granted):
+        """Room in the ring for the packet's weights, once."""
+        with m.If(~granted & (words <= room)):
+            m.d.comb += claim.eq(1)
+            m.d.sync += granted.eq(1)
 
     def _next_record(self, m, beats, lanes):
         """On to the next part of a record, the next lane, the next chunk."""
@@ -206,23 +210,74 @@ class Loader(wiring.Component):
         engine = self.engine
         bits, count = engine.word_bits, engine.scratch_words
         where = fields(FETCH_WORD, word)
-        left, position = Signal(20), Signal(range(max(2, count)))
+        left, last, position = Signal(20), Signal(), Signal(range(max(2, count)))
         with m.State("FETCH"):
             m.d.comb += [take.eq(1), summed.eq(1)]
-            m.d.sync += [left.eq(where["words"]), position.eq(where["memory"][:len(position)] if count > 1 else 0)]
+            m.d.sync += [left.eq(where["words"]), last.eq(where["words"] == 1),
+                         position.eq(where["memory"][:len(position)] if count > 1 else 0)]
             with m.If(have):
                 m.next = "MAP"
         with m.State("MAP"):
             m.d.comb += self.scratch_write.eq(prefetch.map_have & ~self.scratch_busy)
             with m.If(self.scratch_write):
-                m.d.comb += prefetch.map_take.eq((position == count - 1) | (left == 1))
-                m.d.sync += [left.eq(left - 1), position.eq(Mux(position == count - 1, 0, position + 1)),
+                m.d.comb += prefetch.map_take.eq((position == count - 1) | last)
+                m.d.sync += [left.eq(left - 1), last.eq(left == 2),
+                             position.eq(Mux(position == count - 1, 0, position + 1)),
                              self.scratch_bank.eq(self.scratch_bank + 1)]
                 with m.If(self.scratch_bank == engine.banks - 1):
                     m.d.sync += [self.scratch_bank.eq(0), self.scratch_address.eq(self.scratch_address + 1)]
-                with m.If(left == 1):
+                with m.If(last):
                     m.next = "HEADER"
-        m.d.comb += self.scratch_data.eq(select([prefetch.map[i * bits:(i + 1) * bits] for i in range(count)], position))
+        m.d.comb += self.scratch_data.eq(
+            select([prefetch.map[i * bits:(i + 1) * bits] for i in range(count)], position))
+
+
+class _Slices:
+    """Where the slices of a ring word go: kind after kind, those without slices left out.
+
+    The word that announces the numbers of slices gives, for each kind, which one follows and how long it is;
+    all that a slice needs is known before it comes.
+    """
+
+    def __init__(self, m, engine: Engine, word: Value):
+        announced = [fields(SLICES, word)[kind] for kind in KINDS]
+        present = [i for i, kind in enumerate(KINDS) if engine.slices(kind)]
+        self._announced = [announced[i] for i in present]
+        self._begins = [sum(engine.slices(before) for before in KINDS[:i]) for i in present]
+        bits = range(max(2, len(present)))
+        self.index = Signal(range(max(2, engine.ring_slices)))
+        self.last, self.wrap = Signal(), Signal()
+        """The last slice of a kind; the last kind of the word."""
+        self._left = Signal(9, name="slices_left")
+        self._follows = [Signal(bits, name=f"follows_{i}") for i in range(len(present))]
+        self._counts = [Signal(9, name=f"following_{i}") for i in range(len(present))]
+        # Of the kind that comes next.
+        self._next, self._next_count = Signal(bits, name="next_kind"), Signal(9, name="next_count")
+
+    def load(self) -> list:
+        """Assignments when the announcing word is taken."""
+        follows = [_next_present(self._announced, i) for i in range(len(self._announced))]
+        first = _next_present(self._announced, len(self._announced) - 1)
+        counts = [Array(self._announced)[kind] for kind in follows]
+        count = Array(self._announced)[first]
+        return [
+            *(register.eq(kind) for register, kind in zip(self._follows, follows, strict=True)),
+            *(register.eq(n) for register, n in zip(self._counts, counts, strict=True)),
+            *self._enter(first, count, Array(follows)[first], Array(counts)[first]),
+        ]
+
+    def _enter(self, kind, count, following, following_count) -> list:
+        return [
+            self.index.eq(Array(self._begins)[kind]), self._left.eq(count), self.last.eq(count == 1),
+            self.wrap.eq(following <= kind), self._next.eq(following), self._next_count.eq(following_count),
+        ]
+
+    def advance(self, m) -> None:
+        """On to the next slice."""
+        m.d.sync += [self.index.eq(self.index + 1), self._left.eq(self._left - 1), self.last.eq(self._left == 2)]
+        with m.If(self.last):
+            m.d.sync += self._enter(self._next, self._next_count, Array(self._follows)[self._next],
+                                    Array(self._counts)[self._next])
 
 
 def _next_present(counts: list, index: int) -> Value:

@@ -21,7 +21,8 @@ class Prefetch(wiring.Component):
     crosses a multiple of ``RUN``; it may change until it is accepted.  Answers carry the
     request's ``tag`` and come in order per tag; with several memory ports each port's
     part of a word comes on its own, in the same order.  Every answer has a place, so none is
-    ever refused.
+    ever refused.  Answers come into registers first, and leave through registers: a memory's
+    clock-to-output time stands alone.
 
     The stream (tag 0) is read from address 0 on.  A FETCH packet is recognised when it
     arrives, usually well before the load unit gets to it: its words (tag 1) are requested as
@@ -47,6 +48,9 @@ class Prefetch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         ahead = fetch_ahead(self.engine)
+        self._valid, self._tag, self._data = (Signal.like(port) for port in (
+            self.answer_valid, self.answer_tag, self.answer_data))
+        m.d.sync += [self._valid.eq(self.answer_valid), self._tag.eq(self.answer_tag), self._data.eq(self.answer_data)]
         self._answers(m, 0, PREFETCH, self.stream, self.stream_have, self.stream_take)
         self._answers(m, 1, ahead, self.map, self.map_have, self.map_take)
         bits = len(self.request_address)
@@ -66,27 +70,33 @@ class Prefetch(wiring.Component):
         outstanding = [Signal(range(PREFETCH + ahead + 1), name=f"outstanding_{p}")
                        for p in range(self.engine.ports)]
         for port, count in enumerate(outstanding):
-            m.d.sync += count.eq(count + Mux(sent, self.request_count, 0) - self.answer_valid[port])
+            m.d.sync += count.eq(count + Mux(sent, self.request_count, 0) - self._valid[port])
         m.d.comb += self.quiet.eq(~Cat(count.any() for count in outstanding).any())
         return m
 
     def _answers(self, m, tag, depth, word, have, take):
         """The FIFO of a tag, one slice per memory port: ports may run apart."""
-        bits, readable = self.engine.port_bits, []
+        bits, readable, following = self.engine.port_bits, [], Signal()
         for port in range(self.engine.ports):
             m.submodules[f"fifo_{tag}_{port}"] = fifo = SyncFIFOBuffered(width=bits, depth=depth)
             part = slice(port * bits, (port + 1) * bits)
             m.d.comb += [
-                fifo.w_en.eq(self.answer_valid[port] & (self.answer_tag[port] == tag)),
-                fifo.w_data.eq(self.answer_data[part]), word[part].eq(fifo.r_data), fifo.r_en.eq(take),
+                fifo.w_en.eq(self._valid[port] & (self._tag[port] == tag)),
+                fifo.w_data.eq(self._data[part]), fifo.r_en.eq(following),
             ]
+            with m.If(following):
+                m.d.sync += word[part].eq(fifo.r_data)
             readable.append(fifo.r_rdy)
-        m.d.comb += have.eq(Cat(readable).all())
+        m.d.comb += following.eq(Cat(readable).all() & (~have | take))
+        with m.If(following):
+            m.d.sync += have.eq(1)
+        with m.Elif(take):
+            m.d.sync += have.eq(0)
 
     def _descriptors(self, m, source):
         """FETCH packets from their arrival to their first request."""
         bits = self.engine.port_bits
-        arrived, word = self.answer_valid[0] & ~self.answer_tag[0], self.answer_data[:min(bits, 64)]
+        arrived, word = self._valid[0] & ~self._tag[0], self._data[:min(bits, 64)]
         kind, left, is_fetch, wait = word[:4], Signal(24), Signal(), Signal(16)
         header = fields(HEADERS[FETCH], word)
         with m.If(arrived):
@@ -106,7 +116,8 @@ class Prefetch(wiring.Component):
         load = fifo.r_rdy & (~active | (source.sent & (source.left == 0)))
         m.d.comb += [
             fifo.w_en.eq(arrived & is_fetch & (left != 0)),
-            fifo.w_data.eq(Cat(where["memory"], where["words"], wait)), fifo.r_en.eq(load), source.go.eq(active & ready),
+            fifo.w_data.eq(Cat(where["memory"], where["words"], wait)), fifo.r_en.eq(load),
+            source.go.eq(active & ready),
         ]
         held = Signal(16)
         m.d.sync += ready.eq(self.finished >= held)

@@ -37,7 +37,7 @@ class Scratchpad(wiring.Component):
 
 
 class Ring(wiring.Component):
-    """Weight memory: ``slices`` memories of ``mem_bits``, read together, written one by one."""
+    """Weight memory: ``slices`` memories of ``mem_bits``, read together, written one by one, a cycle late."""
 
     def __init__(self, *, slices: int, depth: int, mem_bits: int):
         self.slices, self.depth, self.mem_bits = slices, depth, mem_bits
@@ -49,13 +49,16 @@ class Ring(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        address, data_ = Signal(len(self.write_address), reset_less=True), Signal(self.mem_bits, reset_less=True)
+        writes = Signal(self.slices)
+        m.d.sync += [address.eq(self.write_address), data_.eq(self.write_data),
+                     *(writes[index].eq(self.write & (self.write_slice == index)) for index in range(self.slices))]
         for index in range(self.slices):
             m.submodules[f"slice_{index}"] = memory = Memory(shape=self.mem_bits, depth=self.depth, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [
                 reader.addr.eq(self.address), reader.en.eq(Const(1)),
                 self.data[index * self.mem_bits:(index + 1) * self.mem_bits].eq(reader.data),
-                writer.addr.eq(self.write_address), writer.data.eq(self.write_data),
-                writer.en.eq(self.write & (self.write_slice == index)),
+                writer.addr.eq(address), writer.data.eq(data_), writer.en.eq(writes[index]),
             ]
         return m
