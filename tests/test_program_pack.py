@@ -14,9 +14,9 @@ from hwgen.program.assemble import assemble_layout
 ENGINES = {
     "mixed": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2),
     "one lane": Engine(ki=8, px=1, sp2_rows=3, dsp_rows=5, drain_lanes=1, mem_bits=128),
-    "multipliers": Engine(ki=16, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4),
+    "multipliers": Engine(ki=16, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=4),
     "wide words": Engine(ki=32, px=1, sp2_rows=2, dsp_rows=2, drain_lanes=2, mem_bits=128),
-    "narrow": Engine(ki=2, px=1, sp2_rows=10, dsp_rows=6, drain_lanes=2),
+    "narrow": Engine(ki=2, px=1, sp2_rows=10, dsp_rows=6, drain_lanes=2, mem_bits=512, ports=4),
 }
 
 
