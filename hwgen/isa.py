@@ -108,6 +108,7 @@ LAYER_WORDS = (
     _word("rescale_ab", ("a", 32, True), ("b", 32, True)),
     _word("rescale_c", ("c2", 52, True),),
     _word("store", ("store_base", 32),),
+    _word("raster", ("begin_h", 6), ("begin_w", 6), ("ahead_h", 2), ("ahead_w", 2), ("lead_h", 2), ("lead_w", 2)),
     *(_STEP for _ in STEPS),
     *(_MOVE for _ in STEPS),
 )
@@ -122,7 +123,8 @@ ERRORS = {
     5: "memory error response",
 }
 
-POOL_NONE, POOL_MAX, POOL_SUM = range(3)
+POOL_NONE, POOL_MAX, POOL_SUM, POOL_RASTER = range(4)
+"""MAX and SUM run over windows evaluated one after the other, RASTER over the map row by row."""
 RESCALE_OFF, RESCALE_ADD, RESCALE_AVERAGE = range(3)
 
 

@@ -17,7 +17,7 @@ COMMON = {"ring_depth": 16, "scratch_depth": 4096, "acc_bits": 18, "m_bits": 12}
 ENGINES = {
     "two lanes": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, **COMMON),
     "whole words": Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=2, **COMMON),
-    "one lane": Engine(ki=4, px=3, sp2_rows=2, dsp_rows=5, drain_lanes=1, **COMMON),
+    "one lane": Engine(ki=4, px=3, sp2_rows=2, dsp_rows=5, drain_lanes=1, pool_columns=5, **COMMON),
     "fewer rows than channels": Engine(ki=8, px=1, sp2_rows=2, dsp_rows=0, drain_lanes=2, mem_bits=128, **COMMON),
     "plain": Engine(ki=4, px=2, sp2_rows=0, dsp_rows=4, drain_lanes=2, residual=False, rescale=False, pool=False,
                     thresholds=False, **COMMON),

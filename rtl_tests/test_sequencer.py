@@ -14,7 +14,7 @@ from hwgen.rtl.walker import slot_layout
 
 PX, BANKS, RING_DEPTH, RING_BITS = 2, 3, 64, 6
 LAYER, TILE, FINISH = 1, 2, 3
-N_SETTINGS = 8
+N_SETTINGS = 9
 SLOT_BITS = slot_layout().size
 
 
@@ -43,6 +43,7 @@ class LayerCommand:
             {"a": -rng.randrange(2**31), "b": rng.randrange(2**31)},
             {"c2": -rng.randrange(2**51)},
             {"store_base": rng.randrange(2**32)},
+            {"begin_h": rng.randrange(64), "begin_w": rng.randrange(64), "lead_w": rng.randrange(4)},
         ]
         self.settings = {name: value for word in values for name, value in word.items() if name != "command"}
         self.config = [rng.getrandbits(60) for _ in range(5)] + [rng.getrandbits(52) for _ in range(5)]

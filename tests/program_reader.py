@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 START, FETCH, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
-LAYER_SIZE = 18
+LAYER_SIZE = 19
 SP2 = {0: 0, 1: 1, 2: 2, 3: 8, 4: 4, 5: 5, 6: 6}
 
 

@@ -110,8 +110,8 @@ def test_walker_words_walk_over_the_evaluations(layout):
         in_pitch, out_pitch = layout.regions[layer.input].pitch, layout.regions[layer.output].pitch
         res_pitch = layout.regions[layer.residual].pitch if layer.residual else 0
         _, out_h, out_w = layout.tensor(layer.output).shape
-        steps = [[bits(w, low, 16, True) * banks + bits(w, low + 16, 4) for low in (0, 20, 40)] for w in words[8:13]]
-        moves = [[bits(w, 13 * i, 13, True) for i in range(4)] for w in words[13:18]]
+        steps = [[bits(w, low, 16, True) * banks + bits(w, low + 16, 4) for low in (0, 20, 40)] for w in words[9:14]]
+        moves = [[bits(w, 13 * i, 13, True) for i in range(4)] for w in words[14:19]]
         state = np.array(steps[4] + moves[4])
         for index, (cy, cx) in enumerate(evaluations(layer)):
             pi, pj = index // kw % kh, index % kw

@@ -62,6 +62,9 @@ def memories(engine: Engine) -> list[MemorySpec]:
         result.append(MemorySpec("pooling", 8, max(2, chunks(e)), e.drain_lanes, clocked=False))
         if e.rescale:
             result.append(MemorySpec("pooling", 16, max(2, chunks(e)), e.drain_lanes, clocked=False))
+    if e.pool_columns:
+        result += [MemorySpec("row buffer", 16 * e.drain_lanes, 1 << chunk_bits(e), clocked=False),
+                   MemorySpec("row buffer", 16 * e.drain_lanes, e.pool_columns << chunk_bits(e))]
     return result
 
 
@@ -85,7 +88,7 @@ def _ring(e: Engine) -> list[MemorySpec]:
 
 def _queues(e: Engine) -> list[MemorySpec]:
     front = e.px * 3 + 8 + 1
-    post = e.px * (e.point_bits + 6) + 8
+    post = e.px * (e.point_bits + 6 + (7 if e.pool_columns else 0)) + 8
     return [MemorySpec("queues", front + 2, QUEUE - 1),
             MemorySpec("queues", post + 16 + 2, QUEUE - 1, used=((0, post + e.point_bits),))]
 

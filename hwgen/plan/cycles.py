@@ -161,7 +161,7 @@ class _Model:
         self.idle = max(self.idle, post + 1)
         self.writes.append(self._written(layer, tile, np.array(ends) + (post - end)))
         if layout.stored(layer):
-            alive = (len(layout.walks[layer.name].cy) - 1) % engine.px + 1
+            alive = (layout.walks[layer.name].evaluations - 1) % engine.px + 1
             written = post - (engine.px - alive) * step - (step - 1) + layout.planes(layer.output) - 1
             # Five cycles to the memory port; the last memory word waits until nothing can join it.
             self.idle = max(self.idle, written + 6, post + 2)

@@ -35,7 +35,7 @@ def explain(search: Search, sized: Sized, part: Part, clock_mhz: float, fps: flo
 
 def _linear_notes(sized: Sized) -> list[str]:
     names = [layer.name for layer in sized.layout.layers
-             if len(sized.layout.walks[layer.name].cy) == 1 and sized.engine.px > 1]
+             if sized.layout.walks[layer.name].evaluations == 1 and sized.engine.px > 1]
     return [f"linear layers use 1 of {sized.engine.px} pixels: {', '.join(names)}"] if names else []
 
 

@@ -1,26 +1,73 @@
 """Where the pixels of a layer's steps lie: evaluations, pixel groups, and collisions of banks."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from .lower import Layer
+from .lower import Layer, Pool
+
+LEAST_RASTER_WIDTH = 2
+"""Columns that a walk in raster order has at least: the row buffer answers and is written in two cycles."""
 
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """The evaluations of a layer in the order in which they are computed, ``px`` to a group."""
+    """The evaluations of a layer in the order in which they are computed, ``px`` to a group.
 
-    cy: np.ndarray
-    cx: np.ndarray
-    """Position in the map before pooling, per evaluation."""
+    Two loops step over outputs (``rows`` by ``columns``) and two over what belongs to one (``inner``):
+    the position before pooling is ``origin + outer * strides + inner``.  Windows are
+    evaluated one after the other, or, with ``raster``, the map before pooling row by row: the inner loops then
+    cover as many positions as windows advance, ending where a window ends, and the first
+    ``lead`` outer steps only begin windows.
+    """
+
+    rows: int
+    columns: int
+    inner: tuple[int, int]
+    strides: tuple[int, int]
+    origin: tuple[int, int]
     conv_shape: tuple[int, int]
-    out_shape: tuple[int, int]
+    """Of the map before pooling."""
     px: int
+    raster: bool = False
+    lead: tuple[int, int] = (0, 0)
+    first_row: int = 0
+    """Output row that the first outer step after ``lead`` gives."""
+    begin: tuple[int, int] = (0, 0)
+    """Raster: the inner position at which a window begins."""
+    ahead: tuple[int, int] = (0, 0)
+    """Raster: how many outer steps later the window that begins there ends."""
+
+    @cached_property
+    def _positions(self) -> tuple[np.ndarray, np.ndarray]:
+        oy, ox, pi, pj = np.ogrid[:self.rows, :self.columns, :self.inner[0], :self.inner[1]]
+        cy = np.broadcast_to(oy * self.strides[0] + pi + self.origin[0], self.shape)
+        cx = np.broadcast_to(ox * self.strides[1] + pj + self.origin[1], self.shape)
+        if self.raster:
+            cy, cx = cy.transpose(0, 2, 1, 3), cx.transpose(0, 2, 1, 3)
+        return cy.ravel(), cx.ravel()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.rows, self.columns, *self.inner
+
+    @property
+    def cy(self) -> np.ndarray:
+        """Row in the map before pooling, per evaluation."""
+        return self._positions[0]
+
+    @property
+    def cx(self) -> np.ndarray:
+        return self._positions[1]
+
+    @property
+    def evaluations(self) -> int:
+        return self.rows * self.columns * self.inner[0] * self.inner[1]
 
     @property
     def groups(self) -> int:
-        return -(-len(self.cy) // self.px)
+        return -(-self.evaluations // self.px)
 
 
 def pooled_shape(layer: Layer) -> tuple[int, int]:
@@ -32,41 +79,67 @@ def pooled_shape(layer: Layer) -> tuple[int, int]:
             (width + left + right - window.kernel[1]) // window.strides[1] + 1)
 
 
-def walk(layer: Layer, px: int) -> Walk:
-    """Pooled pixels in raster order, inside each the positions of its window."""
-    window = layer.window
+def walk(layer: Layer, px: int, pool_columns: int = 0, strip: tuple[int, int] | None = None) -> Walk:
+    """The walk over output rows ``strip`` (first, end), or all, in the order with fewer evaluations.
+
+    Raster order needs a row buffer of ``pool_columns`` columns.
+    """
     out_h, out_w = pooled_shape(layer)
-    oy, ox, pi, pj = np.meshgrid(np.arange(out_h), np.arange(out_w), np.arange(window.kernel[0]),
-                                 np.arange(window.kernel[1]), indexing="ij")
-    cy = (oy * window.strides[0] - window.pads[0] + pi).ravel()
-    cx = (ox * window.strides[1] - window.pads[1] + pj).ravel()
-    return Walk(cy, cx, layer.conv_shape[1:], (out_h, out_w), px)
+    first, end = strip or (0, out_h)
+    window, conv_shape = layer.window, layer.conv_shape[1:]
+    origin = first * window.strides[0] - window.pads[0], -window.pads[1]
+    plain = Walk(end - first, out_w, window.kernel, window.strides, origin, conv_shape, px, first_row=first)
+    raster = _raster(window, first, end, out_w, conv_shape, px)
+    if raster is None or raster.columns > pool_columns or raster.evaluations >= plain.evaluations:
+        return plain
+    return raster
 
 
-def input_cycles(layer: Layer, steps: Walk, shape: tuple[int, int], pitch: int, banks: int) -> np.ndarray:
+def _raster(window: Pool, first: int, end: int, out_w: int, conv_shape: tuple[int, int], px: int) -> Walk | None:
+    """The walk in raster order, where it is possible: maxima of windows of which three at most share a position."""
+    if window.rescale is not None or any(k > 2 * s + 1 for k, s in zip(window.kernel, window.strides, strict=True)):
+        return None
+    leads, origins, begins, aheads = [], [], [], []
+    for k, s, pad, out in zip(window.kernel, window.strides, window.pads[:2], (first, 0), strict=True):
+        # The outer step that ends window n covers the s positions up to its last one.
+        start = out * s - pad
+        lead = max(0, -(-(start + k - s - max(0, start)) // s))
+        leads.append(lead)
+        origins.append(start + k - s - lead * s)
+        begins.append(-k % s)
+        aheads.append((k - s + begins[-1]) // s)
+    result = Walk(end - first + leads[0], out_w + leads[1], window.strides, window.strides, (origins[0], origins[1]),
+                  conv_shape, px, True, (leads[0], leads[1]), first, (begins[0], begins[1]), (aheads[0], aheads[1]))
+    return result if result.columns * window.strides[1] >= LEAST_RASTER_WIDTH else None
+
+
+def input_cycles(layer: Layer, steps: Walk, shape: tuple[int, int], pitch: int, banks: int,
+                 part: slice = slice(None)) -> np.ndarray:
     """Cycles of every (group, kernel position): the words in the fullest bank, at least one.
 
-    ``shape`` is the input map's height and width, ``pitch`` its words per row.
+    ``shape`` is the input map's height and width, ``pitch`` its words per row; ``part``
+    are the evaluations to look at, from the beginning of a group.
     """
     _, _, kh, kw = layer.conv.weight.shape
     top, left = layer.conv.pads[:2]
-    iy = (steps.cy * layer.conv.strides[0] - top)[:, None] + np.repeat(np.arange(kh), kw)
-    ix = (steps.cx * layer.conv.strides[1] - left)[:, None] + np.tile(np.arange(kw), kh)
+    iy = (steps.cy[part] * layer.conv.strides[0] - top)[:, None] + np.repeat(np.arange(kh), kw)
+    ix = (steps.cx[part] * layer.conv.strides[1] - left)[:, None] + np.tile(np.arange(kw), kh)
     inside = (iy >= 0) & (iy < shape[0]) & (ix >= 0) & (ix < shape[1])
     return _fullest(iy * pitch + ix, inside, steps, banks)
 
 
-def residual_cycles(steps: Walk, pitch: int, banks: int) -> np.ndarray:
+def residual_cycles(steps: Walk, pitch: int, banks: int, part: slice = slice(None)) -> np.ndarray:
     """The same for the residual operand: cycles per group."""
-    inside = (steps.cy >= 0) & (steps.cy < steps.conv_shape[0]) & (steps.cx >= 0) & (steps.cx < steps.conv_shape[1])
-    return _fullest((steps.cy * pitch + steps.cx)[:, None], inside[:, None], steps, banks)[:, 0]
+    cy, cx = steps.cy[part], steps.cx[part]
+    inside = (cy >= 0) & (cy < steps.conv_shape[0]) & (cx >= 0) & (cx < steps.conv_shape[1])
+    return _fullest((cy * pitch + cx)[:, None], inside[:, None], steps, banks)[:, 0]
 
 
 def _fullest(linear: np.ndarray, inside: np.ndarray, steps: Walk, banks: int) -> np.ndarray:
-    missing = steps.groups * steps.px - len(linear)
+    missing = -len(linear) % steps.px
     bank = np.pad(np.where(inside, linear % banks, banks), ((0, missing), (0, 0)), constant_values=banks)
-    bank = bank.reshape(steps.groups, steps.px, -1)
-    fullest = np.ones((steps.groups, bank.shape[2]), np.int64)
+    bank = bank.reshape(-1, steps.px, bank.shape[1])
+    fullest = np.ones((len(bank), bank.shape[2]), np.int64)
     for b in range(banks):
         np.maximum(fullest, (bank == b).sum(axis=1), out=fullest)
     return fullest

@@ -71,7 +71,7 @@ class Layout:
 def lay_out(graph: Graph, engine: Engine) -> Layout:
     """Raises Unplaceable when the engine's lane groups cannot run the network's rows."""
     network = lower(graph, engine.ki)
-    walks = {layer.name: walk(layer, engine.px) for layer in network.layers}
+    walks = {layer.name: walk(layer, engine.px, engine.pool_columns) for layer in network.layers}
     placements = place(network, engine)
     layout = Layout(network, engine, walks, placements, regions(network, placements, engine, walks))
     check_limits(layout)
@@ -138,6 +138,7 @@ def needs(layout: Layout) -> dict:
         "residual": any(layer.residual for layer in layers),
         "rescale": any(layer.add or layer.window.rescale for layer in layers),
         "pool": any(layer.pool for layer in layers),
+        "pool_columns": max((steps.columns for steps in layout.walks.values() if steps.raster), default=0),
         "thresholds": any(layer.conv.requant.thresholds is not None for layer in layers),
         "ring_depth": max(layout.words(layer) for layer in layers),
         "scratch_depth": depth(layout.regions),

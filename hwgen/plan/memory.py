@@ -1,6 +1,6 @@
 """The memory map: the pitch of every tensor and its place in the scratchpad."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -82,9 +82,10 @@ def _pitch(name: str, network: Network, engine: Engine, walks: dict[str, Walk]) 
         cycles = 0
         for layer in network.layers:
             if layer.input == name:
-                cycles += int(input_cycles(layer, sample[layer.name], (height, width), pitch, engine.banks).sum())
+                cycles += int(input_cycles(layer, walks[layer.name], (height, width), pitch, engine.banks,
+                                           sample[layer.name]).sum())
             if layer.residual == name:
-                cycles += int(residual_cycles(sample[layer.name], pitch, engine.banks).sum())
+                cycles += int(residual_cycles(walks[layer.name], pitch, engine.banks, sample[layer.name]).sum())
         if best[0] is None or cycles < best[0]:
             best = (cycles, pitch)
         if height == 1:
@@ -96,10 +97,9 @@ SAMPLE = 2048
 """Evaluations of a layer that the choice of a pitch looks at; collisions repeat from row to row."""
 
 
-def _sample(steps: Walk) -> Walk:
+def _sample(steps: Walk) -> slice:
     """The middle of a long walk, in whole groups."""
-    if len(steps.cy) <= SAMPLE:
-        return steps
-    begin = (len(steps.cy) - SAMPLE) // 2 // steps.px * steps.px
-    part = slice(begin, begin + SAMPLE)
-    return replace(steps, cy=steps.cy[part], cx=steps.cx[part])
+    if steps.evaluations <= SAMPLE:
+        return slice(None)
+    begin = (steps.evaluations - SAMPLE) // 2 // steps.px * steps.px
+    return slice(begin, begin + SAMPLE)

@@ -8,6 +8,8 @@ MIN_INTERVAL = 4
 """Between the ends of two tiles, so that the drain's queues never overflow."""
 THRESHOLD_STEP = 11
 """A step of the drain in threshold mode: four binary steps of two cycles, and the way in and out."""
+RASTER_LATENCY = 2
+"""Of the unit with the row buffer, which every code passes."""
 OPERAND_LATENCY = 2
 """From a step's end in the reader to its operands at the lanes."""
 
@@ -29,8 +31,9 @@ def tile_latency(engine: Engine) -> int:
 
 
 def lane_latency(engine: Engine) -> int:
-    """From an operand to its code in a requantizer lane."""
-    return 8 + (8 if engine.rescale else 0) + (1 if engine.pool else 0) + (1 if engine.pool and engine.rescale else 0)
+    """From an operand to its code: a requantizer lane, and the row buffer where there is one."""
+    return (8 + (8 if engine.rescale else 0) + (1 if engine.pool else 0)
+            + (1 if engine.pool and engine.rescale else 0) + (RASTER_LATENCY if engine.pool_columns else 0))
 
 
 def fetch_ahead(engine: Engine) -> int:

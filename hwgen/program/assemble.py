@@ -144,7 +144,8 @@ def layer_words(layout: Layout, layer: Layer, store_base: int) -> list[int]:
     walk = layout.walks[layer.name]
     row_q, row_r = divmod(source.pitch - (kw - 1), banks)
     scale = layer.add or window.rescale
-    pool_mode = isa.POOL_NONE if layer.pool is None else isa.POOL_SUM if window.rescale else isa.POOL_MAX
+    pool_mode = (isa.POOL_NONE if layer.pool is None else isa.POOL_SUM if window.rescale
+                 else isa.POOL_RASTER if walk.raster else isa.POOL_MAX)
     second = isa.RESCALE_ADD if layer.add else isa.RESCALE_AVERAGE if window.rescale else isa.RESCALE_OFF
     values = {
         "layer": {
@@ -160,10 +161,12 @@ def layer_words(layout: Layout, layer: Layer, store_base: int) -> list[int]:
                       "plane_step": source.plane_step, "row_q": row_q, "row_r": row_r},
         "input_size": {"height": source.height, "width": source.width, "conv_h": walk.conv_shape[0],
                        "conv_w": walk.conv_shape[1], "res_step": residual.plane_step if residual else 0},
-        "evaluations": {"pool_h": window.kernel[0] - 1, "pool_w": window.kernel[1] - 1,
-                        "out_h": walk.out_shape[0] - 1, "out_w": walk.out_shape[1] - 1, "out_step": target.plane_step},
+        "evaluations": {"pool_h": walk.inner[0] - 1, "pool_w": walk.inner[1] - 1, "out_h": walk.rows - 1,
+                        "out_w": walk.columns - 1, "out_step": target.plane_step},
         "clamp": {"zero": rule.zero_point, "low": rule.low, "high": rule.high},
         "store": {"store_base": store_base},
+        "raster": {f"{name}_{axis}": value for name in ("begin", "ahead", "lead")
+                   for axis, value in zip("hw", getattr(walk, name), strict=True)} if walk.raster else {},
     }
     if scale is not None:
         values["clamp"] |= {"zero2": scale.zero_point, "low2": scale.low, "high2": scale.high,
@@ -183,18 +186,26 @@ def layer_words(layout: Layout, layer: Layer, store_base: int) -> list[int]:
 
 def _walker_words(layer: Layer, in_pitch: int, res_pitch: int, out_pitch: int, walk, banks: int):
     """Where the walk begins and how far each of its four kinds of step goes."""
-    window, conv = layer.window, layer.conv
-    (kh, kw), (py, px) = window.kernel, window.strides
-    out_w = walk.out_shape[1]
+    strides, pads = layer.conv.strides, layer.conv.pads
+    h, w = walk.inner
+    columns = walk.columns
 
-    def point(cy, cx, oy, ox):
-        iy, ix = cy * conv.strides[0], cx * conv.strides[1]
-        return np.array([iy * in_pitch + ix, cy * res_pitch + cx, oy * out_pitch + ox, ix, iy, cx, cy])
+    def point(oy, pi, ox, pj):
+        """Linear points and coordinates of the evaluation with these loop counters."""
+        cy, cx = (walk.origin[0] + oy * walk.strides[0] + pi, walk.origin[1] + ox * walk.strides[1] + pj)
+        iy, ix = cy * strides[0] - pads[0], cx * strides[1] - pads[1]
+        out = (oy - walk.lead[0] + walk.first_row) * out_pitch + ox - walk.lead[1]
+        return np.array([iy * in_pitch + ix, cy * res_pitch + cx, out, ix, iy, cx, cy])
 
-    start = point(-window.pads[0], -window.pads[1], 0, 0)
-    start += np.array([-conv.pads[0] * in_pitch - conv.pads[1], 0, 0, -conv.pads[1], -conv.pads[0], 0, 0])
-    deltas = [point(0, 1, 0, 0), point(1, -(kw - 1), 0, 0), point(-(kh - 1), px - (kw - 1), 0, 1),
-              point(py - (kh - 1), -(out_w - 1) * px - (kw - 1), 1, -(out_w - 1)), start]
+    start = point(0, 0, 0, 0)
+    # Where a step leads, from the loops' beginning; a loop inside another one ends before it steps.
+    moves_to: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((0, 0, 0, 1), (0, 0, 0, 0))]
+    if walk.raster:
+        moves_to += [((0, 1, 0, 0), (0, 0, columns - 1, w - 1)), ((0, 0, 1, 0), (0, 0, 0, w - 1))]
+    else:
+        moves_to += [((0, 1, 0, 0), (0, 0, 0, w - 1)), ((0, 0, 1, 0), (0, h - 1, 0, w - 1))]
+    moves_to.append(((1, 0, 0, 0), (0, h - 1, columns - 1, w - 1)))
+    deltas = [point(*after) - point(*before) for after, before in moves_to] + [start]
     steps, moves = [], []
     for delta in deltas:
         linear, move = delta[:3].tolist(), delta[3:].tolist()

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..engine import Engine
+from ..isa import POOL_RASTER
 from .array import Array
 from .bits import delay
 from .drain import Drain
@@ -60,7 +61,7 @@ class HwgenEngine(wiring.Component):
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits)
         slices = sum(e.slices(kind) for kind in ("sp2", "dsp", "high"))
         m.submodules.ring = ring = Ring(slices=slices, depth=e.ring_depth, mem_bits=e.mem_bits)
-        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits)
+        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, raster=e.pool_columns > 0)
         seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits)
         reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth, point_bits=e.point_bits)
         array, drain = Array(engine=e), Drain(engine=e)
@@ -100,7 +101,9 @@ class HwgenEngine(wiring.Component):
             walker.take.eq(seq.slots_take), self.layers.eq(seq.layers),
         ]
         m.d.comb += [getattr(walker, name).eq(getattr(s, name))
-                     for name in ("pool_h", "pool_w", "out_h", "out_w", "conv_h", "conv_w")]
+                     for name in ("pool_h", "pool_w", "out_h", "out_w", "conv_h", "conv_w", "begin_h", "begin_w",
+                                  "lead_h", "lead_w")]
+        m.d.comb += walker.raster.eq(s.pool_mode == POOL_RASTER)
         # Reader.
         m.d.comb += [
             reader.word.eq(seq.word), reader.word_valid.eq(seq.word_valid), seq.word_ready.eq(reader.word_ready),
