@@ -16,9 +16,9 @@ from .. import isa
 from .geometry import input_cycles, residual_cycles
 from .layout import Layout
 from .load import Load, Memory
-from .lower import Layer
 from .place import Tile
-from .stream import commands_of_tile, fetches, memory_map, parameter_words, program_words, weight_beats
+from .stream import commands_of_tile, memory_map, parameter_words, program_words, weight_beats
+from .strips import Step
 from .timing import lane_latency, tile_latency
 
 
@@ -86,34 +86,37 @@ class _Model:
         layout, loader = self.layout, self.loader
         loader.take(1)
         begins, stalls = [], []
-        for layer in layout.layers:
+        for step in layout.steps:
             self.waiting = self.drain_bound = self.collisions = 0
-            for fetch in fetches(layout, layer):
-                first = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first
-                loader.fetch(first, fetch.words, self.finished[fetch.wait], self._drain_writes)
+            self._fetch(step, 0)
             begins.append(self._layer(loader.commands(len(isa.LAYER_WORDS))))
-            for tile in layout.tiles(layer):
-                self._tile(layer, tile, self._load(layer, tile))
+            for index, tile in enumerate(layout.tiles(step.layer)):
+                self._tile(step, tile, self._load(step, tile))
+                self._fetch(step, index + 1)
             self.finished.append(max(self.free, self.idle) + 1)
             stalls.append((self.waiting, self.drain_bound, self.collisions))
         end = loader.packet(0)
         # FINISH is seen one cycle after the last tile's last word and left when all is idle and the stream has ended.
         total = max(self.free + 1, self.idle, end + 1) + 1
-        ends = [*begins[1:], total]
-        waiting, drain_bound, collisions = (tuple(column) for column in zip(*stalls, strict=True))
-        per_layer = tuple(b - a for a, b in zip(begins, ends, strict=True))
-        return Cycles(total, per_layer, begins[0], waiting, drain_bound, collisions,
-                      loader.words)
+        spent = np.diff([*begins, total])
+        per_layer = [layout.per_layer(column) for column in (spent.tolist(), *zip(*stalls, strict=True))]
+        return Cycles(total, per_layer[0], begins[0], *per_layer[1:], loader.words)
 
-    def _load(self, layer: Layer, tile: Tile) -> list[int]:
+    def _fetch(self, step: Step, place: int) -> None:
+        for fetch in step.fetches[place]:
+            first = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first
+            self.loader.fetch(first, fetch.words, self.finished[fetch.wait], self._drain_writes)
+
+    def _load(self, step: Step, tile: Tile) -> list[int]:
         """Load a tile; returns the cycles in which the words of its command can be taken."""
+        layer = step.layer
         engine, loader = self.engine, self.loader
         loader.params(parameter_words(engine, tile))
         if layer.conv.requant.thresholds is not None:
             loader.thresholds(len(tile.rows))
         words = self.layout.words(layer)
         loader.weights(words * weight_beats(engine, tile), words)
-        return loader.commands(commands_of_tile(self.layout, layer, tile))
+        return loader.commands(commands_of_tile(self.layout, step, tile))
 
     def _layer(self, arrivals: list[int]) -> int:
         """Take a LAYER command; returns the cycle that the trace shows as the layer's beginning."""
@@ -125,13 +128,13 @@ class _Model:
         self.walker = end + 3 + self.engine.px
         return pop + 1
 
-    def _tile(self, layer: Layer, tile: Tile, command: list[int]) -> None:
-        layout, engine = self.layout, self.engine
-        costs, extra, lasts = self._costs(layer, tile)
+    def _tile(self, step: Step, tile: Tile, command: list[int]) -> None:
+        layout, engine, layer = self.layout, self.engine, step.layer
+        costs, extra, lasts = self._costs(step, tile)
         pop = max(self.free, command[0])
         self.waiting += max(0, command[0] - self.free)
-        step, interval = layout.step(layer), layout.interval(layer, tile)
-        steps = tile.chunks(engine.drain_lanes) * engine.px * step
+        width, interval = layout.step(layer), layout.interval(layer, tile)
+        steps = tile.chunks(engine.drain_lanes) * engine.px * width
         group_start = max(max(pop + 1, command[1]) + 1, self.walker)
         end, ends = 0, []
         for index, (cost, last) in enumerate(zip(costs, lasts, strict=True)):
@@ -159,25 +162,24 @@ class _Model:
         self.loader.released.append(end + 1)
         self.loader.params_free.append(front + 1)
         self.idle = max(self.idle, post + 1)
-        self.writes.append(self._written(layer, tile, np.array(ends) + (post - end)))
-        if layout.stored(layer):
-            alive = (layout.walks[layer.name].evaluations - 1) % engine.px + 1
-            written = post - (engine.px - alive) * step - (step - 1) + layout.planes(layer.output) - 1
+        if step.keep:
+            self.writes.append(self._written(step, tile, np.array(ends) + (post - end)))
+        if step.store:
+            alive = (step.walk.evaluations - 1) % engine.px + 1
+            written = post - (engine.px - alive) * width - (width - 1) + layout.planes(layer.output) - 1
             # Five cycles to the memory port; the last memory word waits until nothing can join it.
             self.idle = max(self.idle, written + 6, post + 2)
 
-    def _written(self, layer: Layer, tile: Tile, ends: np.ndarray) -> _Writes:
+    def _written(self, step: Step, tile: Tile, ends: np.ndarray) -> _Writes:
         """When the words of a tile are written whose groups have left the drain in the cycles ``ends``."""
         layout, px = self.layout, self.engine.px
-        step, planes = layout.step(layer), layout.planes(layer.output)
+        width, planes = layout.step(step.layer), layout.planes(step.layer.output)
         chunks, per_word = tile.chunks(self.engine.drain_lanes), self.engine.ki // self.engine.drain_lanes
         complete = np.array([c for c in range(chunks) if c % per_word == per_word - 1 or c == chunks - 1])
         place = complete[:, None, None] * px + np.arange(px)[:, None]
-        before = (chunks * px - 1 - place) * step + step - 1 - np.arange(planes)
-        window = layer.window.kernel[0] * layer.window.kernel[1]
-        positions = np.arange(len(ends) * px)
-        keep = (positions % window == window - 1) & (positions < len(layout.walks[layer.name].cy))
-        return _Writes(ends, before, keep.reshape(-1, px))
+        before = (chunks * px - 1 - place) * width + width - 1 - np.arange(planes)
+        gives = step.walk.gives
+        return _Writes(ends, before, np.pad(gives, (0, -len(gives) % px)).reshape(-1, px))
 
     def _drain_writes(self, begin: int) -> Collection[int]:
         """Cycles from ``begin`` on in which the drain writes to the scratchpad, as far as tiles were loaded."""
@@ -186,19 +188,22 @@ class _Model:
         found = [writes.cycles() for writes in self.writes]
         return {cycle for cycles in found for cycle in cycles[cycles >= begin].tolist()}
 
-    def _costs(self, layer: Layer, tile: Tile) -> tuple[list[int], int, list[int]]:
+    def _costs(self, step: Step, tile: Tile) -> tuple[list[int], int, list[int]]:
         """Per group the cycles of all its words; how many of all groups are collisions; cycles of each last word."""
-        layout, banks = self.layout, self.engine.banks
-        walk, source = layout.walks[layer.name], layout.regions[layer.input]
-        taps = self._cached(("in", layer.name), lambda: input_cycles(
-            layer, walk, (source.height, source.width), source.pitch, banks))
+        layout, banks, layer = self.layout, self.engine.banks, step.layer
+        walk, source = step.walk, step.source
+        # Strips are alike where they touch the map's borders alike.
+        key = (layer.name, walk.rows, walk.lead, walk.origin[0] * layer.conv.strides[0] - source.first_row,
+               source.height, min(0, walk.origin[0]), max(walk.last_row, walk.conv_shape[0]))
+        taps = self._cached(("in", *key), lambda: input_cycles(
+            layer, walk, (source.height, source.width), source.pitch, banks, first_row=source.first_row))
         repeat = layout.blocks(layer) * source.planes
         costs = taps.sum(axis=1) * repeat
         ideal = taps.shape[1] * repeat
-        if layer.residual:
-            pitch = layout.regions[layer.residual].pitch
+        if step.residual:
+            pitch = step.residual.pitch
             words = layout.residual_words(layer, tile)
-            costs = costs + self._cached(("res", layer.name), lambda: residual_cycles(walk, pitch, banks)) * words
+            costs = costs + self._cached(("res", *key), lambda: residual_cycles(walk, pitch, banks)) * words
             ideal += words
         return costs.tolist(), int(costs.sum() - ideal * len(costs)), taps[:, -1].tolist()
 

@@ -61,6 +61,49 @@ class Walk:
     def cx(self) -> np.ndarray:
         return self._positions[1]
 
+    @cached_property
+    def gives(self) -> np.ndarray:
+        """Whether an evaluation gives an output: the last one of every window."""
+        oy, ox, pi, pj = np.ogrid[:self.rows, :self.columns, :self.inner[0], :self.inner[1]]
+        found = (pi == self.inner[0] - 1) & (pj == self.inner[1] - 1) & (oy >= self.lead[0]) & (ox >= self.lead[1])
+        found = np.broadcast_to(found, self.shape)
+        return (found.transpose(0, 2, 1, 3) if self.raster else found).ravel()
+
+    @property
+    def last_row(self) -> int:
+        """Last row in the map before pooling."""
+        return self.origin[0] + (self.rows - 1) * self.strides[0] + self.inner[0] - 1
+
+    @property
+    def out_rows(self) -> int:
+        return self.rows - self.lead[0]
+
+    def deltas(self, layer: Layer, in_pitch: int, res_pitch: int, out_pitch: int, in_row: int = 0, res_row: int = 0,
+               out_row: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """How far the walker's four kinds of step lead (``isa.STEPS``), and, last, where the walk begins.
+
+        Linear points (5, 3) in the maps of input, residual and output, whose pitches and first rows are
+        given, and coordinates (5, 4): column and row in the input, column and row before pooling.
+        """
+        strides, pads = layer.conv.strides, layer.conv.pads
+        h, w, columns = *self.inner, self.columns
+
+        def point(oy, pi, ox, pj):
+            cy, cx = self.origin[0] + oy * self.strides[0] + pi, self.origin[1] + ox * self.strides[1] + pj
+            iy, ix = cy * strides[0] - pads[0] - in_row, cx * strides[1] - pads[1]
+            out = (oy - self.lead[0] + self.first_row - out_row) * out_pitch + ox - self.lead[1]
+            return np.array([iy * in_pitch + ix, (cy - res_row) * res_pitch + cx, out, ix, iy, cx, cy])
+
+        # Loop counters before and after a step; a loop inside another one ends before that one steps.
+        ends = [((0, 0, 0, 0), (0, 0, 0, 1))]
+        if self.raster:
+            ends += [((0, 0, columns - 1, w - 1), (0, 1, 0, 0)), ((0, 0, 0, w - 1), (0, 0, 1, 0))]
+        else:
+            ends += [((0, 0, 0, w - 1), (0, 1, 0, 0)), ((0, h - 1, 0, w - 1), (0, 0, 1, 0))]
+        ends.append(((0, h - 1, columns - 1, w - 1), (1, 0, 0, 0)))
+        found = np.array([point(*after) - point(*before) for before, after in ends] + [point(0, 0, 0, 0)])
+        return found[:, :3], found[:, 3:]
+
     @property
     def evaluations(self) -> int:
         return self.rows * self.columns * self.inner[0] * self.inner[1]
@@ -113,16 +156,32 @@ def _raster(window: Pool, first: int, end: int, out_w: int, conv_shape: tuple[in
     return result if result.columns * window.strides[1] >= LEAST_RASTER_WIDTH else None
 
 
+def input_rows(layer: Layer, steps: Walk, height: int) -> tuple[int, int]:
+    """First row and end of the rows of the input, ``height`` in all, that a walk reads; at least one row."""
+    conv = layer.conv
+    first = max(0, steps.origin[0]) * conv.strides[0] - conv.pads[0]
+    last = (min(steps.last_row, steps.conv_shape[0] - 1) * conv.strides[0] - conv.pads[0]
+            + conv.weight.shape[2] - 1)
+    first = min(max(0, first), height - 1)
+    return first, max(first + 1, min(height, last + 1))
+
+
+def residual_rows(steps: Walk) -> tuple[int, int]:
+    """The same for the residual operand."""
+    return max(0, steps.origin[0]), min(steps.conv_shape[0], steps.last_row + 1)
+
+
 def input_cycles(layer: Layer, steps: Walk, shape: tuple[int, int], pitch: int, banks: int,
-                 part: slice = slice(None)) -> np.ndarray:
+                 part: slice = slice(None), first_row: int = 0) -> np.ndarray:
     """Cycles of every (group, kernel position): the words in the fullest bank, at least one.
 
-    ``shape`` is the input map's height and width, ``pitch`` its words per row; ``part``
-    are the evaluations to look at, from the beginning of a group.
+    ``shape`` is height and width of the part of the input map that is there, ``pitch`` its
+    words per row; ``part`` are the evaluations to look at, from the beginning of a group.
+    ``first_row`` is the part's first row.
     """
     _, _, kh, kw = layer.conv.weight.shape
     top, left = layer.conv.pads[:2]
-    iy = (steps.cy[part] * layer.conv.strides[0] - top)[:, None] + np.repeat(np.arange(kh), kw)
+    iy = (steps.cy[part] * layer.conv.strides[0] - top - first_row)[:, None] + np.repeat(np.arange(kh), kw)
     ix = (steps.cx[part] * layer.conv.strides[1] - left)[:, None] + np.tile(np.arange(kw), kh)
     inside = (iy >= 0) & (iy < shape[0]) & (ix >= 0) & (ix < shape[1])
     return _fullest(iy * pitch + ix, inside, steps, banks)
