@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..device.parts import Part
-from ..engine import Engine, EngineError
-from .geometry import pooled_shape
+from ..engine import MAX_COLUMNS, Engine, EngineError
+from .geometry import walk
 from .lower import Layer, Network
 from .place import SP2_LANE_SCHEMES
 from .timing import THRESHOLD_STEP
@@ -32,10 +32,8 @@ def work_of(network: Network) -> list[Work]:
     result = []
     for layer in network.layers:
         soft = sum(scheme in SP2_LANE_SCHEMES for scheme in layer.conv.schemes)
-        out_h, out_w = pooled_shape(layer)
-        window = layer.window.kernel
         _, channels, kh, kw = layer.conv.weight.shape
-        result.append(Work(out_h * out_w * window[0] * window[1], channels, kh * kw,
+        result.append(Work(walk(layer, 1, MAX_COLUMNS).evaluations, channels, kh * kw,
                            2 if network.tensors[layer.input].bits > 4 else 1, soft, len(layer.conv.schemes) - soft,
                            _step(network, layer)))
     return result

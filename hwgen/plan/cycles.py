@@ -99,8 +99,9 @@ class _Model:
         # FINISH is seen one cycle after the last tile's last word and left when all is idle and the stream has ended.
         total = max(self.free + 1, self.idle, end + 1) + 1
         spent = np.diff([*begins, total])
-        per_layer = [layout.per_layer(column) for column in (spent.tolist(), *zip(*stalls, strict=True))]
-        return Cycles(total, per_layer[0], begins[0], *per_layer[1:], loader.words)
+        layers, *rest = [layout.per_layer(column) for column in (spent.tolist(), *zip(*stalls, strict=True))]
+        waiting, drain_bound, collisions = rest
+        return Cycles(total, layers, begins[0], waiting, drain_bound, collisions, loader.words)
 
     def _fetch(self, step: Step, place: int) -> None:
         for fetch in step.fetches[place]:

@@ -104,14 +104,23 @@ class Layout:
 
 
 def lay_out(graph: Graph, engine: Engine) -> Layout:
-    """Raises Unplaceable when the engine's lane groups cannot run the network's rows."""
+    """The network on an engine, within its scratchpad.
+
+    Raises Unplaceable when the engine's lane groups cannot run the network's rows, or when its
+    scratchpad does not hold one strip of a layer.
+    """
     network = lower(graph, engine.ki)
     walks = {layer.name: walk(layer, engine.px, engine.pool_columns) for layer in network.layers}
     placements = place(network, engine)
     layout = Layout(network, engine, walks, placements, whole_maps(network, placements, engine, walks))
     check_limits(layout)
+    return fit_scratchpad(layout, engine)
+
+
+def fit_scratchpad(layout: Layout, engine: Engine) -> Layout:
+    """The layout on an engine with the same array, and perhaps another scratchpad.  Raises Unplaceable."""
     loads = {layer.name: Load(layout.group_cycles(layer), len(layout.tiles(layer))) for layer in layout.layers}
-    layout = replace(layout, schedule=schedule(network, engine, layout.maps, loads))
+    layout = replace(layout, engine=engine, schedule=schedule(layout.network, engine, layout.maps, loads))
     check_steps(layout)
     return layout
 

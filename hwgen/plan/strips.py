@@ -5,9 +5,8 @@ it goes to memory and its readers fetch it in strips; so does the network's inpu
 the step before computes, into a place that was free by then, as far as the scratchpad has room.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
-from itertools import count
 
 from ..engine import Engine
 from .geometry import Walk, input_rows, residual_rows, walk
@@ -104,7 +103,7 @@ class _Planner:
         self.made = {network.graph.input: -1} | {layer.output: i for i, layer in enumerate(self.layers)}
         self.read: dict[str, list[int]] = {name: [] for name in self.made}
         for i, layer in enumerate(self.layers):
-            for name in {layer.input, layer.residual} - {None}:
+            for name in {layer.input, layer.residual or layer.input}:
                 self.read[name].append(i)
         self.spilled = {name for name, readers in self.read.items() if not readers}
         """Tensors that are only in memory."""
@@ -247,7 +246,8 @@ class _Planner:
                               keep, layer.output in stored))
             fetches.append([[] for _ in range(1 + self.loads[layer.name].tiles)])
         life_of = {life.key: life for life in lives}
-        wanted = [(at, name, part, (at, name)) for at in range(len(plans)) for name, part in parts[at].items()]
+        wanted: list[tuple[int, str, Region, Hashable]] = [(at, name, part, (at, name)) for at in range(len(plans))
+                                                           for name, part in parts[at].items()]
         if network.graph.input not in self.spilled:
             wanted.insert(0, (0, network.graph.input, regions[network.graph.input], network.graph.input))
         for at, name, part, key in wanted:
@@ -267,11 +267,11 @@ class _Planner:
 
 def _numbers(rows: int) -> Iterable[int]:
     """Numbers of strips to try."""
-    number: Callable[[int], int] = lambda i: (1 << i // 2) * (3 if i % 2 else 2) // 2  # noqa: E731
-    for i in count(0):
-        if number(i) >= rows:
-            break
-        yield number(i)
+    number = 1
+    while number < rows:
+        yield number
+        yield number * 3 // 2
+        number *= 2
     yield rows
 
 

@@ -53,7 +53,7 @@ def layer_words(layout: Layout, step: Step, map_base: int) -> list[int]:
                         "out_w": walk.columns - 1, "out_step": target.plane_step},
         "clamp": {"zero": rule.zero_point, "low": rule.low, "high": rule.high},
         "store": {"store_base": store_base % (1 << 32) if step.store else 0},
-        "raster": {f"{name}_{axis}": value for name in ("begin", "ahead", "lead")
+        "raster": {f"{name}_{axis}": value for name in ("begin", "ahead", "lead", "start")
                    for axis, value in zip("hw", getattr(walk, name), strict=True)} if walk.raster else {},
     }
     if scale is not None:

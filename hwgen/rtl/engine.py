@@ -103,7 +103,7 @@ class HwgenEngine(wiring.Component):
         ]
         m.d.comb += [getattr(walker, name).eq(getattr(s, name))
                      for name in ("pool_h", "pool_w", "out_h", "out_w", "conv_h", "conv_w", "begin_h", "begin_w",
-                                  "lead_h", "lead_w")]
+                                  "lead_h", "lead_w", "start_h", "start_w")]
         m.d.comb += walker.raster.eq(s.pool_mode == POOL_RASTER)
         # Reader.
         m.d.comb += [

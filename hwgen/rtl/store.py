@@ -30,7 +30,8 @@ class Store(wiring.Component):
         e = engine
         super().__init__({
             "enable": In(1), "base": In(32), "flush": In(1), "claim": In(1), "claim_words": In(12), "hold": Out(1),
-            "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(ADDRESS_BITS), "data": In(e.word_bits),
+            "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(ADDRESS_BITS),
+            "data": In(e.word_bits),
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
             "write_data": Out(e.mem_bits), "write_mask": Out(e.scratch_words), "idle": Out(1),
         })
