@@ -97,7 +97,7 @@ STEPS = ("pool_column", "pool_row", "column", "row", "origin")
 """Moves of the walker, innermost first; "origin" is absolute."""
 
 LAYER_WORDS = (
-    _word("layer", ("command", 4), ("kernel_h", 6), ("kernel_w", 6), ("blocks", 10), ("two_planes", 1),
+    _word("layer", ("command", 4), ("kernel_w", 6), ("blocks", 10), ("two_planes", 1),
           ("res_two_planes", 1), ("out_two_planes", 1), ("half_even", 1), ("threshold_mode", 1), ("keep", 1),
           ("store", 1), ("res_on", 1), ("pool_mode", 2), ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8),
           ("pool_pad", 8)),

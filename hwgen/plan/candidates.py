@@ -26,6 +26,12 @@ class Work:
     hard_rows: int
     """Rows that need multipliers."""
     step: int
+    spare: int = 0
+    """Words that are left out."""
+
+    def words(self, ki: int) -> int:
+        """Words of a row tile per plane."""
+        return self.taps * -(-self.channels // ki) - self.spare
 
 
 def work_of(network: Network) -> list[Work]:
@@ -35,7 +41,7 @@ def work_of(network: Network) -> list[Work]:
         _, channels, kh, kw = layer.conv.weight.shape
         result.append(Work(walk(layer, 1, MAX_COLUMNS).evaluations, channels, kh * kw,
                            2 if network.tensors[layer.input].bits > 4 else 1, soft, len(layer.conv.schemes) - soft,
-                           _step(network, layer)))
+                           _step(network, layer), layer.spare_words))
     return result
 
 
@@ -51,13 +57,13 @@ def bound(work: list[Work], engine: Engine) -> int:
     Per layer the larger of its words and its drain; or the loading of all weights, which
     goes on beside the computing of earlier layers, if that takes longer.
     """
-    compute = sum(_computing(layer, layer.taps * -(-layer.channels // engine.ki), engine) for layer in work)
+    compute = sum(_computing(layer, layer.words(engine.ki), engine) for layer in work)
     return max(compute, weight_words(work, engine))
 
 
 def weight_words(work: list[Work], engine: Engine) -> int:
     """Memory words that the weights take at least, in the program."""
-    return sum(layer.taps * -(-layer.channels // engine.ki)
+    return sum(layer.words(engine.ki)
                * -(-(layer.soft_rows + layer.hard_rows) * engine.word_bits // engine.mem_bits) for layer in work)
 
 
@@ -66,7 +72,7 @@ def guess(work: list[Work], engine: Engine) -> int:
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
-        words = layer.taps * -(-layer.channels // engine.ki)
+        words = layer.words(engine.ki)
         total += max(_computing(layer, words, engine), _tiles(layer, engine) * words * beats)
     return total
 

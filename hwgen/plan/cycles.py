@@ -198,9 +198,8 @@ class _Model:
                source.height, min(0, walk.origin[0]), max(walk.last_row, walk.conv_shape[0]))
         taps = self._cached(("in", *key), lambda: input_cycles(
             layer, walk, (source.height, source.width), source.pitch, banks, first_row=source.first_row))
-        repeat = layout.blocks(layer) * source.planes
-        costs = taps.sum(axis=1) * repeat
-        ideal = taps.shape[1] * repeat
+        costs = (taps.sum(axis=1) * layout.blocks(layer) - taps[:, -1] * layer.spare_words) * source.planes
+        ideal = layout.words(layer) * source.planes
         if step.residual:
             pitch = step.residual.pitch
             words = layout.residual_words(layer, tile)

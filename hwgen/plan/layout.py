@@ -74,7 +74,7 @@ class Layout:
 
     def words(self, layer: Layer) -> int:
         """Ring words of a tile: one per kernel position and channel block."""
-        return layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * self.blocks(layer)
+        return layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * self.blocks(layer) - layer.spare_words
 
     def planes(self, name: str) -> int:
         return self.maps[name].planes
@@ -109,7 +109,7 @@ def lay_out(graph: Graph, engine: Engine) -> Layout:
     Raises Unplaceable when the engine's lane groups cannot run the network's rows, or when its
     scratchpad does not hold one strip of a layer.
     """
-    network = lower(graph, engine.ki)
+    network = lower(graph, engine.ki, engine.px, engine.rows)
     walks = {layer.name: walk(layer, engine.px, engine.pool_columns) for layer in network.layers}
     placements = place(network, engine)
     layout = Layout(network, engine, walks, placements, whole_maps(network, placements, engine, walks))

@@ -5,7 +5,7 @@ it goes to memory and its readers fetch it in strips; so does the network's inpu
 the step before computes, into a place that was free by then, as far as the scratchpad has room.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from ..engine import Engine
@@ -87,6 +87,16 @@ def schedule(network: Network, engine: Engine, maps: dict[str, Region], loads: d
             planner.evict(full)
 
 
+@dataclass(frozen=True)
+class _Heights:
+    """Output rows of a layer's strips."""
+
+    first: int
+    others: int
+    double: bool
+    """A strip is fetched while the one before computes."""
+
+
 class _Full(Exception):
     """The scratchpad is too small: at the steps of layer ``index``, ``missing`` words per bank."""
 
@@ -150,10 +160,11 @@ class _Planner:
     def _streams(self, layer: Layer) -> list[str]:
         return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled]
 
-    def _strips(self, layer: Layer, height: int) -> list[Walk]:
+    def _strips(self, layer: Layer, heights: _Heights) -> list[Walk]:
         rows = self.network.tensors[layer.output].shape[1]
-        return [walk(layer, self.engine.px, self.engine.pool_columns, (first, min(rows, first + height)))
-                for first in range(0, rows, height)]
+        ends = [*range(heights.first, rows, heights.others), rows]
+        return [walk(layer, self.engine.px, self.engine.pool_columns, strip)
+                for strip in zip([0, *ends[:-1]], ends, strict=True)]
 
     def _parts(self, layer: Layer, steps: Walk) -> dict[str, Region]:
         """Rows of the streamed operands that a strip reads."""
@@ -167,8 +178,8 @@ class _Planner:
             result[name] = region.rows(min(s[0] for s in spans), max(s[1] for s in spans), self.engine.banks)
         return result
 
-    def _height(self, index: int, layer: Layer, share: float = 1.0) -> tuple[int, bool]:
-        """Output rows of a strip, and whether strips are fetched while the one before computes.
+    def _height(self, index: int, layer: Layer, share: float = 1.0) -> _Heights:
+        """Strips of a layer.
 
         ``share`` is the part of the free scratchpad that strips may take.
         """
@@ -181,12 +192,10 @@ class _Planner:
         if room < 0 or tallest < 1:
             raise _Full(index, -room)
         if not self._streams(layer) and tallest == rows:
-            return rows, True
+            return _Heights(rows, rows, True)
         best, least = None, None
-        for height in sorted({-(-rows // n) for n in _numbers(rows)} | {min(tallest, rows)}):
-            if height > tallest:
-                continue
-            strips = self._strips(layer, height)
+        for heights in _choices(rows, tallest):
+            strips = self._strips(layer, heights)
             sizes = [sum(part.size for part in self._parts(layer, steps).values()) for steps in strips]
             least = min(least, max(sizes)) if least is not None else max(sizes)
             for double in (True, False):
@@ -194,10 +203,10 @@ class _Planner:
                 if both <= room * share:
                     cost = self._cost(layer, strips, sizes, double)
                     if best is None or cost < best[0]:
-                        best = cost, height, double
+                        best = cost, replace(heights, double=double)
         if best is None:
             raise _Full(index, (least or 0) - room)
-        return best[1], best[2]
+        return best[1]
 
     def _cost(self, layer: Layer, strips: list[Walk], sizes: list[int], double: bool) -> int:
         """Cycles, about, that the layer takes from the end of the one before."""
@@ -207,11 +216,11 @@ class _Planner:
             return sum(compute) + sum(fetch)
         return fetch[0] + sum(max(c, f) for c, f in zip(compute, fetch[1:] + [0], strict=True))
 
-    def _place(self, heights: list[tuple[int, bool]], early: bool) -> Schedule:
+    def _place(self, heights: list[_Heights], early: bool) -> Schedule:
         """Steps with places.  ``early``: a layer's first strip is fetched during the layer before."""
-        plans = [(layer, index, steps, double and (early or number > 0))
-                 for index, (layer, (height, double)) in enumerate(zip(self.layers, heights, strict=True))
-                 for number, steps in enumerate(self._strips(layer, height))]
+        plans = [(layer, index, steps, strips.double and (early or number > 0))
+                 for index, (layer, strips) in enumerate(zip(self.layers, heights, strict=True))
+                 for number, steps in enumerate(self._strips(layer, strips))]
         first_step = {-1: -1}
         last_step = {-1: -1}
         for at, (_, index, _, _) in enumerate(plans):
@@ -265,14 +274,15 @@ class _Planner:
                         max(bases[life.key] + life.size for life in lives))
 
 
-def _numbers(rows: int) -> Iterable[int]:
-    """Numbers of strips to try."""
-    number = 1
+def _choices(rows: int, tallest: int) -> Iterator[_Heights]:
+    """Heights to try: the first strip of a layer may be lower, because nobody computes while it is fetched."""
+    heights, number = {min(tallest, rows), 1}, 1
     while number < rows:
-        yield number
-        yield number * 3 // 2
+        heights |= {-(-rows // number), -(-rows // (number * 3 // 2))}
         number *= 2
-    yield rows
+    for height in sorted(heights):
+        if height <= tallest:
+            yield from (_Heights(first, height, True) for first in sorted({height, -(-height // 2), -(-height // 4)}))
 
 
 def _pieces(name: str, whole: Region, part: Region, banks: int, wait: int) -> list[Fetch]:

@@ -7,7 +7,8 @@ import numpy as np
 from .. import isa
 from ..engine import ENGINE_VERSION, Engine
 from ..plan.layout import Layout, lacking
-from ..plan.lower import Layer, pack_codes
+from ..plan.lower import Layer
+from ..plan.packing import pack_codes
 from ..plan.place import Tile
 from ..plan.stream import commands_of_tile, map_words, memory_map, program_words
 from .commands import layer_words, tile_words

@@ -27,7 +27,7 @@ def layer_words(layout: Layout, step: Step, map_base: int) -> list[int]:
     layer, walk, source, residual, target = step.layer, step.walk, step.source, step.residual, step.target
     conv, rule, window = layer.conv, layer.conv.requant, layer.window
     banks = layout.engine.banks
-    _, _, kh, kw = conv.weight.shape
+    kw = conv.weight.shape[3]
     # Where the drain's address 0 lies in memory.
     store_base = map_base - target.base * banks + target.first_row * target.pitch
     row_q, row_r = divmod(source.pitch - (kw - 1), banks)
@@ -37,7 +37,7 @@ def layer_words(layout: Layout, step: Step, map_base: int) -> list[int]:
     second = isa.RESCALE_ADD if layer.add else isa.RESCALE_AVERAGE if window.rescale else isa.RESCALE_OFF
     values = {
         "layer": {
-            "command": isa.LAYER, "kernel_h": kh - 1, "kernel_w": kw - 1, "blocks": source.blocks - 1,
+            "command": isa.LAYER, "kernel_w": kw - 1, "blocks": source.blocks - 1,
             "two_planes": source.planes - 1, "res_on": residual is not None,
             "res_two_planes": residual.planes - 1 if residual else 0, "out_two_planes": target.planes - 1,
             "half_even": rule.rounding == "half_even", "threshold_mode": rule.thresholds is not None,
