@@ -63,7 +63,7 @@ def test_packets_in_numbers():
     assert isa.HEADERS[isa.END].encode(packet=7, checksum=9) == 7 | 9 << 32
     assert isa.TILE_WORDS[0].encode(command=2, words=3, chunks=4, interval=5, wide=1, res_words=6, store_words=7,
                                     end=1) == 2 | 3 << 4 | 4 << 16 | 5 << 24 | 1 << 38 | 6 << 39 | 7 << 47 | 1 << 59
-    step = isa.LAYER_WORDS[8]
+    step = isa.LAYER_WORDS[9]
     assert step.encode(in_q=-1, res_r=3) == 0xFFFF | 3 << 36
 
 
