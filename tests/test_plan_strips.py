@@ -49,7 +49,7 @@ def resnet_stem(size, channels):
 
 
 def test_a_stem_in_strips_hides_its_fetches():
-    """ResNet's stem at 224x224: maps of 56x56x64 stay, the image comes in strips, 11 words of 16 per pixel and plane."""
+    """ResNet's stem at 224x224: maps of 56x56x64 stay, the image comes in strips, 11 words of 16 per pixel."""
     layout = lay_out(resnet_stem(224, 64), LARGE)
     stem = layout.layers[0]
     steps = [step for step in layout.steps if step.layer is stem]
