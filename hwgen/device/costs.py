@@ -123,7 +123,7 @@ def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
 
 
 def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
-    slowest = max(KINDS[group].latency(e) for group in GROUPS if e.rows_of(group))
+    slowest = max(KINDS[group].latency(e.ki) for group in GROUPS if e.rows_of(group))
     for group in GROUPS:
         one, name = table["lanes"].get(lane_kind(e, group)), f"{group} lanes"
         wide = group == "dsp" and e.wide
@@ -131,7 +131,7 @@ def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
         for rows in e.blocks(group):
             terms = block_terms(e.ki, e.px, rows)
             tally.add(name, lut=weigh(one["lut"], terms), ff=weigh(one["ff"], terms))
-            _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), slowest - kind.latency(e), e, family, table)
+            _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), slowest - kind.latency(e.ki), e, family, table)
             if e.broadcast_latency:
                 # The block's own operands and codes.
                 tally.add(name, ff=e.word_bits * (e.px + rows * (1 + wide)))

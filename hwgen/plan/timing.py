@@ -17,13 +17,13 @@ OPERAND_LATENCY = 2
 
 def dot_latency(engine: Engine) -> int:
     """From operands to dot products: the way to the blocks of rows, and the slowest lane group; the others wait."""
-    slowest = max(KINDS[group].latency(engine) for group in GROUPS if engine.rows_of(group))
+    slowest = max(KINDS[group].latency(engine.ki) for group in GROUPS if engine.rows_of(group))
     return engine.broadcast_latency + slowest
 
 
 def tile_latency(engine: Engine) -> int:
     """From the end of a tile's last step to its totals: operands, dot product, accumulator."""
-    return OPERAND_LATENCY + dot_latency(engine) + 2
+    return OPERAND_LATENCY + dot_latency(engine) + 1
 
 
 def lane_latency(engine: Engine) -> int:

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..engine import GROUPS, KINDS, Engine
 from .bits import delay
-from .lanes import Accumulator, OperandSum, make_group
+from .lanes import Accumulator, OperandSum, logic_family, make_group
 from .lanes.copy import copy
 
 
@@ -46,7 +46,8 @@ class RowBlock(wiring.Component):
             late = delay(m, getattr(self, name), self.dot_latency - 1, name, reset_less=False)
             control.append(copy(m, late, f"{name}_copy", self.family))
         for index in range(len(self.totals)):
-            m.submodules[f"acc_{index}"] = acc = Accumulator(dot_bits=group.dot_bits, acc_bits=e.acc_bits)
+            m.submodules[f"acc_{index}"] = acc = Accumulator(
+                dot_bits=group.dot_bits, acc_bits=e.acc_bits, family=logic_family(self.family))
             m.d.comb += [
                 acc.dot.eq(delay(m, group.dots[index], self._wait, f"dot_{index}")),
                 acc.valid.eq(control[0]), acc.high.eq(control[1]), acc.last.eq(control[2]),
@@ -121,7 +122,7 @@ class Array(wiring.Component):
                    for name in ("valid", "high", "last")]
         for p in range(e.px):
             unit = OperandSum(ki=e.ki)
-            acc = Accumulator(dot_bits=unit.dot_bits, acc_bits=e.acc_bits)
+            acc = Accumulator(dot_bits=unit.dot_bits, acc_bits=e.acc_bits, family=logic_family(self.family))
             m.submodules[f"sum_{p}"], m.submodules[f"sum_{p}_acc"] = unit, acc
             m.d.comb += [
                 unit.acts.eq(self.operands[p]),
