@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 from amaranth.back import rtlil
+from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 import pyosys
 
@@ -75,11 +76,16 @@ def synthesize(dut, family, folder):
     return netlist, statistics["design"]["num_cells_by_type"]
 
 
+def bits_of(dut, name):
+    """Width of a port, an array's elements together."""
+    return len(Value.cast(getattr(dut, name)))
+
+
 def run_netlist(netlist, family, dut, vectors, outputs, folder):
     """As ``lane_bench.drive``, on a netlist of ``dut``; values with unknown bits are returned as None."""
     folder = Path(folder)
-    inputs = [(name, len(getattr(dut, name))) for name, member in dut.signature.members.items() if member.flow == In]
-    results = [(name, len(getattr(dut, name))) for name in outputs]
+    inputs = [(name, bits_of(dut, name)) for name, member in dut.signature.members.items() if member.flow == In]
+    results = [(name, bits_of(dut, name)) for name in outputs]
     current = dict.fromkeys((name for name, _ in inputs), 0)
     rows = []
     for vector in vectors:
