@@ -68,8 +68,9 @@ def synthesize(dut, family, folder):
     folder = Path(folder)
     source, netlist = folder / "dut.il", folder / "dut.v"
     source.write_text(rtlil.convert(dut, emit_src=False))
-    script = [f"read_rtlil {source}", FLOWS[family][0].format(top="top"), f"write_verilog -noattr {netlist}",
-              f"tee -q -o {folder / 'stat.json'} stat -json"]
+    # Wires named like an element of an array port stop ABC9, as in hwgen.synth.
+    script = [f"read_rtlil {source}", "rename -hide", FLOWS[family][0].format(top="top"),
+              f"write_verilog -noattr {netlist}", f"tee -q -o {folder / 'stat.json'} stat -json"]
     # A process of its own: a fault in Yosys must not take the tests along.
     subprocess.run([sys.executable, "-c", YOSYS, *script], check=True, capture_output=True)
     statistics = json.loads((folder / "stat.json").read_text())

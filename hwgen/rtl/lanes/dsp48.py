@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import delay
-from .adder_tree import ACT_MAX, add_tree
+from .adder_tree import ACT_MAX, add_tree, spaced
 
 CASCADE = 4
 """Blocks per cascade.  Narrow fields hold 4 * 15 * 15 = 900 < 2**10; a fifth product could overflow."""
@@ -116,16 +116,11 @@ def dots(m: Module, operands: list[list[Value]], weights: list[list[Value]]) -> 
                 for i in range(length):
                     k = begin + i
                     m.d.comb += [
-                        cascade.a[i].eq(_spaced([vector[k] for vector in acts[p:p + 2]], PIXEL_BITS)),
-                        cascade.b[i].eq(_spaced([vector[k] for vector in codes[row:row + row_step]], ROW_BITS)),
+                        cascade.a[i].eq(spaced([vector[k] for vector in acts[p:p + 2]], PIXEL_BITS)),
+                        cascade.b[i].eq(spaced([vector[k] for vector in codes[row:row + row_step]], ROW_BITS)),
                     ]
                 for r in range(row, min(row + row_step, rows)):
                     for q in range(p, min(p + 2, px)):
                         at = PIXEL_BITS * (q - p) + ROW_BITS * (r - row)
                         fields[r, q].append(cascade.p[at:at + field_bits])
     return [add_tree(m, terms, largest, f"dot_{row}_{p}")[0] for (row, p), terms in fields.items()]
-
-
-def _spaced(values: list[Value], distance: int) -> Value:
-    """``values`` in one word, ``distance`` bits apart."""
-    return Cat(Cat(value, Const(0, distance - len(value))) for value in values)

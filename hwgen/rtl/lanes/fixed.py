@@ -46,7 +46,7 @@ class FixedGroup(wiring.Component):
         variant = planes if multiplier == "lut" else FAMILIES[family]
         self.latency = variant.latency(ki=ki, wide=wide)
         self._variant = products if twin else variant
-        self.blocks = self._variant.blocks(ki=ki, px=px, rows=rows, wide=wide)
+        self.blocks = variant.blocks(ki=ki, px=px, rows=rows, wide=wide)
         self.dot_bits = ((255 if wide else 15) * ACT_MAX * ki).bit_length()
         word = 4 * ki
         super().__init__({

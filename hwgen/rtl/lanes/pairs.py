@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Const, Module, Value
+from amaranth.hdl import Module, Value
 
-from .adder_tree import ACT_MAX, add_tree, tree_levels
+from .adder_tree import ACT_MAX, add_tree, spaced, tree_levels
 
 Multiply = Callable[[Module, str, Value, Value], Value]
 """``multiply(m, name, a, b)``: the product of two unsigned words of up to 16 bits, some cycles later."""
@@ -50,10 +50,10 @@ def dots(m: Module, operands: list[list[Value]], weights: list[list[Value]], mul
 
 
 def _input_pairs(m: Module, acts: list[Value], codes: list[Value], multiply: Multiply, name: str) -> Value:
-    gap = Const(0, INPUT_BITS - 4)
     terms: list[Value] = []
     for k in range(0, len(acts), 2):
-        product = multiply(m, f"{name}_{k}", Cat(codes[k], gap, codes[k + 1]), Cat(acts[k + 1], gap, acts[k]))
+        # the activations the other way round: the inputs' own products then meet in the middle
+        product = multiply(m, f"{name}_{k}", spaced(codes[k:k + 2], INPUT_BITS), spaced((acts[k + 1], acts[k]), INPUT_BITS))
         terms.append(product[INPUT_BITS:2 * INPUT_BITS])
     return add_tree(m, terms, 2 * 15 * ACT_MAX, f"dot_{name}")[0]
 
@@ -62,8 +62,7 @@ def _pixel_pair(m: Module, operands: list[list[Value]], codes: list[Value], mult
                 name: str) -> list[Value]:
     terms: list[list[Value]] = [[] for _ in operands]
     for k, code in enumerate(codes):
-        acts = Cat(Cat(vector[k], Const(0, PIXEL_BITS - 4)) for vector in operands)[:PIXEL_BITS * (len(operands) - 1) + 4]
-        product = multiply(m, f"{name}_{k}", acts, code)
+        product = multiply(m, f"{name}_{k}", spaced([acts[k] for acts in operands], PIXEL_BITS), code)
         for q, fields in enumerate(terms):
             fields.append(product[PIXEL_BITS * q:PIXEL_BITS * (q + 1)])
     return [add_tree(m, fields, 255 * ACT_MAX, f"dot_{name}_{q}")[0] for q, fields in enumerate(terms)]
