@@ -52,8 +52,9 @@ def dots(m: Module, operands: list[list[Value]], weights: list[list[Value]], mul
 def _input_pairs(m: Module, acts: list[Value], codes: list[Value], multiply: Multiply, name: str) -> Value:
     terms: list[Value] = []
     for k in range(0, len(acts), 2):
-        # the activations the other way round: the inputs' own products then meet in the middle
-        product = multiply(m, f"{name}_{k}", spaced(codes[k:k + 2], INPUT_BITS), spaced((acts[k + 1], acts[k]), INPUT_BITS))
+        # With one pair the other way round the inputs' own products meet in the middle field.
+        crossed = acts[k + 1], acts[k]
+        product = multiply(m, f"{name}_{k}", spaced(codes[k:k + 2], INPUT_BITS), spaced(crossed, INPUT_BITS))
         terms.append(product[INPUT_BITS:2 * INPUT_BITS])
     return add_tree(m, terms, 2 * 15 * ACT_MAX, f"dot_{name}")[0]
 
