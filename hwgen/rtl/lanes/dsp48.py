@@ -103,9 +103,12 @@ def dots(m: Module, operands: list[list[Value]], weights: list[list[Value]]) -> 
     field_bits = largest.bit_length()
 
     def skewed(vectors: list[list[Value]], name: str) -> list[list[Value]]:
-        """Once per pixel and once per row, whatever the number of cascades they go to."""
-        return [[delay(m, value, Cascade.skew(k % length), f"{name}_{index}_{k}") for k, value in enumerate(vector)]
-                for index, vector in enumerate(vectors)]
+        """Once per pixel and once per row, whatever the number of cascades they go to.
+
+        With reset: together with a register before them, Yosys would make LUT shift registers of bare ones.
+        """
+        return [[delay(m, value, Cascade.skew(k % length), f"{name}_{index}_{k}", reset_less=False)
+                 for k, value in enumerate(vector)] for index, vector in enumerate(vectors)]
 
     acts, codes = skewed(operands, "act"), skewed(weights, "code")
     fields: dict[tuple[int, int], list[Value]] = {(row, p): [] for row in range(rows) for p in range(px)}
