@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .engine import Engine
 from .schemes import get
 
 ACT_MAX = 15
@@ -84,7 +85,6 @@ class LaneKind:
     ``correction(weights)``: what a row's dot products have too much, int64 (rows,), summed over the inputs
     given; absent ones (zeros) add nothing.  With two activation planes it counts 16 + 1 times.
     ``largest``: largest contribution of one input to a dot product, all codes and operands considered.
-    ``latency(ki)``: cycles from operands and codes to dots.
     """
 
     name: str
@@ -93,7 +93,6 @@ class LaneKind:
     encode: Callable[[np.ndarray], np.ndarray]
     correction: Callable[[np.ndarray], np.ndarray]
     largest: int
-    latency: Callable[[int], int]
 
 
 def dot_bits(kind: LaneKind, ki: int) -> int:
@@ -102,7 +101,7 @@ def dot_bits(kind: LaneKind, ki: int) -> int:
 
 
 CHAIN = 8
-"""Longest chain of a shift-add lane: a longer one saves little, and every step costs a row's and a pixel's registers."""
+"""Longest chain of a shift-add lane: longer ones save little, and each step costs registers of a row and a pixel."""
 
 
 def chain_length(ki: int) -> int:
@@ -110,12 +109,49 @@ def chain_length(ki: int) -> int:
     return min(ki, CHAIN)
 
 
+def _levels(words: int) -> int:
+    """Levels of two-operand adders."""
+    return (words - 1).bit_length()
+
+
+def latency(group: str, engine: Engine) -> int:
+    """Cycles from operands and codes to the dots of a lane group; "sum": to the sum of the operands."""
+    if group == "dsp":
+        return _multiplier_latency(engine)
+    if group in ("sum", "pot"):
+        return _levels(engine.ki) + (group == "pot")
+    return shift_add_latency(engine.ki)
+
+
 def shift_add_latency(ki: int) -> int:
-    """Cycles from unskewed inputs to the dot: the chain, then levels of three-operand adders."""
+    """From unskewed inputs to the dot: the chain, then levels of three-operand adders."""
     words, levels = 2 * ki // chain_length(ki), 0
     while words > 1:
         words, levels = -(-words // 3), levels + 1
     return chain_length(ki) + levels
+
+
+def _multiplier_latency(e: Engine) -> int:
+    """By family: registers of the blocks, the cascade where there is one, the tree."""
+    if e.dsp_weights == "lut":
+        # Selection, tree over pairs, join of the bit planes.
+        return 1 + _levels(e.ki // 2) + (3 if e.wide else 2)
+    cascade, pairs = min(4, e.ki), _levels(e.ki if e.wide else e.ki // 2)
+    return {"": 1, "xilinx7": 2 + cascade + _levels(e.ki // cascade), "ecp5": 3 + pairs, "ice40": 1 + pairs}[e.family]
+
+
+def dsp_blocks(e: Engine) -> int:
+    """DSP blocks of the multiplier lanes; none that could be promised where no family's are asked for.
+
+    xilinx7: one block per input, two pixels and, with 4-bit weights, two rows; the others: per two inputs, or
+    with 8-bit weights per two pixels.
+    """
+    if e.dsp_weights != "dsp" or not e.family:
+        return 0
+    columns = e.ki * -(-e.px // 2)
+    if e.family == "xilinx7":
+        return sum(columns * (rows if e.wide else -(-rows // 2)) for rows in e.blocks("dsp"))
+    return e.dsp_rows * (columns if e.wide else e.ki // 2 * e.px)
 
 
 def _shift_add(name: str, schemes: tuple[str, ...], parts: tuple[Part, ...]) -> LaneKind:
@@ -136,7 +172,7 @@ def _shift_add(name: str, schemes: tuple[str, ...], parts: tuple[Part, ...]) -> 
         takes=takes,
         encode=encode,
         correction=lambda rows: corrections[encode(rows)].sum(axis=1),
-        largest=sum(TERM_MAX << part.shift for part in parts), latency=shift_add_latency)
+        largest=sum(TERM_MAX << part.shift for part in parts))
 
 
 SP2 = _shift_add("sp2", ("sp2", "binary"), SP2_PARTS)
@@ -148,7 +184,7 @@ INT4 = _shift_add("int4", ("fixed4", "binary"), INT4_PARTS)
 _POT = get("pot4")
 
 POT = LaneKind("pot", ("pot4", "binary"), lambda rows: np.asarray(_POT.contains(rows).all(axis=1)), _POT.encode,
-               lambda rows: (rows < 0).sum(axis=1, dtype=np.int64) * 1023, 1023, lambda ki: ki.bit_length())
+               lambda rows: (rows < 0).sum(axis=1, dtype=np.int64) * 1023, 1023)
 """Corrections: 1023 for every negative weight."""
 
 
@@ -160,8 +196,7 @@ def _fixed(schemes: tuple[str, ...], bits: int) -> LaneKind:
         return np.asarray(((rows >= -offset) & (rows < offset)).all(axis=1))
 
     return LaneKind("dsp", schemes, takes, lambda rows: (rows + offset).astype(np.uint8),
-                    lambda rows: np.zeros(len(rows), np.int64), ((1 << bits) - 1) * ACT_MAX,
-                    lambda ki: ki.bit_length() + 3)
+                    lambda rows: np.zeros(len(rows), np.int64), ((1 << bits) - 1) * ACT_MAX)
 
 
 DSP = _fixed(("fixed4", "binary"), 4)

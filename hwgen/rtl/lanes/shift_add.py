@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...lanes import LaneKind, Part, TERM_MAX, dot_bits
+from ...lanes import LaneKind, Part, TERM_MAX, chain_length, dot_bits, shift_add_latency
 from .adder_tree import check_ki, nibbles
 from .families import cells_of
 from .group import Group, skew
@@ -146,7 +146,7 @@ class ShiftAddGroup(Group):
     def __init__(self, *, ki: int, px: int, rows: int, family: str = ""):
         cells_of(family)
         self.family = family
-        super().__init__(ki=ki, px=px, rows=rows, dot_bits=dot_bits(self.kind, ki), latency=self.kind.latency(ki))
+        super().__init__(ki=ki, px=px, rows=rows, dot_bits=dot_bits(self.kind, ki), latency=shift_add_latency(ki))
 
     def elaborate(self, platform):
         m = Module()
