@@ -141,7 +141,7 @@ def large_network(channels=256, layers=3, size=14):
 
 def test_a_network_that_does_not_fit_is_refused_with_numbers_and_parts():
     with pytest.raises(HwgenError) as error:
-        make_plan(large_network(64, 2, 7), get_part("iCE40UP5K"), clock_mhz=12)
+        make_plan(large_network(96, 2, 7), get_part("iCE40UP5K"), clock_mhz=12)
     text = str(error.value)
     assert "network 'large' does not fit iCE40UP5K" in text
     needed, available = re.search(r"(?:LUT|FF|DSP|BRAM) ([\d,]+) of ([\d,]+)", text).groups()
@@ -155,9 +155,9 @@ def test_alternatives_leave_out_parts_that_are_refused_at_once(monkeypatch):
     tiny = replace(part, name="LFE5U-25F", bram=1, spram=0)
     monkeypatch.setitem(PARTS, "LFE5U-25F", tiny)
     with pytest.raises(HwgenError, match="does not fit LFE5U-25F.*needs? at least"):
-        Search(large_network(64, 2, 7), tiny)
+        Search(large_network(96, 2, 7), tiny)
     with pytest.raises(HwgenError) as error:
-        make_plan(large_network(64, 2, 7), part, clock_mhz=12)
+        make_plan(large_network(96, 2, 7), part, clock_mhz=12)
     first, others = str(error.value).split("parts that it fits: ")
     assert "does not fit iCE40UP5K" in first and "LFE5U-25F" not in others
 
@@ -244,7 +244,10 @@ def test_large_constants_widen_the_engine():
     ({"acc_bits": 33, "thresholds": False}, "acc_bits must be in 12..32, not 33"),
     ({"acc_bits": 32}, "acc_bits must be at most 31 with thresholds"),
     ({"m_bits": 33}, "m_bits must be in 8..32, not 33"),
-    ({"mem_bits": 32}, "mem_bits must be 64 or 128, not 32"),
+    ({"mem_bits": 192}, "mem_bits must be 64, 128, 256 or 512, not 192"),
+    ({"mem_bits": 512, "ports": 3}, "ports must be 1, 2 or 4, not 3"),
+    ({"mem_bits": 512, "ports": 2}, "a memory port must have 64 or 128 bits, not mem_bits=512 / ports=2"),
+    ({"mem_bits": 64, "ports": 2}, "a memory port must have 64 or 128 bits, not mem_bits=64 / ports=2"),
     ({"ki": 32, "drain_lanes": 2}, r"4\*ki must not exceed mem_bits=64"),
 ])
 def test_illegal_engines(changes, message):
@@ -257,7 +260,8 @@ def test_engine_id_differs_with_every_parameter():
     engine = Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2)
     others = [replace(engine, **change) for change in (
         {"ki": 8}, {"px": 3}, {"sp2_rows": 6}, {"dsp_rows": 6}, {"drain_lanes": 1}, {"ring_depth": 1024},
-        {"scratch_depth": 1024}, {"acc_bits": 25}, {"m_bits": 19}, {"mem_bits": 128}, {"wide": False},
+        {"scratch_depth": 1024}, {"acc_bits": 25}, {"m_bits": 19}, {"mem_bits": 128},
+        {"mem_bits": 128, "ports": 2}, {"wide": False},
         {"residual": False}, {"rescale": False}, {"pool": False}, {"thresholds": False}, {"dsp_weights": "lut"})]
     assert len({other.id for other in [engine, *others]}) == len(others) + 1
     assert all(0 <= other.id < 2**32 for other in others)
