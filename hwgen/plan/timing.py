@@ -23,7 +23,7 @@ def dot_latency(engine: Engine) -> int:
 
 def tile_latency(engine: Engine) -> int:
     """From the end of a tile's last step to its totals: operands, dot product, accumulator."""
-    return OPERAND_LATENCY + dot_latency(engine) + 2
+    return OPERAND_LATENCY + dot_latency(engine) + 1
 
 
 def lane_latency(engine: Engine) -> int:
