@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...lanes import LaneKind, Part, TERM_MAX, chain_length, dot_bits, shift_add_latency
+from ..once import place
 from .adder_tree import check_ki, nibbles
 from .families import cells_of
 from .group import Group, skew
@@ -155,7 +156,11 @@ class ShiftAddGroup(Group):
         for row in range(self.rows):
             codes = Cat(*skew(m, self.codes[row], self.ki, length, f"code_{row}"))
             for p in range(self.px):
-                m.submodules[f"dot_{row}_{p}"] = dot = ShiftAddDot(
-                    ki=self.ki, kind=self.kind, parts=self.parts, family=self.family)
-                m.d.comb += [dot.acts.eq(acts[p]), dot.codes.eq(codes), self.dots[row * self.px + p].eq(dot.dot)]
+                dot, ports = place(platform, f"{self.kind.name}_dot_{self.ki}_{self.family}", self._dot)
+                m.submodules[f"dot_{row}_{p}"] = dot
+                m.d.comb += [ports["acts"].eq(acts[p]), ports["codes"].eq(codes),
+                             self.dots[row * self.px + p].eq(ports["dot"])]
         return m
+
+    def _dot(self) -> ShiftAddDot:
+        return ShiftAddDot(ki=self.ki, kind=self.kind, parts=self.parts, family=self.family)
