@@ -19,6 +19,7 @@ app = typer.Typer(name="hwgen", add_completion=False, no_args_is_help=False, pre
                   rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A build directory, made by 'hwgen build'.")]
+MODEL_HELP = "A name in models/ (generated networks take options: resnet18@fixed4), or a path to an ONNX file."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 
@@ -63,7 +64,7 @@ def root(
 
 @app.command(epilog="Example:  hwgen build fmnist_cnn --board ulx3s_85f --fps 2000 -o build/demo")
 def build(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name in models/ or a path to an ONNX file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     board: Annotated[str | None, typer.Option(help=f"One of: {', '.join(list_boards())}.")] = None,
     part: Annotated[str | None, typer.Option(help=f"A bare FPGA, one of: {', '.join(list_parts())}.")] = None,
     fps: Annotated[float | None, typer.Option(help="Make the smallest engine that reaches this frame rate; "
@@ -158,7 +159,7 @@ def report(directory: Directory, as_json: Json = False) -> None:
 
 @app.command(epilog="Example:  hwgen check my_network.onnx")
 def check(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name in models/ or a path to an ONNX file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     as_json: Json = False,
 ) -> None:
     """List what a network holds and everything that keeps it from being built.
@@ -169,7 +170,7 @@ def check(
     from hwgen.frontend import inspect
 
     source = find_model(model)
-    found = inspect(source.path)
+    found = inspect(source.path) if source.options is None else inspect(source.name, source.data)
     if as_json:
         typer.echo(found.to_json())
     else:
@@ -183,7 +184,7 @@ def check(
     if not found.ok:
         lines = "\n".join(f"  {problem}" for problem in found.problems)
         count = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
-        raise HwgenError(f"{source.path}: {count}:\n{lines}")
+        raise HwgenError(f"{found.path}: {count}:\n{lines}")
     if not as_json:
         typer.echo("no problems")
 
