@@ -5,7 +5,7 @@ has learnt; such networks say nothing about accuracy.  The folders models/NAME/n
 """
 
 from hwgen.synthetic.images import smooth_images
-from hwgen.synthetic.mix import Mix
+from hwgen.schemes.mix import Mix
 from hwgen.synthetic.network import Activation, SyntheticNetwork
 from hwgen.synthetic.options import Options
 

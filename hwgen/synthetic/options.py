@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from hwgen.errors import HwgenError
-from hwgen.synthetic.mix import BY_VARIANCE, NAMED, Mix
+from hwgen.schemes.mix import BY_VARIANCE, NAMED, Mix
 
 HELP = ("after '@' stand, separated by commas: msq (the default), rmsmp, or shares of rows like sp2=75,fixed4 (the one "
         "without a number is the rest); size=N, pixels of the image's side; channels=N, channels of the first layer; "

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hwgen.schemes import get
-from hwgen.synthetic.mix import Mix
+from hwgen.schemes.mix import Mix
 
 CLIP = {"fixed4": 2.6, "fixed8": 4.0, "sp2": 2.9, "pot4": 3.0}
 """Largest level in standard deviations of the row: near the least squared error for a bell curve."""
