@@ -94,6 +94,43 @@ def build(
     _err().print(f"next: hwgen simulate {out}; hwgen synth {out}", soft_wrap=True)
 
 
+@app.command(epilog="Example:  hwgen explore resnet18 --part XC7Z020 -o build/explore")
+def explore(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    board: Annotated[str | None, typer.Option(help=f"One of: {', '.join(list_boards())}.")] = None,
+    part: Annotated[str | None, typer.Option(help=f"A bare FPGA, one of: {', '.join(list_parts())}.")] = None,
+    clock_mhz: Annotated[float | None, typer.Option(help="Engine clock to plan with; default: the board's.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write explore.json and the "
+                                                "picture explore.png there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a part can do with a network: engines of all sizes, and the best SP2 : fixed ratio.
+
+    Everything is planned; nothing is built.  A few minutes for a large network.
+    """
+    from hwgen.build.create import make_target
+    from hwgen.build.models import find_model
+    from hwgen.plan.explore import explore as run
+    from hwgen.report.exploration import draw, print_exploration
+
+    target, source = make_target(board, part, clock_mhz), find_model(model)
+    result = _work(f"exploring {source.name} on {target.part.name}", lambda progress: run(
+        source.load(), target.part, clock_mhz=target.clock_mhz, progress=progress))
+    found = result.to_json()
+    if output is not None:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            (output / "explore.json").write_text(json.dumps(found, indent=1) + "\n")
+            (output / "explore.png").write_bytes(draw(found))
+        except OSError as error:
+            raise HwgenError(f"cannot write to {output}: {error.strerror or error}; choose another -o DIR") from error
+    if as_json:
+        return _print_json(found)
+    print_exploration(found, _out())
+    if output is not None:
+        _err().print(f"written: {output / 'explore.png'}, {output / 'explore.json'}", soft_wrap=True)
+
+
 @app.command(epilog="Example:  hwgen simulate build/demo --images 100")
 def simulate(
     directory: Directory,

@@ -1,6 +1,6 @@
 """Sizing: the fastest engine that fits a part, or the smallest that reaches a frame rate."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 import functools
 import math
@@ -128,7 +128,7 @@ class Search:
         self.features = self._features()
         self.reasons: list[str] = []
         """Why engines could not take the network at all."""
-        self.exact = functools.lru_cache(maxsize=None)(self._exact)
+        self._sized: dict[Engine, Sized | None] = {}
 
     def _features(self) -> dict:
         """Widths and features are nearly the same on every engine: take them from one layout."""
@@ -142,19 +142,33 @@ class Search:
         widths = ("acc_bits", "m_bits", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
-    def candidates(self, idle_blocks: bool = False) -> Iterator[Engine]:
-        """Engines of all shapes, with the part's memory ports."""
+    def candidates(self, idle_blocks: bool = False, port_bits: int | None = None) -> Iterator[Engine]:
+        """Engines of all shapes, with the part's memory ports or some of them."""
+        bits = self.part.port_bits if port_bits is None else port_bits
         for engine in candidates(self.work, self.part, idle_blocks):
-            yield replace(engine, mem_bits=self.part.port_bits) if self.part.port_bits else engine
+            if not bits:
+                yield engine
+            elif 4 * engine.ki <= bits:
+                yield replace(engine, mem_bits=bits)
 
     def measure(self, engine: Engine) -> Rough:
         """The cheap figures of an engine."""
         shaped = replace(engine, **self.features, ring_depth=self.block, scratch_depth=self.block)
         return Rough(engine, shaped, self._work_at(engine.ki), self.part)
 
-    def rough(self, idle_blocks: bool = False) -> list[Rough]:
+    def rough(self, idle_blocks: bool = False, port_bits: int | None = None) -> list[Rough]:
         """The cheap figures of every candidate."""
-        return [self.measure(engine) for engine in self.candidates(idle_blocks)]
+        return [self.measure(engine) for engine in self.candidates(idle_blocks, port_bits)]
+
+    def exact(self, engine: Engine) -> Sized | None:
+        """The engine with its layout and exact cycles; None when it cannot run the network."""
+        if engine not in self._sized:
+            self._sized[engine] = self._exact(engine)
+        return self._sized[engine]
+
+    def known(self) -> list[Sized]:
+        """All engines that were counted exactly so far."""
+        return [sized for sized in self._sized.values() if sized is not None]
 
     def _exact(self, engine: Engine) -> Sized | None:
         try:
@@ -163,8 +177,12 @@ class Search:
             self.reasons.append(str(reason))
             return None
 
-    def fastest(self) -> Sized:
-        """The engine with the fewest cycles that fits.  Raises HwgenError when none fits."""
+    def fastest(self, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
+        """The engine with the fewest cycles that fits.  Raises HwgenError when none fits.
+
+        ``starts``: engines to begin with beside the best of every shape; the best ``climbs`` of all these
+        are improved step by step.
+        """
         rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
@@ -174,11 +192,11 @@ class Search:
             # Resources take longer to estimate than cycles: only of those that are looked at.
             if len(shape) < KEEP and item.fits:
                 shape.append(item.engine)
-        starts = [best for engines in shapes.values() if (best := self._first(engines))]
-        if not starts:
+        found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines))]
+        if not found:
             raise HwgenError(self._refusal())
-        starts.sort(key=self._cycles)
-        return min((self._climb(start, self._cycles) for start in starts[:CLIMBS]), key=self._cycles)
+        found.sort(key=self._cycles)
+        return min((self._climb(start, self._cycles) for start in found[:climbs]), key=self._cycles)
 
     def _first(self, engines: list[Engine]) -> Sized | None:
         """The fastest of the first few that fit; of all when none of them does."""
