@@ -10,7 +10,7 @@ import platform
 import numpy as np
 
 from hwgen.build.directory import Build, StagedDirectory, load_build, sha256, write_files
-from hwgen.build.graph_io import dump_graph, json_bytes, npz_bytes
+from hwgen.build.graph_io import compact_json, dump_graph, json_bytes, npz_bytes
 from hwgen.build.models import find_model
 from hwgen.build.results import write_report
 from hwgen.device import Board, Part, get_board, get_part
@@ -23,6 +23,7 @@ from hwgen.schemes import get as get_scheme
 from hwgen.version import __version__
 
 TOP = "hwgen_engine"
+LAYER_FACTS = ("name", "planned", "macs", "utilization", "split", "bytes")
 TOOLS = ("amaranth", "pyosys", "numpy", "onnx")
 """Packages whose version can change a byte of the build."""
 
@@ -96,7 +97,7 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None,
         write_files(stage, {
             "engine.v": verilog.encode(), "program.bin": bytes(program.image), "plan.json": _plan_bytes(plan),
             "graph.json": structure, "graph.npz": arrays, "golden.npz": npz_bytes(golden),
-            "facts.json": json_bytes(facts),
+            "facts.json": json_bytes(facts), "timeline.json": compact_json(plan.timeline()),
         }, options={
             "model": graph.name, "model_sha256": sha256(source.data), "part": target.part.name,
             "board": target.board.name if target.board else None, "clock_mhz": target.clock_mhz, "fps": fps,
@@ -139,9 +140,8 @@ def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program
         "engine_parameters": asdict(engine),
         "network": network_facts(graph),
         "cycles": int(plan.cycles),
-        "layers": [{"name": _item(layer, "name"), "planned": int(_item(layer, "planned")),
-                    "macs": int(_item(layer, "macs")), "utilization": float(_item(layer, "utilization"))}
-                   for layer in plan.layers],
+        "layers": [{key: layer[key] for key in LAYER_FACTS} for layer in plan.layers],
+        "unit_cycles": plan.units,
         "explanation": [str(line) for line in plan.explanation],
         "available": part.available.to_json(),
         "units": {"lut": f"LUT{part.lut_inputs}", "ff": "flip-flops", "dsp": part.dsp_name, "bram": part.bram_name},
@@ -157,11 +157,6 @@ def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program
             **requantizer_facts(graph),
         },
     }
-
-
-def _item(layer, name: str):
-    """A field of a planned layer, be it a dict or an object."""
-    return layer[name] if isinstance(layer, dict) else getattr(layer, name)
 
 
 def _number(text: str | None) -> float | None:
