@@ -248,7 +248,7 @@ def test_large_constants_widen_the_engine():
     ({"px": 9}, "px must be in 1..8, not 9"),
     ({"drain_lanes": 3}, "drain_lanes must divide ki=4, not 3"),
     ({"sp2_rows": 3}, "sp2_rows must be a multiple of drain_lanes=2, not 3"),
-    ({"sp2_rows": 0, "dsp_rows": 0}, "sp2_rows [+] dsp_rows must be in 1..256, not 0"),
+    ({"sp2_rows": 0, "dsp_rows": 0}, "the rows of all lane groups together must be in 1..256, not 0"),
     ({"ring_depth": 24}, "ring_depth must be a power of two of at least 16, not 24"),
     ({"scratch_depth": 8}, "scratch_depth must be at least 16, not 8"),
     ({"acc_bits": 33, "thresholds": False}, "acc_bits must be in 12..32, not 33"),

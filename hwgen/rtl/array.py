@@ -8,6 +8,7 @@ from ..engine import GROUPS, KINDS, Engine
 from .bits import delay
 from .lanes import Accumulator, OperandSum, logic_family, make_group
 from .lanes.copy import copy
+from .once import place
 
 
 class RowBlock(wiring.Component):
@@ -46,15 +47,19 @@ class RowBlock(wiring.Component):
         for name in ("valid", "high_plane", "last"):
             late = delay(m, getattr(self, name), self.dot_latency - 1, name, reset_less=False)
             control.append(copy(m, late, f"{name}_copy", self.family))
+        name = f"accumulator_{group.dot_bits}_{e.acc_bits}_{self.logic}"
         for index in range(len(self.totals)):
-            m.submodules[f"acc_{index}"] = acc = Accumulator(
-                dot_bits=group.dot_bits, acc_bits=e.acc_bits, family=self.logic)
+            acc, ports = place(platform, name, self._accumulator)
+            m.submodules[f"acc_{index}"] = acc
             m.d.comb += [
-                acc.dot.eq(delay(m, group.dots[index], self._wait, f"dot_{index}")),
-                acc.valid.eq(control[0]), acc.high.eq(control[1]), acc.last.eq(control[2]),
-                self.totals[index].eq(acc.total),
+                ports["dot"].eq(delay(m, group.dots[index], self._wait, f"dot_{index}")),
+                ports["valid"].eq(control[0]), ports["high"].eq(control[1]), ports["last"].eq(control[2]),
+                self.totals[index].eq(ports["total"]),
             ]
         return m
+
+    def _accumulator(self) -> Accumulator:
+        return Accumulator(dot_bits=self._group.dot_bits, acc_bits=self.engine.acc_bits, family=self.logic)
 
 
 class Array(wiring.Component):
