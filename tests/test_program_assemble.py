@@ -10,7 +10,6 @@ from test_program_pack import CASES, ENGINES
 
 from hwgen import isa
 from hwgen.engine import ENGINE_VERSION
-from hwgen.plan.layout import memory_words
 from hwgen.program.assemble import assemble_layout
 
 
@@ -32,27 +31,31 @@ def test_stream(layout):
     assert image.start == 1 | ENGINE_VERSION << 4 | engine.id << 16
     assert image.finished and image.checksum == image.computed
     region = layout.regions[layout.network.graph.input]
-    assert (image.input_address, image.input_count, image.input_base) == (
-        program.input_address, program.input_words, region.base)
-    assert program.input_words == region.size * engine.banks
-    begin = program.input_address * size
-    assert not any(program.image[begin:begin + program.input_words * size])
+    in_word = engine.mem_bits // (4 * engine.ki)
+    n_words = region.blocks * region.planes * region.plane_step * engine.banks
+    assert image.fetches == [(0, program.input_address * in_word, n_words, region.base, 0, 0)]
+    assert program.input_words == -(-n_words // in_word)
+    assert program.words <= program.input_address < program.words + 16
     assert [len(tiles) for _, tiles in image.layers] == [len(layout.tiles(layer)) for layer in layout.layers]
 
 
 @pytest.mark.parametrize("layout", CASES)
 def test_results_lie_behind_the_program_and_apart(layout):
     program = assemble_layout(layout)
-    taken = set()
+    engine = layout.engine
+    in_word = engine.mem_bits // (4 * engine.ki)
+    taken = set(range(program.input_address, program.input_address + program.input_words))
     for name, base in program.output_base.items():
         region = layout.regions[name]
-        words = {(base + 16 * address + bank) % 2**32 for bank in range(layout.engine.banks)
-                 for address in range(region.base, region.base + region.size)}
-        assert len(words) == region.size * layout.engine.banks
+        places = [(base + engine.banks * address + bank) % 2**32
+                  for address in range(region.base, region.base + region.size) for bank in range(engine.banks)]
+        # One after the other in memory, in the order of the map's points.
+        assert places == list(range(places[0], places[0] + len(places)))
+        words = {place // in_word for place in places}
         assert not taken & words and min(words) >= program.words and max(words) < program.memory_words
         taken |= words
     assert set(program.output_base) == set(layout.network.graph.outputs)
-    assert program.memory_words == memory_words(layout, program.words)
+    assert program.memory_words == max(taken) + 1
 
 
 @pytest.mark.parametrize("layout", CASES)
@@ -143,6 +146,7 @@ def test_tile_commands(layout):
                 assert values["res_address"] == residual.base + first * residual.planes * residual.plane_step
             else:
                 assert values["res_words"] == 0
+            assert values["end"] == (planned is layout.tiles(layer)[-1])
             stored = layer.output in layout.network.graph.outputs
             assert values["store_words"] == (n_words * target.planes * engine.px if stored else 0)
             first += n_words

@@ -14,9 +14,9 @@ from hwgen.program.assemble import assemble_layout
 ENGINES = {
     "mixed": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2),
     "one lane": Engine(ki=8, px=1, sp2_rows=3, dsp_rows=5, drain_lanes=1, mem_bits=128),
-    "multipliers": Engine(ki=16, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4),
+    "multipliers": Engine(ki=16, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=4),
     "wide words": Engine(ki=32, px=1, sp2_rows=2, dsp_rows=2, drain_lanes=2, mem_bits=128),
-    "narrow": Engine(ki=2, px=1, sp2_rows=10, dsp_rows=6, drain_lanes=2),
+    "narrow": Engine(ki=2, px=1, sp2_rows=10, dsp_rows=6, drain_lanes=2, mem_bits=512, ports=4),
     "all groups": Engine(ki=8, px=1, sp2_rows=4, pot_rows=2, int4_rows=6, dsp_rows=4, drain_lanes=2, mem_bits=128),
 }
 
@@ -99,15 +99,19 @@ def test_parameters(layout):
                 assert record["r"] == (residual[row] if residual is not None else 0)
 
 
+SP2_EXCESS = {0: 0, 1: 0, 5: 0, -1: 155, -5: 155, **dict.fromkeys((2, 4, 6, 8), 31),
+              **dict.fromkeys((-2, -4, -6, -8), 124)}
+
+
 def correction(engine, slot, weights):
-    """What the slot's lane adds: by sign on sp2 and pot lanes, by pair of inputs on int4 lanes, nothing on dsp."""
-    negative = sum(w < 0 for w in weights)
-    for rows, excess in ((engine.sp2_rows, 155 * negative), (engine.pot_rows, 1023 * negative),
-                         (engine.int4_rows, 248 * (len(weights) // 2)), (engine.dsp_rows, 0)):
-        if slot < rows:
-            return excess
-        slot -= rows
-    raise AssertionError("no such slot")
+    """What the slot's lane adds: by the codes of sp2 and int4 weights, by the sign on pot lanes, nothing on dsp."""
+    if slot < engine.sp2_rows:
+        return sum(SP2_EXCESS[w] for w in weights)
+    if slot < engine.sp2_rows + engine.pot_rows:
+        return 1023 * sum(w < 0 for w in weights)
+    if slot < engine.rows - engine.dsp_rows:
+        return sum(31 * (w >> 1 & 1) + 124 * (w < 0) for w in weights)
+    return 0
 
 
 def check_thresholds(rule, row, k, words, record, engine):

@@ -6,6 +6,7 @@ counted by the rules of docs/resources.md from a table per family that
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import import_module
 
@@ -15,7 +16,7 @@ from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.engine import GROUPS, Engine
-from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits
+from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
 CUT = 17
 """Bits of the lower part of an accumulator that is multiplied in two parts (RequantLane)."""
@@ -98,32 +99,13 @@ def lane_kind(engine: Engine, group: str) -> str:
     return group if group != "dsp" else f"dsp_{engine.dsp_weights}_{'wide' if engine.wide else 'narrow'}"
 
 
-def dsp_blocks(engine: Engine, family: str) -> int:
-    """DSP blocks of the multiplier lanes.
-
-    xilinx7: one block per input, two pixels and, with 4-bit weights, two rows; ecp5: per two inputs, or
-    with 8-bit weights per two pixels; ice40: per two inputs.
-    """
-    if engine.dsp_weights != "dsp":
-        return 0
-    ki, px, total = engine.ki, engine.px, 0
-    for rows in engine.blocks("dsp"):
-        if family == "xilinx7":
-            total += ki * -(-px // 2) * (rows if engine.wide else -(-rows // 2))
-        elif family == "ecp5" and engine.wide:
-            total += ki * -(-px // 2) * rows
-        else:
-            total += ki // 2 * px * rows
-    return total
-
-
 def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
     """What the LUTs and flip-flops of a block of rows depend on, its accumulators left out."""
     return {"lane_ki": rows * px * ki, "lane": rows * px, "row_ki": rows * ki, "px_ki": px * ki}
 
 
 def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
-    slowest = max(KINDS[group].latency(e) for group in GROUPS if e.rows_of(group))
+    latest = max(latency("sum", e) - e.broadcast_latency, *(latency(group, e) for group in GROUPS if e.rows_of(group)))
     for group in GROUPS:
         one, name = table["lanes"].get(lane_kind(e, group)), f"{group} lanes"
         wide = group == "dsp" and e.wide
@@ -131,18 +113,17 @@ def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
         for rows in e.blocks(group):
             terms = block_terms(e.ki, e.px, rows)
             tally.add(name, lut=weigh(one["lut"], terms), ff=weigh(one["ff"], terms))
-            _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), slowest - kind.latency(e), e, family, table)
+            _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), latest - latency(group, e), e, family, table)
             if e.broadcast_latency:
                 # The block's own operands and codes.
                 tally.add(name, ff=e.word_bits * (e.px + rows * (1 + wide)))
         # Weights pass a register, which blanks high nibbles.
         rows = e.rows_of(group)
         tally.add(name, lut=e.word_bits * rows * wide, ff=e.word_bits * rows * (1 + wide))
-    tally.add("dsp lanes", dsp=dsp_blocks(e, family))
-    one, levels = table["lanes"]["operand_sum"][str(e.ki)], e.ki.bit_length() - 1
+    tally.add("dsp lanes", dsp=dsp_blocks(replace(e, family=family)))
+    one, late = table["lanes"]["operand_sum"][str(e.ki)], latest + e.broadcast_latency - latency("sum", e)
     tally.add("operand sums", count=e.px, lut=one["lut"], ff=one["ff"])
-    _accumulators(tally, "operand sums", e.px, (ACT_MAX * e.ki).bit_length(), slowest + e.broadcast_latency - levels,
-                  e, family, table)
+    _accumulators(tally, "operand sums", e.px, (ACT_MAX * e.ki).bit_length(), late, e, family, table)
 
 
 def _accumulators(tally: Tally, name: str, count: int, bits: int, late: int, e: Engine, family: str,

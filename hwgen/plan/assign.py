@@ -65,21 +65,22 @@ def fewest_tiles(counts: dict[int, int], caps: Sequence[int]) -> int | None:
     return tiles
 
 
-def spread(counts: dict[Kind, int], caps: Sequence[int]) -> dict[Kind, list[int]] | None:
-    """How many rows of each kind go to each group, none above its capacity; None when they do not fit.
+def spread(counts: dict[Kind, int], caps: Sequence[int], tiles: int = 1) -> dict[Kind, list[int]] | None:
+    """How many rows of each kind go to each group, at most ``tiles`` times its capacity; None when they do not fit.
 
-    A flow, augmented along shortest paths.  As many rows as possible go where they are cheap
-    before any row goes to a multiplier with 8-bit weights.
+    A flow, augmented along shortest paths.  Room grows tile by tile, so that groups fill in proportion.
+    As many rows as possible go where they are cheap before any row goes to a multiplier with 8-bit weights.
     """
     flow = {kind: [0] * N for kind in sorted(counts)}
-    room = list(caps)
     for wide in (False, True):
-        for kind in flow:
-            while left := counts[kind] - sum(flow[kind]):
-                path = _path(flow, room, kind, wide)
-                if path is None:
-                    break
-                _push(flow, room, path, left)
+        for round_ in range(1, tiles + 1):
+            room = [cap * round_ - sum(used[g] for used in flow.values()) for g, cap in enumerate(caps)]
+            for kind in flow:
+                while left := counts[kind] - sum(flow[kind]):
+                    path = _path(flow, room, kind, wide)
+                    if path is None:
+                        break
+                    _push(flow, room, path, left)
     complete = all(sum(flow[kind]) == n for kind, n in counts.items())
     return flow if complete else None
 
@@ -93,7 +94,7 @@ def _path(flow: dict[Kind, list[int]], room: list[int], start: Kind, wide: bool)
             if group in came or not (kind.all if wide else kind.cheap) >> group & 1:
                 continue
             came[group] = (kind, source)
-            if room[group]:
+            if room[group] > 0:
                 return _back(came, group)
             queue += [(other, group) for other, used in flow.items() if used[group]]
     return None
@@ -119,16 +120,13 @@ def _push(flow: dict[Kind, list[int]], room: list[int], path: list[tuple[Kind, i
             flow[kind][path[i - 1][1]] -= amount
 
 
-def shares(total: int, low: Sequence[int], high: Sequence[int]) -> list[int]:
-    """``total`` split into parts within [low, high], each as near as possible to the same share of its range."""
-    parts = list(low)
-    left = total - sum(parts)
-    assert 0 <= left <= sum(high) - sum(low)
-    ranges = [b - a for a, b in zip(low, high, strict=True)]
-    whole = sum(ranges)
-    if whole:
+def shares(total: int, low: Sequence[int], high: Sequence[int], even: bool = True) -> list[int]:
+    """``total`` split into parts within [low, high]: the same share of every range, or the largest ranges first."""
+    parts, ranges = list(low), [b - a for a, b in zip(low, high, strict=True)]
+    left, whole = total - sum(low), sum(ranges)
+    assert 0 <= left <= whole
+    if even and whole:
         parts = [a + left * size // whole for a, size in zip(low, ranges, strict=True)]
-    for index in range(len(parts)):
-        step = min(total - sum(parts), high[index] - parts[index])
-        parts[index] += step
+    for index in sorted(range(len(parts)), key=lambda i: -ranges[i]):
+        parts[index] += min(total - sum(parts), high[index] - parts[index])
     return parts

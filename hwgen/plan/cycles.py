@@ -19,6 +19,7 @@ from .load import Load, Memory
 from .lower import Layer
 from .place import Tile
 from .stream import commands_of_tile, fetches, memory_map, parameter_words, program_words
+from .timeline import Span, Split
 from .timing import lane_latency, tile_latency
 
 
@@ -30,19 +31,26 @@ class Cycles:
     layers: tuple[int, ...]
     first_load: int
     """Before the first layer begins."""
-    waiting: tuple[int, ...]
-    """Per layer, cycles in which no word could be read because weights were not there yet."""
-    drain_bound: tuple[int, ...]
-    """Per layer, cycles in which the last word of a tile waited for the drain."""
+    splits: tuple[Split, ...]
+    """Per layer, what its cycles went into."""
     collisions: tuple[int, ...]
     """Per layer, extra cycles because pixels of a step lie in one bank."""
+    last_word: int
+    """Cycle after the last word was multiplied; what follows is the last drain."""
     program_words: int
     """Memory words of the program."""
+    load: tuple[int, int]
+    """Cycles in which the load unit took something, and in which it waited for room."""
+    drain: int
+    """Cycles in which the drain was at work."""
 
 
-def count_cycles(layout: Layout, memory: Memory | None = None) -> Cycles:
-    """Run the model for one inference; without ``memory`` the on-chip memory."""
-    return _Model(layout, memory).run()
+def count_cycles(layout: Layout, memory: Memory | None = None, spans: list[Span] | None = None) -> Cycles:
+    """Run the model for one inference; without ``memory`` the on-chip memory.
+
+    ``spans``: a list to which everything that units do is added.
+    """
+    return _Model(layout, memory, [] if spans is None else spans).run()
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class _Writes:
 
 
 class _Model:
-    def __init__(self, layout: Layout, memory: Memory | None):
+    def __init__(self, layout: Layout, memory: Memory | None, spans: list[Span]):
         self.layout, self.engine = layout, layout.engine
         self.loader = Load(layout.engine, program_words(layout), memory)
         self.addresses, _ = memory_map(layout, self.loader.total)
@@ -74,9 +82,13 @@ class _Model:
         self.last_end = 0
         """When the last word of the last group was read, and how long its drain takes."""
         self.interval = 0
+        self.began = 0
+        """Beginning of the layer."""
         self.walker = 0
         """First cycle in which the next group of slots is complete."""
-        self.waiting = self.drain_bound = self.collisions = 0
+        self.split, self.collisions = Split(), 0
+        self.drained = 0
+        self.spans = spans
         self.cache: dict[tuple, np.ndarray] = {}
         self.finished: list[int] = [0]
         """Cycle from which so many layers count as finished."""
@@ -85,25 +97,43 @@ class _Model:
     def run(self) -> Cycles:
         layout, loader = self.layout, self.loader
         loader.take(1)
-        begins, stalls = [], []
+        begins, splits, collisions = [], [], []
         for layer in layout.layers:
-            self.waiting = self.drain_bound = self.collisions = 0
             for fetch in fetches(layout, layer):
-                first = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first
+                first, at = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first, loader.at
                 loader.fetch(first, fetch.words, self.finished[fetch.wait], self._drain_writes)
-            begins.append(self._layer(loader.commands(len(isa.LAYER_WORDS))))
-            for tile in layout.tiles(layer):
-                self._tile(layer, tile, self._load(layer, tile))
+                self._span("load", layer, f"fetch {fetch.tensor}", at, loader.at)
+            arrivals = loader.commands(len(isa.LAYER_WORDS))
+            self._results(arrivals[0])
+            splits.append(self.split)
+            collisions.append(self.collisions)
+            self.split, self.collisions = Split(), 0
+            begins.append(self._layer(arrivals))
+            for index, tile in enumerate(layout.tiles(layer)):
+                name, at = f"tile {index + 1}", loader.at
+                arrivals = self._load(layer, tile)
+                self._span("load", layer, name, at, loader.at)
+                self._tile(layer, tile, arrivals, name)
             self.finished.append(max(self.free, self.idle) + 1)
-            stalls.append((self.waiting, self.drain_bound, self.collisions))
         end = loader.packet(0)
         # FINISH is seen one cycle after the last tile's last word and left when all is idle and the stream has ended.
         total = max(self.free + 1, self.idle, end + 1) + 1
-        ends = [*begins[1:], total]
-        waiting, drain_bound, collisions = (tuple(column) for column in zip(*stalls, strict=True))
-        per_layer = tuple(b - a for a, b in zip(begins, ends, strict=True))
-        return Cycles(total, per_layer, begins[0], waiting, drain_bound, collisions,
-                      loader.words)
+        self.split.drain += total - max(self.free, self.last_end)
+        splits.append(self.split)
+        per_layer = tuple(b - a for a, b in zip(begins, [*begins[1:], total], strict=True))
+        for split, cycles in zip(splits[1:], per_layer, strict=True):
+            split.activations = cycles - split.total
+        return Cycles(total, per_layer, begins[0], tuple(splits[1:]), tuple([*collisions[1:], self.collisions]),
+                      self.last_end, loader.words, (loader.busy, loader.room), self.drained)
+
+    def _span(self, unit: str, layer: Layer, what: str, begin: int, end: int) -> None:
+        self.spans.append(Span(unit, layer.name, what, begin, end))
+
+    def _results(self, command: int) -> None:
+        """The array waits for the results of the layer before, then for the next layer's command behind its maps."""
+        done = max(self.free, self.last_end)
+        self.split.drain += max(0, self.idle - done)
+        self.split.memory += max(0, command - max(done, self.idle))
 
     def _load(self, layer: Layer, tile: Tile) -> list[int]:
         """Load a tile; returns the cycles in which the words of its command can be taken."""
@@ -122,19 +152,22 @@ class _Model:
         # One word per cycle as they arrive, then the walker starts anew.
         for arrival in arrivals[1:]:
             end = max(end + 1, arrival)
-        self.free = end + 2
+        self.free, self.began = end + 2, pop + 1
         self.walker = end + 3 + self.engine.px
         return pop + 1
 
-    def _tile(self, layer: Layer, tile: Tile, command: list[int]) -> None:
+    def _tile(self, layer: Layer, tile: Tile, command: list[int], name: str) -> None:
         layout, engine = self.layout, self.engine
         costs, extra, lasts = self._costs(layer, tile)
         pop = max(self.free, command[0])
-        self.waiting += max(0, command[0] - self.free)
+        self.split.busy += len(costs) * layout.words(layer) * layout.planes(layer.input)
         step, interval = layout.step(layer), layout.interval(layer, tile)
         steps = tile.chunks(engine.drain_lanes) * engine.px * step
+        self.drained += len(costs) * steps
         group_start = max(max(pop + 1, command[1]) + 1, self.walker)
-        end, ends = 0, []
+        end, ends, begin = 0, [], max(group_start + 1, self.last_end)
+        # Weights that come while the array is still at work delay nothing.
+        self.split.weights += min(begin - max(self.last_end, self.began), max(0, command[0] - self.free))
         for index, (cost, last) in enumerate(zip(costs, lasts, strict=True)):
             final = index == len(costs) - 1
             if final:
@@ -145,7 +178,7 @@ class _Model:
             first = max(group_start + 1, self.last_end)
             early = first + cost
             end = max(early, self.last_end + self.interval)
-            self.drain_bound += end - early
+            self.split.drain += end - early
             leave = first + cost - last
             self.last_end, self.interval = end, interval
             ends.append(end)
@@ -160,6 +193,8 @@ class _Model:
         self.loader.released.append(end + 1)
         self.loader.params_free.append(front + 1)
         self.idle = max(self.idle, post + 1)
+        self._span("compute", layer, name, begin, end)
+        self._span("drain", layer, name, ends[0] + self.ready - 2, post + 1)
         self.writes.append(self._written(layer, tile, np.array(ends) + (post - end)))
         if layout.stored(layer):
             alive = (layout.walks[layer.name].evaluations - 1) % engine.px + 1

@@ -7,6 +7,7 @@ from ..device.parts import Part
 from ..device.resources import FIELDS
 from ..engine import GROUPS, EngineError
 from .search import Search, Sized, describe
+from .timeline import Split
 
 
 def explain(search: Search, sized: Sized, part: Part, clock_mhz: float, fps: float | None) -> list[str]:
@@ -23,10 +24,11 @@ def explain(search: Search, sized: Sized, part: Part, clock_mhz: float, fps: flo
     else:
         lines.append(f"smallest engine found for {fps:,.0f} fps; its largest share is {bounds.upper()}, "
                      f"{share[bounds]:.0%} of what a plan may use")
-    lines.append("cycles beyond words read: "
-                 f"{sum(cycles.waiting):,} waiting for weights, {sum(cycles.drain_bound):,} for the drain, "
-                 f"{sum(cycles.collisions):,} bank collisions, {cycles.first_load:,} loading the input")
-    for layer, waiting in zip(sized.layout.layers, cycles.waiting, strict=True):
+    split = sum(cycles.splits, Split())
+    lines.append(f"cycles: {split.busy:,} busy; waiting {split.weights:,} for weights, {split.activations:,} for "
+                 f"activations ({sum(cycles.collisions):,} of them bank collisions), {split.drain:,} for the drain, "
+                 f"{split.memory:,} for maps in memory; {cycles.first_load:,} before the first layer")
+    for layer, waiting in zip(sized.layout.layers, (split.weights for split in cycles.splits), strict=True):
         if waiting > cycles.total // 20:
             lines.append(f"layer {layer.name}: {waiting:,} cycles bound by the weight memory")
     lines += _linear_notes(sized) + _neighbours(search, sized, part)

@@ -112,9 +112,10 @@ def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
     count = fewest_tiles(by_mask, caps)
     assert count is not None, "rows that no group takes were refused before"
     while True:
-        flow = spread(counts, [cap * count for cap in caps])
-        plan = _tile_shares([sum(used[g] for used in flow.values()) for g in range(N)], caps, count,
-                            engine.ki) if flow else None
+        flow = spread(counts, caps, count)
+        totals = [sum(used[g] for used in flow.values()) for g in range(N)] if flow else []
+        plan = flow and next(filter(None, (_tile_shares(totals, caps, count, engine.ki, even)
+                                           for even in (True, False))), None)
         if flow and plan:
             break
         count += 1
@@ -134,7 +135,7 @@ def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
     return tiles
 
 
-def _tile_shares(totals: list[int], caps: list[int], count: int, ki: int) -> list[list[int]] | None:
+def _tile_shares(totals: list[int], caps: list[int], count: int, ki: int, even: bool) -> list[list[int]] | None:
     """Rows per tile and group, or None when ``count`` tiles are too few for whole words in all but the last."""
     plan, left = [], list(totals)
     for index in range(count):
@@ -148,7 +149,7 @@ def _tile_shares(totals: list[int], caps: list[int], count: int, ki: int) -> lis
             most -= most % ki
             if most < sum(low):
                 return None
-        parts = shares(most, low, high)
+        parts = shares(most, low, high, even)
         plan.append(parts)
         left = [n - part for n, part in zip(left, parts, strict=True)]
         if not any(left):
