@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from .layout import Layout
 from .lower import Layer
-from .stream import command_words, commands_of_tile, fetches, map_words, parameter_words, threshold_words, weight_beats
+from .stream import command_words, commands_of_tile, fetches, map_words, parameter_words, threshold_words
 from .. import isa
 
 
@@ -39,7 +39,8 @@ def traffic(layout: Layout, layer: Layer) -> Traffic:
         words["parameters"] += 1 + parameter_words(engine, tile)
         if layer.conv.requant.thresholds is not None:
             words["parameters"] += 1 + threshold_words(engine, tile)
-        words["weights"] += 1 + weight_beats(engine, tile) * layout.words(layer)
+        # Header, counts of slices, slices.
+        words["weights"] += 2 + sum(tile.beats(engine).values()) * layout.words(layer)
         commands += 1 + command_words(engine, commands_of_tile(layout, layer, tile))
     out = map_words(layout, layer.output) if layout.stored(layer) else 0
     size = engine.mem_bits // 8
