@@ -104,7 +104,7 @@ def _widths(layout: Layout, part: Part) -> Layout:
 
 def program_memory(words: int, engine: Engine, part: Part) -> Resources:
     """What the part's block RAMs give for a program of ``words`` memory words."""
-    return Resources() if part.port_bits else Resources(bram=memory_blocks(words, engine.mem_bits, part))
+    return Resources() if part.ports else Resources(bram=memory_blocks(words, engine.mem_bits, part))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,23 +168,20 @@ class Search:
         widths = ("acc_bits", "m_bits", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
-    def candidates(self, idle_blocks: bool = False, port_bits: int | None = None) -> Iterator[Engine]:
+    def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:
         """Engines of all shapes, with the part's memory ports or some of them."""
-        bits = self.part.port_bits if port_bits is None else port_bits
+        ports = self.part.ports if ports is None else ports
         for engine in candidates(self.work, self.part, idle_blocks):
-            if not bits:
-                yield engine
-            elif 4 * engine.ki <= bits:
-                yield replace(engine, mem_bits=bits)
+            yield replace(engine, mem_bits=64 * ports, ports=ports) if ports else engine
 
     def measure(self, engine: Engine) -> Rough:
         """The cheap figures of an engine."""
         shaped = replace(engine, **self.features, ring_depth=self.block, scratch_depth=self.block)
         return Rough(engine, shaped, self._work_at(engine.ki), self.part)
 
-    def rough(self, idle_blocks: bool = False, port_bits: int | None = None) -> list[Rough]:
+    def rough(self, idle_blocks: bool = False, ports: int | None = None) -> list[Rough]:
         """The cheap figures of every candidate."""
-        return [self.measure(engine) for engine in self.candidates(idle_blocks, port_bits)]
+        return [self.measure(engine) for engine in self.candidates(idle_blocks, ports)]
 
     def exact(self, engine: Engine) -> Sized | None:
         """The engine with its layout and exact cycles; None when it cannot run the network."""
