@@ -5,7 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import delay
-from .adder_tree import ACT_MAX, add_tree, spaced
+from .adder_tree import ACT_MAX, spaced
+from .xilinx7 import logic
 
 CASCADE = 4
 """Blocks per cascade.  Narrow fields hold 4 * 15 * 15 = 900 < 2**10; a fifth product could overflow."""
@@ -23,9 +24,17 @@ def blocks(*, ki: int, px: int, rows: int, wide: bool) -> int:
 
 
 def latency(*, ki: int, wide: bool) -> int:
-    """Cycles from operands to dots: the A/B, M and P registers, the cascade, the tree over the cascades."""
+    """Cycles from operands to dots: the A/B, M and P registers, the cascade, the adders of the cascades."""
     length = min(CASCADE, ki)
-    return 2 + length + (ki // length - 1).bit_length()
+    return 2 + length + _levels(ki // length)
+
+
+def _levels(n_words: int) -> int:
+    """Levels of three-operand adders over ``n_words`` words."""
+    levels = 0
+    while n_words > 1:
+        n_words, levels = -(-n_words // 3), levels + 1
+    return levels
 
 
 class Cascade(wiring.Component):
@@ -126,4 +135,22 @@ def dots(m: Module, operands: list[list[Value]], weights: list[list[Value]]) -> 
                     for q in range(p, min(p + 2, px)):
                         at = PIXEL_BITS * (q - p) + ROW_BITS * (r - row)
                         fields[r, q].append(cascade.p[at:at + field_bits])
-    return [add_tree(m, terms, largest, f"dot_{row}_{p}")[0] for (row, p), terms in fields.items()]
+    return [_sum(m, terms, largest, f"dot_{row}_{p}") for (row, p), terms in fields.items()]
+
+
+def _sum(m: Module, words: list[Value], largest: int, name: str) -> Value:
+    """Sum of ``words``, none of which exceeds ``largest``, by threes: as cheap as by twos here, and fewer.
+
+    A register behind each of ``_levels(len(words))`` levels.
+    """
+    tops = [largest] * len(words)
+    for level in range(_levels(len(words))):
+        sums: list[Value] = []
+        for begin in range(0, len(words), 3):
+            some, top = words[begin:begin + 3], sum(tops[begin:begin + 3])
+            total = Signal(top.bit_length(), reset_less=True, name=f"{name}_{level}_{begin // 3}")
+            m.d.sync += total.eq(logic.add(m, [(word, 0) for word in some], len(total)) if len(some) > 1 else some[0])
+            sums.append(total)
+        tops = [sum(tops[begin:begin + 3]) for begin in range(0, len(words), 3)]
+        words = sums
+    return words[0]

@@ -1,12 +1,13 @@
 """Dot products of unsigned operands (offset-binary weights) and 4-bit activations."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import delay
 from . import dsp48, mult18, planes, products, sbmac
 from .adder_tree import ACT_MAX, add_tree, check_ki, nibbles, tree_levels
+from .group import Group
 
 MULTIPLIERS = ("dsp", "lut")
 
@@ -14,7 +15,7 @@ FAMILIES = {"": products, "xilinx7": dsp48, "ecp5": mult18, "ice40": sbmac}
 """How a family multiplies.  Each module has ``blocks``, ``latency`` and ``dots``, all with the same contract."""
 
 
-class FixedGroup(wiring.Component):
+class FixedGroup(Group):
     """Dots of ``rows`` unsigned weight rows and ``px`` pixels: every product of a fixed-point lane group.
 
     ``dots[row*px + p] = sum over k of operands[p][k] * weight[row][k]``, unsigned, with 4-bit elements,
@@ -32,29 +33,18 @@ class FixedGroup(wiring.Component):
     def __init__(self, *, ki: int, px: int, rows: int, wide: bool, family: str = "", multiplier: str = "dsp",
                  twin: bool = False):
         check_ki(ki)
-        for name, value in (("px", px), ("rows", rows)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value!r}")
         if not isinstance(wide, bool):
             raise ValueError(f"wide must be True or False, not {wide!r}")
         if family not in FAMILIES:
             raise ValueError(f"family must be one of {tuple(FAMILIES)}, not {family!r}")
         if multiplier not in MULTIPLIERS:
             raise ValueError(f"multiplier must be one of {MULTIPLIERS}, not {multiplier!r}")
-        self.ki, self.px, self.rows, self.wide = ki, px, rows, wide
-        self.family, self.multiplier, self.twin = family, multiplier, twin
+        self.wide, self.family, self.multiplier, self.twin = wide, family, multiplier, twin
         variant = planes if multiplier == "lut" else FAMILIES[family]
-        self.latency = variant.latency(ki=ki, wide=wide)
-        self._variant = products if twin else variant
+        super().__init__(ki=ki, px=px, rows=rows, dot_bits=((255 if wide else 15) * ACT_MAX * ki).bit_length(),
+                         latency=variant.latency(ki=ki, wide=wide), wide=wide)
         self.blocks = variant.blocks(ki=ki, px=px, rows=rows, wide=wide)
-        self.dot_bits = ((255 if wide else 15) * ACT_MAX * ki).bit_length()
-        word = 4 * ki
-        super().__init__({
-            "operands": In(data.ArrayLayout(word, px)),
-            "codes": In(data.ArrayLayout(word, rows)),
-            **({"high": In(data.ArrayLayout(word, rows))} if wide else {}),
-            "dots": Out(data.ArrayLayout(self.dot_bits, rows * px)),
-        })
+        self._variant = products if twin else variant
 
     def elaborate(self, platform):
         m = Module()
