@@ -133,6 +133,8 @@ def shift_add_latency(ki: int) -> int:
 
 def _multiplier_latency(e: Engine) -> int:
     """By family: registers of the blocks, the cascade where there is one, the tree."""
+    if e.dsp_weights == "single":
+        return 3 + _levels(e.ki)
     if e.dsp_weights == "lut":
         # Selection, tree over pairs, join of the bit planes.
         return 1 + _levels(e.ki // 2) + (3 if e.wide else 2)
@@ -146,8 +148,10 @@ def dsp_blocks(e: Engine) -> int:
     xilinx7: one block per input, two pixels and, with 4-bit weights, two rows; the others: per two inputs, or
     with 8-bit weights per two pixels.
     """
-    if e.dsp_weights != "dsp" or not e.family:
+    if e.dsp_weights == "lut" or not e.family:
         return 0
+    if e.dsp_weights == "single":
+        return e.dsp_products
     columns = e.ki * -(-e.px // 2)
     if e.family == "xilinx7":
         return sum(columns * (rows if e.wide else -(-rows // 2)) for rows in e.blocks("dsp"))

@@ -61,12 +61,12 @@ def make_target(board: str | None, part: str | None, clock_mhz: float | None = N
     return Target(bare, None, clock_mhz or bare.clock_mhz)
 
 
-def build(model: str, target: Target, out: Path, *, fps: float | None = None,
+def build(model: str, target: Target, out: Path, *, fps: float | None = None, engine: str | None = None,
           progress: Callable[[str], None] = lambda text: None) -> tuple[Build, dict]:
     """Make the build directory ``out``; returns the build and its report.
 
     ``fps``: ask for the smallest engine that reaches this frame rate, else for the fastest that
-    fits.  Raises HwgenError; ``out`` is then as it was before.
+    fits; ``engine``: take this one, a preset or parameters.  Raises HwgenError; ``out`` is then as it was before.
     """
     from hwgen.plan import make_plan
     from hwgen.program import assemble
@@ -74,13 +74,16 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None,
 
     if fps is not None and not 0 < fps < 1e9:
         raise HwgenError(f"--fps must be above 0, not {fps:g}")
+    if fps is not None and engine is not None:
+        raise HwgenError("--fps and --engine exclude each other: an engine that is given is not sized; leave one out")
     source = find_model(model)
     with StagedDirectory(out) as stage:
         progress(f"reading {source.name}")
         graph = source.load()
         codes, labels, known = source.inputs(graph)
         progress(f"planning for {target.part.name}")
-        plan = make_plan(graph, target.part, clock_mhz=target.clock_mhz, fps=fps, progress=progress)
+        plan = make_plan(graph, target.part, clock_mhz=target.clock_mhz, fps=fps, engine=engine,
+                         progress=progress)
         progress("assembling the program")
         program = assemble(graph, plan)
         progress(f"golden model on {len(codes)} images")
@@ -101,6 +104,7 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None,
         }, options={
             "model": graph.name, "model_sha256": sha256(source.data), "part": target.part.name,
             "board": target.board.name if target.board else None, "clock_mhz": target.clock_mhz, "fps": fps,
+            "engine": engine,
         }, tools=tool_versions())
         write_report(load_build(stage))
     made = load_build(out)

@@ -69,6 +69,8 @@ def build(
     part: Annotated[str | None, typer.Option(help=f"A bare FPGA, one of: {', '.join(list_parts())}.")] = None,
     fps: Annotated[float | None, typer.Option(help="Make the smallest engine that reaches this frame rate; "
                                                    "without it the fastest that fits.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Take this engine instead of searching one: a "
+                                               "preset (d1-1, d1-2, d1-3) or ki=16,px=6,sp2=24,dsp=8,drain=8.")] = None,
     clock_mhz: Annotated[float | None, typer.Option(help="Engine clock to plan with; default: the board's.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR",
                                                 help="Build directory; default: build/MODEL.")] = None,
@@ -84,7 +86,8 @@ def build(
 
     target = make_target(board, part, clock_mhz)
     out = output if output is not None else Path("build") / Path(model).stem
-    _, report = _work(f"building {out}", lambda progress: make(model, target, out, fps=fps, progress=progress))
+    _, report = _work(f"building {out}", lambda progress: make(model, target, out, fps=fps, engine=engine,
+                                                                          progress=progress))
     if as_json:
         return _print_json(report)
     console = _out()

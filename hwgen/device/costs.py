@@ -99,6 +99,15 @@ def lane_kind(engine: Engine, group: str) -> str:
     return group if group != "dsp" else f"dsp_{engine.dsp_weights}_{'wide' if engine.wide else 'narrow'}"
 
 
+def single_luts(e: Engine, block: int) -> int:
+    """About what lanes with one product per block take: the trees, and the multipliers of logic.
+
+    A product of 4 by 4 bits is 33 to 37 LUTs, behind it half a full adder per bit and level.
+    """
+    products = e.blocks("dsp")[block] * e.px * e.ki
+    return 35 * (2 if e.wide else 1) * (products - e.single_products(block)) + (10 + 4 * e.wide) * products
+
+
 def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
     """What the LUTs and flip-flops of a block of rows depend on, its accumulators left out."""
     return {"lane_ki": rows * px * ki, "lane": rows * px, "row_ki": rows * ki, "px_ki": px * ki}
@@ -107,12 +116,16 @@ def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
 def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
     latest = max(latency("sum", e) - e.broadcast_latency, *(latency(group, e) for group in GROUPS if e.rows_of(group)))
     for group in GROUPS:
-        one, name = table["lanes"].get(lane_kind(e, group)), f"{group} lanes"
+        name = f"{group} lanes"
+        one = table["lanes"].get(lane_kind(e, group))
         wide = group == "dsp" and e.wide
         kind = DSP_WIDE if wide else KINDS[group]
-        for rows in e.blocks(group):
-            terms = block_terms(e.ki, e.px, rows)
-            tally.add(name, lut=weigh(one["lut"], terms), ff=weigh(one["ff"], terms))
+        for block, rows in enumerate(e.blocks(group)):
+            if group == "dsp" and e.dsp_weights == "single":
+                tally.add(name, lut=single_luts(e, block))
+            else:
+                terms = block_terms(e.ki, e.px, rows)
+                tally.add(name, lut=weigh(one["lut"], terms), ff=weigh(one["ff"], terms))
             _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), latest - latency(group, e), e, family, table)
             if e.broadcast_latency:
                 # The block's own operands and codes.

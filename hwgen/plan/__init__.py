@@ -9,8 +9,9 @@ from ..graph.check import check
 from ..graph.ir import Graph
 from ..engine import Engine as Engine
 from .cycles import count_cycles
-from .explain import explain
+from .explain import explain, explain_given
 from .layout import Layout
+from .presets import parse_engine, size_engine
 from .search import Search, Sized
 from .timeline import Span, Split, chrome_trace
 from .traffic import traffic
@@ -95,13 +96,17 @@ def layer_macs(layout: Layout, index: int) -> int:
     return layer.conv.weight.size * height * width
 
 
-def make_plan(graph: Graph, part: Part, *, clock_mhz: float, fps: float | None = None,
+def make_plan(graph: Graph, part: Part, *, clock_mhz: float, fps: float | None = None, engine: str | None = None,
               progress: Callable[[str], None] = lambda text: None) -> Plan:
-    """The fastest engine that fits the part, or with ``fps`` the smallest that reaches it.
+    """The fastest engine that fits the part, or with ``fps`` the smallest that reaches it, or the given ``engine``.
 
+    ``engine``: a preset or parameters (:mod:`hwgen.plan.presets`); it need not fit the part.
     Raises HwgenError, with numbers and the nearest alternative, when there is none.
     """
     check(graph)
+    if engine is not None:
+        sized = size_engine(graph, parse_engine(engine, part), part)
+        return Plan(sized, clock_mhz, explain_given(sized, part, clock_mhz))
     search = Search(graph, part, progress)
     sized = search.smallest(clock_mhz * 1e6 / fps) if fps else search.fastest()
     return Plan(sized, clock_mhz, explain(search, sized, part, clock_mhz, fps))
