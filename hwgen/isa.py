@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .engine import KINDS
+
 WORD_BITS = 64
 
 
@@ -68,13 +70,16 @@ HEADERS = {
     FETCH: _word("fetch", ("packet", 4), ("count", 24), ("address", 16), ("bank", 4), ("wait", 16)),
     PARAMS: _word("params", ("packet", 4), ("count", 24)),
     THRESHOLDS: _word("thresholds", ("packet", 4), ("count", 24)),
-    WEIGHTS: _word("weights", ("packet", 4), ("count", 24), ("words", 12), ("sp2", 8), ("dsp", 8), ("high", 8)),
+    WEIGHTS: _word("weights", ("packet", 4), ("count", 24), ("words", 12)),
     COMMANDS: _word("commands", ("packet", 4), ("count", 24), ("words", 16)),
     END: _word("end", ("packet", 4), ("spare", 28), ("checksum", 32)),
 }
 
 FETCH_WORD = _word("fetch_source", ("memory", 32), ("words", 20))
 """Payload of FETCH: how many scratchpad words, and where in memory the first one lies, counted in scratchpad words."""
+
+SLICES = _word("slices", *((kind, 9) for kind in KINDS))
+"""First payload word of WEIGHTS: memory words of each kind in a ring word."""
 
 RUN = 16
 """Memory words of one read request at most; a request never crosses a multiple of this."""

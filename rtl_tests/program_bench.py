@@ -130,7 +130,7 @@ def first_difference(layout: Layout, layer: Layer, want: np.ndarray, got: np.nda
                 continue
             y, x = np.argwhere(wrong[row])[0]
             slot = tile.slots[position]
-            group = "sp2" if slot < engine.sp2_rows else "dsp"
+            group = engine.group_of(slot)
             return (f"layer {layer.name} ({'+'.join(layer.ops)}), row {row} ({layer.conv.schemes[row]}, tile {index}, "
                     f"position {position}, {group} slot {slot}), pixel ({y}, {x}): expected {want[row, y, x]}, "
                     f"got {got[row, y, x]}; {int(wrong.sum())} of {wrong.size} codes differ in "

@@ -12,7 +12,7 @@ from hwgen.plan.cycles import FIRST_WORD
 from hwgen.engine import ENGINE_VERSION, Engine
 from hwgen.rtl.loader import PREFETCH, Loader
 
-ENGINE = Engine(ki=4, px=2, sp2_rows=8, dsp_rows=4, drain_lanes=2, ring_depth=16, scratch_depth=64)
+ENGINE = Engine(ki=4, px=2, sp2_rows=8, int4_rows=4, dsp_rows=4, drain_lanes=2, ring_depth=16, scratch_depth=64)
 SLICES = {"sp2": 2, "dsp": 1, "high": 1}
 """Of ENGINE: 8 and 4 rows of 16 bits in words of 64."""
 BANKS, LANES, RECORD = 3, 2, 3
@@ -72,10 +72,11 @@ class Stream:
             target += [(i // record // LANES, i // record % LANES, i % record, parity, word)
                        for i, word in enumerate(payload)]
 
-    def weights(self, words, sp2, dsp, high):
-        payload = self.random_words(words * (sp2 + dsp + high))
-        self.packet(WEIGHTS, payload, words | sp2 << 12 | dsp << 20 | high << 28)
-        slices = [*range(sp2), *(2 + i for i in range(dsp)), *(3 + i for i in range(high))]
+    def weights(self, words, sp2, int4, dsp, high):
+        payload = self.random_words(words * (sp2 + int4 + dsp + high))
+        self.packet(WEIGHTS, [sp2 | int4 << 18 | dsp << 27 | high << 36, *payload], words)
+        slices = [*range(sp2), *(2 + i for i in range(int4)), *(3 + i for i in range(dsp)),
+                  *(4 + i for i in range(high))]
         for i, word in enumerate(payload):
             self.ring.append((slices[i % len(slices)], (self.ring_at + i // len(slices)) % ENGINE.ring_depth, word))
         self.ring_at += words
@@ -87,7 +88,8 @@ class Stream:
 
     def tile(self, max_words=ENGINE.ring_depth):
         words = self.rng.choice((1, self.rng.randint(1, max_words)))
-        kinds = self.rng.choice(((2, 1, 1), (2, 1, 0), (1, 1, 0), (2, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 1)))
+        kinds = self.rng.choice(((2, 0, 1, 1), (2, 1, 1, 0), (1, 0, 1, 0), (2, 0, 0, 0), (1, 1, 0, 0), (0, 0, 1, 0),
+                                 (0, 1, 1, 1), (0, 1, 0, 0)))
         self.parameters(self.rng.randint(1, 6), self.rng.random() < 0.4)
         self.weights(words, *kinds)
         self.command(self.rng.choice((2, 3, 70)))
@@ -259,7 +261,7 @@ def test_one_word_per_cycle_with_the_on_chip_memory():
     stream.input(10)
     stream.command(5)
     stream.parameters(2, True)
-    stream.weights(3, 2, 1, 1)
+    stream.weights(3, 2, 1, 1, 1)
     stream.command(2)
     stream.finish()
     dut = Loader(engine=ENGINE)
@@ -301,7 +303,7 @@ def test_waits_until_room_is_given_back(what):
     # Two tiles fill the ring to its last word; one more word has to wait.
     for words in (8, 8, 1) if what == "ring" else (1, 1, 1):
         stream.parameters(1, False)
-        stream.weights(words, 1, 0, 0)
+        stream.weights(words, 1, 0, 0, 0)
         stream.command(1)
     stream.finish()
     dut = Loader(engine=ENGINE)
@@ -318,8 +320,9 @@ def test_waits_until_room_is_given_back(what):
         cycles = [cycle for cycle, _ in consumer.log[waiting]]
         third = 16 if what == "ring" else len(cycles) * 2 // 3
         assert cycles[third - 1] < 60
-        # Released in cycle 200: room from 201, in which the header is taken; its payload follows.
-        assert cycles[third] == release + 2
+        # Released in cycle 200: room from 201, in which the header is taken; its payload follows, and before
+        # the weights the word with the numbers of slices.
+        assert cycles[third] == release + (3 if what == "ring" else 2)
         check_log(stream, consumer)
 
     simulate(dut, bench)

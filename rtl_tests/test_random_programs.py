@@ -11,6 +11,7 @@ import pytest
 
 from simulators import MEMORY_WORDS
 from engines import ICARUS, VERILATOR
+from hwgen.engine import GROUPS
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.load import Memory
 from program_bench import differences, random_cases, run_cases
@@ -88,5 +89,9 @@ def test_generator_covers_what_the_engine_can_do(name):
     assert any(len(case.graph.outputs) > 1 for case in cases)
     schemes = {scheme for layer in layers for scheme in layer.conv.schemes}
     assert schemes >= ({"sp2", "binary"} if engine.sp2_rows else set())
-    assert schemes >= ({"fixed4"} if engine.dsp_rows else set())
+    assert schemes >= ({"fixed4"} if engine.dsp_rows or engine.int4_rows else set())
+    assert schemes >= ({"pot4"} if engine.pot_rows else set())
     assert schemes >= ({"fixed8", "pot4"} if engine.dsp_rows and engine.wide else set())
+    used = {engine.group_of(slot) for case in cases for layer in case.layout.layers
+            for tile in case.layout.tiles(layer) for slot in tile.slots[tile.rows >= 0].tolist()}
+    assert used == {group for group in GROUPS if engine.rows_of(group)}

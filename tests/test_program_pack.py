@@ -18,6 +18,7 @@ ENGINES = {
     "multipliers": Engine(ki=16, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=4),
     "wide words": Engine(ki=32, px=1, sp2_rows=2, dsp_rows=2, drain_lanes=2, mem_bits=128),
     "narrow": Engine(ki=2, px=1, sp2_rows=10, dsp_rows=6, drain_lanes=2, mem_bits=512, ports=4),
+    "all groups": Engine(ki=8, px=1, sp2_rows=4, pot_rows=2, int4_rows=6, dsp_rows=4, drain_lanes=2, mem_bits=128),
 }
 
 
@@ -72,7 +73,7 @@ def test_weights(layout):
             for row, slot in zip(planned.rows.tolist(), planned.slots.tolist(), strict=False):
                 if row < 0:
                     continue
-                offset = 0 if slot < engine.sp2_rows else 128 if planned.wide else 8
+                offset = 0 if slot < engine.rows - engine.dsp_rows else 128 if planned.wide else 8
                 assert [v - offset for v in operands[slot]] == expected_row(layout, layer, row)
 
 
@@ -93,8 +94,7 @@ def test_parameters(layout):
                     assert (record["m"], record["c"], record["r"]) == (0, 0, 0)
                     continue
                 assert record["slot"] * engine.drain_lanes + position % engine.drain_lanes == slot
-                negative = sum(w < 0 for w in expected_row(layout, layer, row))
-                k = 155 * negative * planes if slot < engine.sp2_rows else 0
+                k = correction(engine, slot, expected_row(layout, layer, row)) * planes
                 if rule.thresholds is not None:
                     check_thresholds(rule, row, k, tile.thresholds[8 * position:8 * position + 8], record, engine)
                     continue
@@ -105,6 +105,21 @@ def test_parameters(layout):
                 assert record["negate"] == 0
                 residual = rule.residual_multiplier
                 assert record["r"] == (residual[row] if residual is not None else 0)
+
+
+SP2_EXCESS = {0: 0, 1: 0, 5: 0, -1: 155, -5: 155, **dict.fromkeys((2, 4, 6, 8), 31),
+              **dict.fromkeys((-2, -4, -6, -8), 124)}
+
+
+def correction(engine, slot, weights):
+    """What the slot's lane adds: by the codes of sp2 and int4 weights, by the sign on pot lanes, nothing on dsp."""
+    if slot < engine.sp2_rows:
+        return sum(SP2_EXCESS[w] for w in weights)
+    if slot < engine.sp2_rows + engine.pot_rows:
+        return 1023 * sum(w < 0 for w in weights)
+    if slot < engine.rows - engine.dsp_rows:
+        return sum(31 * (w >> 1 & 1) + 124 * (w < 0) for w in weights)
+    return 0
 
 
 def check_thresholds(rule, row, k, words, record, engine):

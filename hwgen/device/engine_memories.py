@@ -7,7 +7,7 @@ the block RAM that follows from it with synthesized engines.
 from dataclasses import dataclass
 
 from hwgen import isa
-from hwgen.engine import Engine
+from hwgen.engine import GROUPS, Engine
 
 STORE_WORDS = 256
 """Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""
@@ -77,7 +77,8 @@ def _walker(e: Engine) -> list[MemorySpec]:
 
 def _ring(e: Engine) -> list[MemorySpec]:
     result = []
-    for rows, kinds in ((e.sp2_rows, 1), (e.dsp_rows, 2 if e.wide else 1)):
+    for group in GROUPS:
+        rows, kinds = e.rows_of(group), 2 if group == "dsp" and e.wide else 1
         full, rest = divmod(rows * e.word_bits, e.mem_bits)
         if full:
             result.append(MemorySpec("ring", e.mem_bits, e.ring_depth, full * kinds))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..graph.ir import Graph, Tensor
-from ..engine import Engine
+from ..engine import GROUPS, Engine
+from ..lanes import DSP_WIDE, KINDS
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
 from .memory import Region, whole_maps
@@ -173,18 +174,17 @@ def _need(layer: Layer, limits) -> None:
 def sum_bits(layout: Layout) -> int:
     """Width of raw lane sums, from shapes and widths only, so that retrained weights fit the same hardware.
 
-    Shift-add lanes deliver at most 155 per word and row input, multipliers 15 * 15 or
-    255 * 15; two activation planes count 16 + 1 times.
+    Lane groups say how much one input adds at most; two activation planes count 16 + 1 times.
     """
     most = 1
     for layer in layout.layers:
         planes = 17 if layout.planes(layer.input) == 2 else 1
         positions = layout.words(layer) * layout.engine.ki
         for tile in layout.tiles(layer):
-            if tile.sp2_slots:
-                most = max(most, positions * 155 * planes)
-            if tile.dsp_slots:
-                most = max(most, positions * 15 * planes * (255 if tile.wide else 16))
+            for group, rows in zip(GROUPS, tile.fetched, strict=True):
+                if rows:
+                    kind = DSP_WIDE if group == "dsp" and tile.wide else KINDS[group]
+                    most = max(most, positions * planes * kind.largest)
     return most.bit_length()
 
 

@@ -42,14 +42,6 @@ def threshold_words(engine: Engine, tile: Tile) -> int:
     return -(-len(tile.rows) * 512 // engine.mem_bits)
 
 
-def weight_beats(engine: Engine, tile: Tile) -> int:
-    """Memory words of one ring word of a tile."""
-    def slices(rows: int) -> int:
-        return -(-rows * engine.word_bits // engine.mem_bits)
-
-    return slices(tile.sp2_slots) + slices(tile.dsp_slots) * (2 if tile.wide else 1)
-
-
 def command_words(engine: Engine, commands: int) -> int:
     """Payload of COMMANDS."""
     return -(-commands * isa.WORD_BITS // engine.mem_bits)
@@ -71,6 +63,6 @@ def program_words(layout: Layout) -> int:
             total += 1 + parameter_words(engine, tile)
             if layer.conv.requant.thresholds is not None:
                 total += 1 + threshold_words(engine, tile)
-            total += 1 + weight_beats(engine, tile) * layout.words(layer)
+            total += 2 + sum(tile.beats(engine).values()) * layout.words(layer)
             total += 1 + command_words(engine, commands_of_tile(layout, step, tile))
     return total

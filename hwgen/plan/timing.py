@@ -1,6 +1,7 @@
 """Latencies of the engine's pipeline, in cycles.  The hardware asserts that it has these."""
 
-from ..engine import Engine
+from ..engine import GROUPS, Engine
+from ..lanes import latency
 
 PREFETCH = 64
 """Memory words of the program that may be on their way: hides 48 cycles of latency."""
@@ -15,19 +16,14 @@ OPERAND_LATENCY = 2
 
 
 def dot_latency(engine: Engine) -> int:
-    """The slowest lane group; the others wait for it."""
-    levels = engine.ki.bit_length() - 1
-    extra = [0]
-    if engine.sp2_rows:
-        extra.append(1)
-    if engine.dsp_rows:
-        extra.append((2 if engine.dsp_weights == "lut" else 0) + (1 if engine.wide else 0))
-    return levels + max(extra)
+    """From operands to dot products and their sum: the way to the blocks of rows and the slowest; the others wait."""
+    slowest = max(latency(group, engine) for group in GROUPS if engine.rows_of(group))
+    return max(engine.broadcast_latency + slowest, latency("sum", engine))
 
 
 def tile_latency(engine: Engine) -> int:
     """From the end of a tile's last step to its totals: operands, dot product, accumulator."""
-    return OPERAND_LATENCY + dot_latency(engine) + 2
+    return OPERAND_LATENCY + dot_latency(engine) + 1
 
 
 def lane_latency(engine: Engine) -> int:

@@ -116,7 +116,8 @@ def _tile_packets(layout: Layout, layer: Layer, tile: Tile) -> list[tuple[int, b
     if layer.conv.requant.thresholds is not None:
         result.append((isa.THRESHOLDS, _pieces(threshold_words(layout, layer, tile, weights)), {}))
     data, counts = weight_words(layout, layer, tile, weights)
-    result.append((isa.WEIGHTS, data, {"words": layout.words(layer), **counts}))
+    slices = isa.SLICES.encode(**counts).to_bytes(layout.engine.mem_bits // 8, "little")
+    result.append((isa.WEIGHTS, slices + data, {"words": layout.words(layer)}))
     return result
 
 

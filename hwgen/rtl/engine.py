@@ -33,12 +33,13 @@ class HwgenEngine(wiring.Component):
     ``done`` rises when the program has ended and every result is written, or with
     ``error`` not 0 (``hwgen.isa.ERRORS``); ``cycles`` counts from ``start`` to ``done``.
     After an error the engine begins anew once all answers that were still on their way have come.
+    ``simulation`` replaces primitives by portable twins that behave alike, cycle by cycle.
     ``trace_*`` shows every word that the drain writes and ``layers`` how
     many layers have begun, so that a test can compare each layer.
     """
 
-    def __init__(self, *, engine: Engine, address_bits: int = 32):
-        self.engine = engine
+    def __init__(self, *, engine: Engine, address_bits: int = 32, simulation: bool = False):
+        self.engine, self.simulation = engine, simulation
         ports = engine.ports
         super().__init__({
             "start": In(1), "length": In(24),
@@ -59,12 +60,11 @@ class HwgenEngine(wiring.Component):
         e = self.engine
         loader = Loader(engine=e, address_bits=len(self.read_address))
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits)
-        slices = sum(e.slices(kind) for kind in ("sp2", "dsp", "high"))
-        m.submodules.ring = ring = Ring(slices=slices, depth=e.ring_depth, mem_bits=e.mem_bits)
+        m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits)
         walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, raster=e.pool_columns > 0)
         seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits)
         reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth, point_bits=e.point_bits)
-        array, drain = Array(engine=e), Drain(engine=e)
+        array, drain = Array(engine=e, simulation=self.simulation), Drain(engine=e)
         store = Store(engine=e, address_bits=len(self.write_address))
         # Whatever a program that ended with an error has left in them goes with ``clear``.
         clear = Signal()

@@ -15,6 +15,7 @@ from ..engine import Engine
 from ..plan.layout import Layout, lay_out
 from ..plan.load import Memory
 from ..program.assemble import Program, assemble_layout, input_words
+from ..rtl import emit_verilog
 from .run import Simulator, compile_engine, run_jobs
 from .trace import ImageTrace, read_trace
 
@@ -50,6 +51,7 @@ def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lamb
     """Run ``codes`` (N, C, H, W) through a build directory's engine.v with its program.bin.
 
     ``memory``: latency and bandwidth of the memory, by default the on-chip memory.
+    An engine made of a family's primitives is replaced by its portable twin, the same in every cycle.
     Raises HwgenError when the simulator is missing or fails, and when the engine reports an error.
     """
     graph, engine = build.graph, build.engine
@@ -58,7 +60,8 @@ def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lamb
     if program.image != build.image:
         raise HwgenError(f"program.bin in {build.path} is not the program of its own network; build it again")
     progress("compiling the engine")
-    compiled = compile_engine(build.verilog.read_text(), engine, program.memory_words,
+    verilog = emit_verilog(engine, simulation=True) if engine.family else build.verilog.read_text()
+    compiled = compile_engine(verilog, engine, program.memory_words,
                               Path(build.path) / "sim" / simulator, simulator)
     golden = run(graph, codes, keep=True)
     comparison = Comparison(graph, engine)
@@ -136,7 +139,7 @@ class Comparison:
             + point // self.engine.banks
         cycle = next((c for bank, at, _, c in trace.written[layer.output]
                       if bank == point % self.engine.banks and at == address), None)
-        lane = "sp2" if slot < self.engine.sp2_rows else "dsp"
+        lane = self.engine.group_of(slot)
         return (f"image {image}, layer {layer.name}, row {channel} ({layer.conv.schemes[channel]}), {lane} slot {slot} "
                 f"of tile {index}, pixel y={y} x={x}, cycle {cycle}: expected {expected[layer.output][channel, y, x]}, "
                 f"got {trace.tensors[layer.output][channel, y, x]}")
