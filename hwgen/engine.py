@@ -66,7 +66,10 @@ class Engine:
     thresholds: bool = True
     """The drain has the binary search of threshold mode."""
     dsp_weights: str = "dsp"
-    """Multipliers of the dsp lanes: "dsp" blocks or "lut" logic (parts with few blocks)."""
+    """Multipliers of the dsp lanes: "dsp" blocks with as many products as they hold, "lut" logic (parts with few
+    blocks), or "single", one product per block as in published designs."""
+    dsp_products: int = 0
+    """Of "single" multipliers the products that take a block; the others are made of LUTs."""
     family: str = ""
     """Whose primitives the lanes are made of; "" is a portable description."""
 
@@ -84,6 +87,12 @@ class Engine:
             need(value >= 0 and value % self.drain_lanes == 0,
                  f"{group}_rows must be a multiple of drain_lanes={self.drain_lanes}, not {value!r}")
         need(0 < self.rows <= 256, f"the rows of all lane groups together must be in 1..256, not {self.rows}")
+        need(self.dsp_weights in ("dsp", "lut", "single"),
+             f"dsp_weights must be 'dsp', 'lut' or 'single', not {self.dsp_weights!r}")
+        need(0 <= self.dsp_products <= (self.dsp_rows * self.ki * self.px if self.dsp_weights == "single" else 0),
+             f"dsp_products must be 0, or with single products at most those of all dsp rows, not {self.dsp_products!r}")
+        need(self.dsp_weights != "single" or self.family in ("", "xilinx7"),
+             f"single products are known for family 'xilinx7', not {self.family!r}")
         need(self.family in FAMILIES, f"family must be one of {FAMILIES}, not {self.family!r}")
         need(self.ring_depth & (self.ring_depth - 1) == 0 and self.ring_depth >= 16,
              f"ring_depth must be a power of two of at least 16, not {self.ring_depth!r}")
@@ -127,6 +136,11 @@ class Engine:
             sizes.append(size)
             rows, count = rows - size, count - 1
         return sizes
+
+    def single_products(self, block: int) -> int:
+        """Of ``dsp_products`` those of a block of dsp rows: the first blocks take them."""
+        sizes = [rows * self.ki * self.px for rows in self.blocks("dsp")]
+        return min(sizes[block], max(0, self.dsp_products - sum(sizes[:block])))
 
     @property
     def broadcast_latency(self) -> int:

@@ -69,7 +69,8 @@ def random_cases(engine: Engine, first_seed: int, count: int, memory_words: int)
     skipped: list[str] = []
     seed = first_seed
     while len(cases) < count:
-        made = make_case(f"seed {seed}", *random_network(seed, engine), engine, memory_words, SHARES[seed % len(SHARES)])
+        made = make_case(f"seed {seed}", *random_network(seed, engine), engine, memory_words,
+                         SHARES[seed % len(SHARES)])
         if isinstance(made, Case):
             cases.append(made)
         else:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hwgen.engine import Engine
+from hwgen.lanes import KINDS
 from hwgen.plan.timing import tile_latency
 from hwgen.rtl.array import Array
 from hwgen.rtl.reader import Reader
@@ -24,27 +25,14 @@ ENGINES = {
     "another family": Engine(ki=4, px=2, sp2_rows=17, pot_rows=1, int4_rows=2, dsp_rows=2, drain_lanes=1,
                              ring_depth=16, acc_bits=20, family="xilinx7"),
 }
-SP2 = {0: 0, 1: 1, 2: 2, 3: 8, 4: 4, 5: 5, 6: 6}
-CODES = {"sp2": [sign | code for sign in (0, 8) for code in SP2], "pot": [c for c in range(16) if c != 8],
-         "int4": range(16)}
+WEIGHTS = {"sp2": [sign * w for sign in (1, -1) for w in (0, 1, 2, 4, 5, 6, 8)], "int4": range(-8, 8),
+           "pot": [0, *(1 << e for e in range(7)), *(-(1 << e) for e in range(7))]}
 
 
-def int4_pair(codes, acts):
-    """Two inputs of an int4 lane: planes 0 to 2 as they are, plane 3 (weight -8) as 31 - x."""
-    planes = [sum(a for c, a in zip(codes, acts, strict=True) if c >> j & 1) for j in range(4)]
-    return planes[0] + 2 * planes[1] + 4 * planes[2] + 8 * (31 - planes[3])
-
-
-def lane(group, codes, acts):
-    """What a lane delivers for the codes of a row and the operands of a pixel."""
-    if group == "sp2":
-        return sum(155 - SP2[c & 7] * a if c & 8 else SP2[c & 7] * a for c, a in zip(codes, acts, strict=True))
-    if group == "pot":
-        products = [(1 << (c & 7) >> 1) * a for c, a in zip(codes, acts, strict=True)]
-        return sum(1023 - product if c & 8 else product for c, product in zip(codes, products, strict=True))
-    if group == "int4":
-        return sum(int4_pair(codes[i:i + 2], acts[i:i + 2]) for i in range(0, len(codes), 2))
-    return sum(c * a for c, a in zip(codes, acts, strict=True))
+def lane(group, weights, acts):
+    """What a lane delivers for the weights of a row and the operands of a pixel; numpy on integers."""
+    excess = 0 if group == "dsp" else int(KINDS[group].correction(np.array([weights]))[0])
+    return sum(w * a for w, a in zip(weights, acts, strict=True)) + excess
 
 
 class Tile:
@@ -57,14 +45,18 @@ class Tile:
         self.high = [1] * words + [0] * words if planes == 2 else [0] * words
         n = len(self.high)
         self.acts = rng.integers(0, 16, (n, e.px, e.ki))
-        self.codes = {group: rng.choice(np.array(CODES[group]), (n, getattr(e, f"{group}_rows"), e.ki))
-                      for group in ("sp2", "pot", "int4")}
-        self.codes["dsp"] = rng.integers(0, 256 if self.wide else 16, (n, e.dsp_rows, e.ki))
+        self.rows = {group: rng.choice(np.array(WEIGHTS[group]), (n, getattr(e, f"{group}_rows"), e.ki))
+                     for group in ("sp2", "pot", "int4")}
+        self.codes = {group: KINDS[group].encode(weights.reshape(-1, e.ki)).reshape(weights.shape)
+                      for group, weights in self.rows.items()}
+        # Multiplier lanes take weights with an offset, which is theirs to multiply.
+        self.codes["dsp"] = self.rows["dsp"] = rng.integers(0, 256 if self.wide else 16, (n, e.dsp_rows, e.ki))
         self.noise = rng.integers(0, 16, (n, e.dsp_rows, e.ki))
         modulus, weight = 1 << e.acc_bits, [16 if high else 1 for high in self.high]
         acts = self.acts.tolist()
-        self.totals = [sum(weight[i] * lane(group, codes[i, row].tolist(), acts[i][p]) for i in range(n)) % modulus
-                       for group, codes in self.codes.items() for row in range(codes.shape[1]) for p in range(e.px)]
+        self.totals = [sum(weight[i] * lane(group, weights[i, row].tolist(), acts[i][p]) for i in range(n)) % modulus
+                       for group, weights in self.rows.items() for row in range(weights.shape[1])
+                       for p in range(e.px)]
         self.sums = [sum(weight[i] * sum(acts[i][p]) for i in range(n)) % modulus for p in range(e.px)]
 
     def weights(self, engine, index):

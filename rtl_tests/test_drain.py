@@ -16,10 +16,10 @@ from hwgen.rtl.walker import slot_layout
 COMMON = {"ring_depth": 16, "scratch_depth": 4096, "acc_bits": 18, "m_bits": 12}
 ENGINES = {
     "two lanes": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, **COMMON),
-    "whole words": Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=4, **COMMON),
+    "whole words": Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=2, **COMMON),
     "one lane": Engine(ki=4, px=3, sp2_rows=1, pot_rows=1, int4_rows=2, dsp_rows=5, drain_lanes=1, pool_columns=5,
                        **COMMON),
-    "fewer rows than channels": Engine(ki=8, px=1, sp2_rows=2, dsp_rows=0, drain_lanes=2, **COMMON),
+    "fewer rows than channels": Engine(ki=8, px=1, sp2_rows=2, dsp_rows=0, drain_lanes=2, mem_bits=128, **COMMON),
     "plain": Engine(ki=4, px=2, sp2_rows=0, dsp_rows=4, drain_lanes=2, residual=False, rescale=False, pool=False,
                     thresholds=False, **COMMON),
 }
@@ -186,21 +186,34 @@ def expected_writes(engine, layer, group, go):
                     skipped.append(cycle)
                     continue
                 address = group.tile["out_address"] + (chunk // per_word * layer.out_planes + plane) * layer.out_step
-                writes.append((cycle, slot["out_r"], (address + slot["out_q"]) % 4096, word, mask))
+                # Places count modulo the scratchpad, blocks may lie further apart.
+                writes.append((cycle, slot["out_r"], address + slot["out_q"] % 4096, word, mask))
     return writes, skipped
 
 
 def parameter_writes(engine, layer, records, parity):
-    """Beats of a tile's records as the load unit writes them: (kind, chunk, lane, beat, parity, data)."""
-    for index, record in enumerate(records):
-        place = index // engine.drain_lanes, index % engine.drain_lanes
-        yield ("params_write", *place, 0, parity, record["m"] & 0xFFFFFFFF | record["shift"] << 32
-               | record["slot"] << 40 | record["negate"] << 48)
-        yield ("params_write", *place, 1, parity, record["c"] & (1 << 64) - 1)
-        if engine.residual:
-            yield ("params_write", *place, 2, parity, record["r"] & 0xFFFFFFFF)
-        if layer.thresholds:
-            table = [*record["thresholds"], (1 << engine.acc_bits) - 1]
+    """What the load unit writes of a tile's records: (kind, chunk, group of lanes, beat, parity, data)."""
+    e, packed = engine, []
+    fields = [("m", e.m_bits), ("c", e.acc_bits + e.m_bits + 2), ("shift", 5), ("slot", 8), ("negate", 1)]
+    fields += [("r", e.m_bits)] if e.residual else []
+    for record in records:
+        word = position = 0
+        for name, bits in fields:
+            word |= (record[name] & (1 << bits) - 1) << position
+            position += bits
+        packed.append(word)
+    together = 1
+    while 2 * together <= e.drain_lanes and 2 * together * position <= e.mem_bits:
+        together *= 2
+    for first in range(0, len(packed), together):
+        whole = sum(word << k * e.mem_bits // together for k, word in enumerate(packed[first:first + together]))
+        place = first // e.drain_lanes, first % e.drain_lanes // together
+        for beat in range(-(-position // e.mem_bits)):
+            yield ("params_write", *place, beat, parity, whole >> beat * e.mem_bits & (1 << e.mem_bits) - 1)
+    if layer.thresholds:
+        for index, record in enumerate(records):
+            place = index // e.drain_lanes, index % e.drain_lanes
+            table = [*record["thresholds"], (1 << e.acc_bits) - 1]
             for beat in range(8):
                 low, high = (value & 0xFFFFFFFF for value in table[2 * beat:2 * beat + 2])
                 yield ("thresholds_write", *place, beat, parity, low | high << 32)
@@ -279,12 +292,14 @@ async def play(ctx, dut, schedule, rng):
     for cycle in range(schedule.cycle):
         for name in ("params_write", "thresholds_write", "residual_valid", "push", "go"):
             ctx.set(getattr(dut, name), 0)
-        ctx.set(dut.param_data, rng.getrandbits(64))
+        ctx.set(dut.param_data, rng.getrandbits(64) * ((1 << e.mem_bits) // ((1 << 64) - 1)))
+        ctx.set(dut.threshold_data, cycle * 0x1357_9BDF_0246_8ACE & (1 << 64) - 1)
         for action, *values in schedule.actions.get(cycle, ()):
             if action in ("params_write", "thresholds_write"):
                 ctx.set(getattr(dut, action), 1)
-                for name, value in zip(("chunk", "lane", "beat", "parity", "data"), values, strict=True):
+                for name, value in zip(("chunk", "lane", "beat", "parity"), values[:4], strict=True):
                     ctx.set(getattr(dut, f"param_{name}"), value)
+                ctx.set(dut.param_data if action == "params_write" else dut.threshold_data, values[4])
             elif action == "residual":
                 ctx.set(dut.residual_valid, 1)
                 ctx.set(dut.residual.as_value(), values[0])

@@ -6,7 +6,8 @@ import random
 from lane_bench import drive, pack
 import pytest
 
-from hwgen.rtl.lanes import Accumulator, FixedDot, OperandSum, Sp2Dot
+from hwgen.rtl.lanes import Accumulator, OperandSum
+from hwgen.rtl.lanes.sp2 import Sp2Dot
 
 SP2_VALUES = {0b000: 0, 0b001: 1, 0b010: 2, 0b011: 8, 0b100: 4, 0b101: 5, 0b110: 6}
 SP2_CODES = [sign | index for sign in (0, 8) for index in SP2_VALUES]
@@ -62,52 +63,6 @@ def test_sp2_widest():
     assert dut.latency == 6
 
 
-def fixed_vector(operands, acts, wide):
-    vector = {"acts": pack(acts, 4), "low": pack([operand & 15 for operand in operands], 4)}
-    if wide:
-        vector["high"] = pack([operand >> 4 for operand in operands], 4)
-    return vector
-
-
-@pytest.mark.parametrize("ki,wide", [(2, False), (4, False), (8, False), (16, False), (2, True), (4, True)])
-@pytest.mark.parametrize("multiplier", ["dsp", "lut"])
-@pytest.mark.parametrize("full", [False, True], ids=["zero", "full"])
-def test_fixed_every_operand_and_activation_at_every_position(ki, wide, multiplier, full):
-    n_operands = 256 if wide else 16
-    cases = [(operand, act) for operand in range(n_operands) for act in range(16)]
-    vectors, expected = [], []
-    for elements in one_hot_vectors(ki, cases, (n_operands - 1, 15) if full else (0, 0)):
-        operands, acts = zip(*elements, strict=True)
-        vectors.append(fixed_vector(operands, acts, wide))
-        expected.append(sum(operand * act for operand, act in elements))
-    check(FixedDot(ki=ki, wide=wide, multiplier=multiplier), vectors, expected)
-
-
-@pytest.mark.parametrize("ki", (*KI, 32))
-@pytest.mark.parametrize("wide", [False, True])
-@pytest.mark.parametrize("multiplier", ["dsp", "lut"])
-def test_fixed_random(ki, wide, multiplier):
-    rng = random.Random(ki)
-    top = 256 if wide else 16
-    vectors, expected = [], []
-    for _ in range(300):
-        operands, acts = [rng.randrange(top) for _ in range(ki)], [rng.randrange(16) for _ in range(ki)]
-        vectors.append(fixed_vector(operands, acts, wide))
-        expected.append(sum(operand * act for operand, act in zip(operands, acts, strict=True)))
-    dut = FixedDot(ki=ki, wide=wide, multiplier=multiplier)
-    vectors.append(fixed_vector([top - 1] * ki, [15] * ki, wide))
-    expected.append((top - 1) * 15 * ki)
-    check(dut, vectors, expected)
-    assert 1 << (dut.dot_bits - 1) <= expected[-1]
-
-
-def test_fixed_latency_and_blocks():
-    found = {(wide, multiplier): (dut.latency, dut.n_dsp)
-             for wide in (False, True) for multiplier in ("dsp", "lut")
-             for dut in [FixedDot(ki=8, wide=wide, multiplier=multiplier)]}
-    assert found == {(False, "dsp"): (3, 4), (True, "dsp"): (4, 8), (False, "lut"): (5, 0), (True, "lut"): (6, 0)}
-
-
 @pytest.mark.parametrize("ki", (*KI, 32))
 def test_operand_sum(ki):
     rng = random.Random(ki)
@@ -142,9 +97,6 @@ def test_accumulator(dot_bits, acc_bits, density):
     (lambda: Sp2Dot(ki=3), "ki must be a power of two from 2 to 32, not 3"),
     (lambda: Sp2Dot(ki=64), "ki must be a power of two from 2 to 32, not 64"),
     (lambda: OperandSum(ki=1), "ki must be a power of two from 2 to 32, not 1"),
-    (lambda: FixedDot(ki=0, wide=True), "ki must be a power of two from 2 to 32, not 0"),
-    (lambda: FixedDot(ki=8, wide=8), "wide must be True or False, not 8"),
-    (lambda: FixedDot(ki=8, wide=True, multiplier="mul"), "multiplier must be one of .*, not 'mul'"),
     (lambda: Accumulator(dot_bits=0, acc_bits=24), "dot_bits must be at least 1, not 0"),
     (lambda: Accumulator(dot_bits=8, acc_bits=65), "acc_bits must be in 1..64, not 65"),
 ])

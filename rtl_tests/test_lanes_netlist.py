@@ -12,7 +12,8 @@ from netlist import compare
 import pytest
 import test_requantize_lane as lane
 
-from hwgen.rtl.lanes import Accumulator, FixedDot, Sp2Dot
+from hwgen.rtl.lanes import Accumulator
+from hwgen.rtl.lanes.sp2 import Sp2Dot
 
 DSP = {"ecp5": "MULT18X18D", "xilinx7": "DSP48E1", "ice40": "SB_MAC16"}
 
@@ -24,22 +25,10 @@ def random_vectors(dut, count):
 
 
 @pytest.mark.parametrize("family", DSP)
-@pytest.mark.parametrize("wide", [False, True])
-def test_fixed(family, wide):
-    def build():
-        return FixedDot(ki=8, wide=wide)
-
-    vectors = random_vectors(build(), 300)
-    expected = drive(build(), vectors, ["dot"])
-    cells = compare(build(), family, vectors, ["dot"], expected, skip=build().latency)
-    assert cells[DSP[family]] == build().n_dsp
-
-
-@pytest.mark.parametrize("family", DSP)
-@pytest.mark.parametrize("unit", ["sp2", "lut", "accumulator"])
+@pytest.mark.parametrize("unit", ["sp2", "accumulator"])
 def test_without_dsp(family, unit):
     def build():
-        return {"sp2": lambda: Sp2Dot(ki=4), "lut": lambda: FixedDot(ki=4, wide=True, multiplier="lut"),
+        return {"sp2": lambda: Sp2Dot(ki=4),
                 "accumulator": lambda: Accumulator(dot_bits=11, acc_bits=20)}[unit]()
 
     output = "total" if unit == "accumulator" else "dot"

@@ -28,12 +28,13 @@ class LayerCommand:
         rng = self.rng
         self.kernel = rng.randint(1, 3), rng.randint(1, 3)
         self.blocks, self.planes = rng.randint(1, 3), rng.randint(1, 2)
+        self.spare = rng.randrange(self.blocks)
         self.pitch = rng.randint(3, 20)
         self.base, self.block_step, self.plane_step = (rng.randint(0, 900) for _ in range(3))
         self.res_step = rng.randint(1, 90)
         row_q, row_r = divmod(self.pitch - (self.kernel[1] - 1), BANKS)
         values = [
-            {"command": LAYER, "kernel_h": self.kernel[0] - 1, "kernel_w": self.kernel[1] - 1,
+            {"command": LAYER, "kernel_w": self.kernel[1] - 1,
              "blocks": self.blocks - 1, "two_planes": self.planes - 1, "pad": rng.randrange(256)},
             {"base": self.base, "block_step": self.block_step, "plane_step": self.plane_step, "row_q": row_q,
              "row_r": row_r},
@@ -52,15 +53,16 @@ class LayerCommand:
 
     @property
     def words(self):
-        return self.kernel[0] * self.kernel[1] * self.blocks
+        """Of a tile and plane; some at the end may be left out."""
+        return self.kernel[0] * self.kernel[1] * self.blocks - self.spare
 
 
 class TileCommand:
-    def __init__(self, rng, layer, groups):
+    def __init__(self, rng, layer, groups, end=0):
         self.layer, self.groups = layer, groups
         self.values = {"words": layer.words, "chunks": rng.randrange(1, 99), "interval": rng.randrange(4, 9999),
                        "wide": rng.randrange(2), "res_words": rng.choice((0, 0, 1, 3)),
-                       "store_words": rng.randrange(512), "out_address": rng.randrange(65536),
+                       "store_words": rng.randrange(512), "end": end, "out_address": rng.randrange(65536),
                        "res_address": rng.randrange(9000)}
         first = {name: value for name, value in self.values.items() if not name.endswith("address")}
         self.commands = [TILE_WORDS[0].encode(command=TILE, **first), TILE_WORDS[1].encode(
@@ -79,7 +81,7 @@ class TileCommand:
             for ky in range(layer.kernel[0]):
                 for kx in range(layer.kernel[1]):
                     tap_q, tap_r = divmod(ky * layer.pitch + kx, BANKS)
-                    for block in range(layer.blocks):
+                    for block in range(min(layer.blocks, layer.words - index)):
                         last = plane == layer.planes - 1 and index == layer.words - 1
                         yield common | {
                             "residual": 0, "high": int(layer.planes == 2 and plane == 0), "last": int(last),
@@ -96,7 +98,7 @@ class Bench:
         self.commands, self.groups, self.idle = list(commands), list(groups), idle
         self.sources = [stalls((rng.random(), kind), chance) for kind, chance in enumerate(chances)]
         self.taken, self.words, self.pushes, self.writes, self.groups_taken = [], [], [], [], []
-        self.finish_cycles, self.illegal = [], 0
+        self.finish_cycles, self.illegal, self.done = [], 0, []
 
     async def run(self, ctx, dut, until, limit=20_000, finished=lambda cycle: 0):
         for cycle in range(limit):
@@ -116,9 +118,11 @@ class Bench:
             out = (await ctx.tick().sample(
                 dut.command_ready, dut.word_valid, dut.word.as_value(), dut.slots_take, dut.group_push, dut.step_write,
                 dut.move_write, dut.config_index, dut.final, dut.parity, dut.active.as_value(), dut.tile.as_value(),
-                dut.settings.as_value(), dut.finish, dut.illegal, dut.restart))[2:]
+                dut.settings.as_value(), dut.finish, dut.illegal, dut.restart,
+                dut.layers_done))[2:]
             (ready, word_valid, word, take, push, step, move, index, final, parity, active, tile, settings, finish,
-             self.illegal, restart) = out
+             self.illegal, restart, layers_done) = out
+            self.done.append(layers_done)
             if step or move:
                 assert command_valid and ready and not (step and move)
                 self.writes.append(("step" if step else "move", index, self.commands[0]))
@@ -150,8 +154,9 @@ def program(rng, n_layers=3):
         layers.append(layer)
         commands += layer.commands
         n_groups = rng.randint(1, 4)
-        for _ in range(rng.randint(1, 3)):
-            tile = TileCommand(rng, layer, n_groups)
+        n_tiles = rng.randint(1, 3)
+        for number in range(n_tiles):
+            tile = TileCommand(rng, layer, n_groups, int(number == n_tiles - 1))
             tiles.append(tile)
             commands += tile.commands
             groups += [(pack_array([rng.getrandbits(SLOT_BITS) for _ in range(PX)], SLOT_BITS), i == n_groups - 1)
@@ -263,6 +268,27 @@ def test_finish_waits_for_the_stream_and_the_next_program_follows():
             await ctx.tick()
             ctx.set(dut.clear, 0)
             assert ctx.get(dut.layers) == 0
+
+    simulate(dut, bench)
+
+
+def test_layers_count_as_done_when_their_last_tile_has_left():
+    """The count rises one cycle after the pipeline is idle behind a tile with ``end``, and only then."""
+    rng = random.Random(11)
+    dut = Sequencer(px=PX, banks=BANKS, ring_depth=RING_DEPTH)
+
+    async def bench(ctx):
+        layer = LayerCommand(rng)
+        tiles = [TileCommand(rng, layer, 2, end) for end in (0, 1)]
+        groups = [(0, final) for _ in tiles for final in (0, 1)]
+        # Idle behind the first tile does not count.
+        harness = Bench(rng, [*layer.commands, *tiles[0].commands], groups, idle=lambda cycle: cycle < 300)
+        await harness.run(ctx, dut, lambda h: len(h.done) == 300)
+        assert len(harness.pushes) == 2 and set(harness.done) == {0}
+        harness.commands += tiles[1].commands
+        harness.done, harness.idle = [], lambda cycle: cycle >= 400
+        await harness.run(ctx, dut, lambda h: len(h.done) == 500)
+        assert len(harness.pushes) == 4 and harness.done == [0] * 401 + [1] * 99
 
     simulate(dut, bench)
 

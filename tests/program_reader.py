@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-START, INPUT, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
+START, FETCH, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
 LAYER_SIZE = 19
-SP2 = {0: 0, 1: 1, 2: 2, 3: 8, 4: 4, 5: 5, 6: 6}
+SP2 = {0: 0, 1: 1, 8: 4, 9: 5, 2: 0, 3: -1, 10: -4, 11: -5, 4: 4, 5: 2, 12: 8, 13: 6, 6: -4, 7: -2, 14: -8, 15: -6}
 VALUES = {
-    "sp2": lambda c: -SP2[c & 7] if c & 8 else SP2[c & 7],
+    "sp2": lambda c: SP2[c],
     "pot": lambda c: (1 << (c & 7) >> 1) * (-1) ** (c >> 3),
     "int4": lambda c: c - 16 if c & 8 else c,
     "dsp": lambda c: c,
@@ -31,12 +31,21 @@ class TileImage:
 
     def records(self, engine):
         """Per position of the tile: M, shift, slot in the lane, negate, C, R."""
-        size = 3 if engine.residual else 2
-        for i in range(0, len(self.params), size):
-            first, second = self.params[i:i + 2]
-            yield {"m": bits(first, 0, 32, True), "shift": bits(first, 32, 5), "slot": bits(first, 40, 8),
-                   "negate": bits(first, 48, 1), "c": bits(second, 0, 64, True),
-                   "r": bits(self.params[i + 2], 0, 32, True) if size == 3 else 0}
+        m, c = engine.m_bits, engine.acc_bits + engine.m_bits + 2
+        size = m + c + 14 + (m if engine.residual else 0)
+        # Records that fit side by side do so at powers of two, but a memory word has at most one per drain lane.
+        together = 1
+        while 2 * together <= engine.drain_lanes and engine.mem_bits // (2 * together) >= size:
+            together *= 2
+        n_words = -(-size // engine.mem_bits)
+        assert len(self.params) % n_words == 0
+        for i in range(0, len(self.params), n_words):
+            group = sum(word << engine.mem_bits * k for k, word in enumerate(self.params[i:i + n_words]))
+            for k in range(together):
+                record = group >> k * engine.mem_bits // together
+                yield {"m": bits(record, 0, m, True), "c": bits(record, m, c, True), "shift": bits(record, m + c, 5),
+                       "slot": bits(record, m + c + 5, 8), "negate": bits(record, m + c + 13, 1),
+                       "r": bits(record, m + c + 14, m, True) if engine.residual else 0}
 
     def lane_operands(self, engine):
         """{slot: what the lane multiplies with, per word and channel}: signed, but in offset binary on dsp lanes."""
@@ -69,9 +78,8 @@ class ProgramImage:
     """A program taken apart."""
 
     start: int
-    input_address: int
-    input_count: int
-    input_base: int
+    fetches: list[tuple[int, int, int, int, int, int]]
+    """Layers in front, first word in memory, words, scratchpad address, bank, layers to wait for."""
     layers: list[tuple[list[int], list[TileImage]]]
     finished: bool
     checksum: int
@@ -82,7 +90,7 @@ def read_program(data: bytes, mem_bits: int) -> ProgramImage:
     size = mem_bits // 8
     words = [int.from_bytes(data[i:i + size], "little") for i in range(0, len(data), size)]
     state, position, layers, tile, finished = 0, 1, [], None, False
-    where = (0, 0, 0)
+    fetches = []
 
     def add(part):
         nonlocal state
@@ -96,26 +104,32 @@ def read_program(data: bytes, mem_bits: int) -> ProgramImage:
         kind, count = bits(header, 0, 4), bits(header, 4, 24)
         payload = words[position + 1:position + 1 + count]
         assert len(payload) == count > 0 and not finished
-        add([header])
-        if kind == INPUT:
-            where = position + 1, count, bits(header, 28, 16)
-        else:
-            add(payload)
-        if kind == PARAMS:
+        add([header, *payload])
+        if kind in (THRESHOLDS, COMMANDS):
+            pieces = [bits(word, shift, 64) for word in payload for shift in range(0, mem_bits, 64)]
+        if kind == FETCH:
+            assert count == 1
+            fetches.append((len(layers), bits(payload[0], 0, 32), bits(payload[0], 32, 20), bits(header, 28, 16),
+                            bits(header, 44, 4), bits(header, 48, 16)))
+        elif kind == PARAMS:
             tile = TileImage(params=payload)
         elif kind == THRESHOLDS:
-            tile.thresholds = payload
+            tile.thresholds = pieces
         elif kind == WEIGHTS:
             tile.header, tile.slices, tile.weights = header, payload[0], payload[1:]
-        elif kind == COMMANDS and bits(payload[0], 0, 4) == 1:
-            assert count == LAYER_SIZE
-            layers.append((payload, []))
         elif kind == COMMANDS:
-            assert bits(payload[0], 0, 4) == 2
-            tile.command = payload[0], payload[1]
-            layers[-1][1].append(tile)
-            finished = payload[2:] == [3]
-            assert finished or count == 2
+            n_commands = bits(header, 28, 16)
+            assert count == -(-n_commands * 64 // mem_bits) and not any(pieces[n_commands:])
+            commands = pieces[:n_commands]
+            if bits(commands[0], 0, 4) == 1:
+                assert n_commands == LAYER_SIZE
+                layers.append((commands, []))
+            else:
+                assert bits(commands[0], 0, 4) == 2
+                tile.command = commands[0], commands[1]
+                layers[-1][1].append(tile)
+                finished = commands[2:] == [3]
+                assert finished or n_commands == 2
         position += 1 + count
     assert position == len(words) - 1
-    return ProgramImage(words[0], *where, layers, finished, words[-1] >> 32 & 0xFFFFFFFF, state)
+    return ProgramImage(words[0], fetches, layers, finished, words[-1] >> 32 & 0xFFFFFFFF, state)

@@ -17,12 +17,13 @@ def layers():
             yield pytest.param(network, layer, id=f"{name} {layer.name}")
 
 
-def evaluations(layer):
-    """(cy, cx) in the order of computation."""
+def evaluations(layer, strip=None):
+    """(cy, cx) in the order of computation, window by window, of all output rows or some."""
     window = layer.window
     _, height, width = layer.conv_shape
     top, left, bottom, right = window.pads
-    for y in range(-top, height + bottom - window.kernel[0] + 1, window.strides[0]):
+    rows = range(-top, height + bottom - window.kernel[0] + 1, window.strides[0])
+    for y in rows[slice(*strip)] if strip else rows:
         for x in range(-left, width + right - window.kernel[1] + 1, window.strides[1]):
             for i in range(window.kernel[0]):
                 for j in range(window.kernel[1]):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_program_pack import CASES, stored_channels
 
-from hwgen.plan.lower import pack_codes
+from hwgen.plan.packing import pack_codes
 from hwgen.program.assemble import input_words, unpack_words
 
 
@@ -37,13 +37,15 @@ def test_unpack_is_the_inverse(layout):
 
 @pytest.mark.parametrize("layout", CASES)
 def test_input_words(layout):
-    """Memory words in the order in which the load unit stores them: banks, then addresses, then planes."""
+    """Scratchpad words side by side in memory, in the order in which the load unit takes them: points, planes, blocks."""
     graph, engine = layout.network.graph, layout.engine
     tensor, region = graph.tensors[graph.input], layout.regions[graph.input]
     codes = np.random.default_rng(2).integers(0, 2**tensor.bits, tensor.shape).astype(np.uint8)
     data = input_words(layout, codes)
-    size = engine.mem_bits // 8
-    assert len(data) == region.size * engine.banks * size
+    size = engine.ki // 2
+    n_words = region.size * engine.banks
+    assert 0 <= len(data) - n_words * size < engine.mem_bits // 8 and len(data) % (engine.mem_bits // 8) == 0
+    assert not any(data[n_words * size:])
     packed = pack_codes(codes, layout.network.packing, tensor.zero_point)
     expected = words_of(layout, graph.input, packed)
     found = [int.from_bytes(data[i:i + size], "little") for i in range(0, len(data), size)]

@@ -6,6 +6,7 @@ counted by the rules of docs/resources.md from a table per family that
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import import_module
 
@@ -15,10 +16,13 @@ from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.engine import GROUPS, Engine
-from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits
+from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
 CUT = 17
 """Bits of the lower part of an accumulator that is multiplied in two parts (RequantLane)."""
+
+ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
+"""LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories: measured with D = 4 and 8."""
 
 _TABLES: dict[str, dict] = {}
 
@@ -81,6 +85,9 @@ def known_blocks(engine: Engine, family: str, table: dict) -> Tally:
     for spec in memories(engine):
         lut, ff, bram = memory_cost(spec, family)
         tally.add(spec.block, count=spec.count, lut=lut, ff=ff, bram=bram)
+    if engine.pool_columns:
+        lut, ff = ROW_BUFFER[family]
+        tally.add("row buffer", count=engine.drain_lanes, lut=lut, ff=ff)
     terms, weights = requantizer_terms(engine), table["requantizer"]
     tally.add("requantizers", count=engine.drain_lanes, lut=weigh(weights["lut"], terms),
               ff=weigh(weights["ff"], terms), dsp=requantizer_dsp(engine, family))
@@ -98,23 +105,13 @@ def lane_kind(engine: Engine, group: str) -> str:
     return group if group != "dsp" else f"dsp_{engine.dsp_weights}_{'wide' if engine.wide else 'narrow'}"
 
 
-def dsp_blocks(engine: Engine, family: str) -> int:
-    """DSP blocks of the multiplier lanes.
+def single_luts(e: Engine, block: int) -> int:
+    """About what lanes with one product per block take: the trees, and the multipliers of logic.
 
-    xilinx7: one block per input, two pixels and, with 4-bit weights, two rows; ecp5: per two inputs, or
-    with 8-bit weights per two pixels; ice40: per two inputs.
+    A product of 4 by 4 bits is 33 to 37 LUTs, behind it half a full adder per bit and level.
     """
-    if engine.dsp_weights != "dsp":
-        return 0
-    ki, px, total = engine.ki, engine.px, 0
-    for rows in engine.blocks("dsp"):
-        if family == "xilinx7":
-            total += ki * -(-px // 2) * (rows if engine.wide else -(-rows // 2))
-        elif family == "ecp5" and engine.wide:
-            total += ki * -(-px // 2) * rows
-        else:
-            total += ki // 2 * px * rows
-    return total
+    products = e.blocks("dsp")[block] * e.px * e.ki
+    return 35 * (2 if e.wide else 1) * (products - e.single_products(block)) + (10 + 4 * e.wide) * products
 
 
 def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
@@ -123,26 +120,29 @@ def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
 
 
 def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
-    slowest = max(KINDS[group].latency(e) for group in GROUPS if e.rows_of(group))
+    latest = max(latency("sum", e) - e.broadcast_latency, *(latency(group, e) for group in GROUPS if e.rows_of(group)))
     for group in GROUPS:
-        one, name = table["lanes"].get(lane_kind(e, group)), f"{group} lanes"
+        name = f"{group} lanes"
+        one = table["lanes"].get(lane_kind(e, group))
         wide = group == "dsp" and e.wide
         kind = DSP_WIDE if wide else KINDS[group]
-        for rows in e.blocks(group):
-            terms = block_terms(e.ki, e.px, rows)
-            tally.add(name, lut=weigh(one["lut"], terms), ff=weigh(one["ff"], terms))
-            _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), slowest - kind.latency(e), e, family, table)
+        for block, rows in enumerate(e.blocks(group)):
+            if group == "dsp" and e.dsp_weights == "single":
+                tally.add(name, lut=single_luts(e, block))
+            else:
+                terms = block_terms(e.ki, e.px, rows)
+                tally.add(name, lut=weigh(one["lut"], terms), ff=weigh(one["ff"], terms))
+            _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), latest - latency(group, e), e, family, table)
             if e.broadcast_latency:
                 # The block's own operands and codes.
                 tally.add(name, ff=e.word_bits * (e.px + rows * (1 + wide)))
         # Weights pass a register, which blanks high nibbles.
         rows = e.rows_of(group)
         tally.add(name, lut=e.word_bits * rows * wide, ff=e.word_bits * rows * (1 + wide))
-    tally.add("dsp lanes", dsp=dsp_blocks(e, family))
-    one, levels = table["lanes"]["operand_sum"][str(e.ki)], e.ki.bit_length() - 1
+    tally.add("dsp lanes", dsp=dsp_blocks(replace(e, family=family)))
+    one, late = table["lanes"]["operand_sum"][str(e.ki)], latest + e.broadcast_latency - latency("sum", e)
     tally.add("operand sums", count=e.px, lut=one["lut"], ff=one["ff"])
-    _accumulators(tally, "operand sums", e.px, (ACT_MAX * e.ki).bit_length(), slowest + e.broadcast_latency - levels,
-                  e, family, table)
+    _accumulators(tally, "operand sums", e.px, (ACT_MAX * e.ki).bit_length(), late, e, family, table)
 
 
 def _accumulators(tally: Tally, name: str, count: int, bits: int, late: int, e: Engine, family: str,

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 import functools
 
-from ..device.costs import dsp_blocks
 from ..device.parts import Part
 from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
+from ..lanes import dsp_blocks
 from .assign import DSP, fewest_tiles, takers
 from .geometry import walk
 from .lower import Layer, Network
@@ -184,7 +184,7 @@ def _engines(shape: Engine, rows: int, demand: Demand, work: list[Work], part: P
                 break
             if not runs(work, engine):
                 continue
-            if counts[DSP] and dsp_blocks(engine, part.family) > part.dsp:
+            if counts[DSP] and dsp_blocks(engine) > part.dsp:
                 if part.dsp > 2 * shape.ki * shape.px and not idle_blocks:
                     continue
                 engine = Engine(**{**_fields(shape), **sized, "wide": wide, "dsp_weights": "lut"})
@@ -206,7 +206,7 @@ def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[i
     def near(share: float) -> int:
         return round(rows * share / drain) * drain
 
-    blocks = dsp_blocks(Engine(**{**_fields(shape), "dsp_rows": 2 * drain, "wide": False}), part.family)
+    blocks = dsp_blocks(Engine(**{**_fields(shape), "dsp_rows": 2 * drain, "wide": False}))
     full = min(rows, int(2 * part.dsp // blocks) * drain) if blocks else rows
     multipliers = {0, full, full // 2 // drain * drain, near(demand.wide), max(drain, near(demand.fixed))}
     found = set()

@@ -16,9 +16,11 @@ from .. import isa
 from .geometry import input_cycles, residual_cycles
 from .layout import Layout
 from .load import Load, Memory
+from .lower import Layer
 from .place import Tile
 from .stream import commands_of_tile, memory_map, parameter_words, program_words
 from .strips import Step
+from .timeline import Span, Split
 from .timing import (
     CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, SELECT_LATENCY, WALKER_LATENCY, WORDS_IN_FLIGHT, WRITE_LATENCY,
     lane_latency, search_latency, tile_latency)
@@ -32,19 +34,26 @@ class Cycles:
     layers: tuple[int, ...]
     first_load: int
     """Before the first layer begins."""
-    waiting: tuple[int, ...]
-    """Per layer, cycles in which no word could be read because weights were not there yet."""
-    drain_bound: tuple[int, ...]
-    """Per layer, cycles in which the last word of a tile waited for the drain."""
+    splits: tuple[Split, ...]
+    """Per layer, what its cycles went into."""
     collisions: tuple[int, ...]
     """Per layer, extra cycles because pixels of a step lie in one bank."""
+    last_word: int
+    """Cycle after the last word was multiplied; what follows is the last drain."""
     program_words: int
     """Memory words of the program."""
+    load: tuple[int, int]
+    """Cycles in which the load unit took something, and in which it waited for room."""
+    drain: int
+    """Cycles in which the drain was at work."""
 
 
-def count_cycles(layout: Layout, memory: Memory | None = None) -> Cycles:
-    """Run the model for one inference; without ``memory`` the on-chip memory."""
-    return _Model(layout, memory).run()
+def count_cycles(layout: Layout, memory: Memory | None = None, spans: list[Span] | None = None) -> Cycles:
+    """Run the model for one inference; without ``memory`` the on-chip memory.
+
+    ``spans``: a list to which everything that units do is added.
+    """
+    return _Model(layout, memory, [] if spans is None else spans).run()
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class _Writes:
 
 
 class _Model:
-    def __init__(self, layout: Layout, memory: Memory | None):
+    def __init__(self, layout: Layout, memory: Memory | None, spans: list[Span]):
         self.layout, self.engine = layout, layout.engine
         self.loader = Load(layout.engine, program_words(layout), memory)
         self.addresses, _ = memory_map(layout, self.loader.total)
@@ -77,9 +86,13 @@ class _Model:
         """When the steps of the last words ended."""
         self.last_end = self.interval = 0
         """When the last step of the last group ended, and how long its drain takes."""
+        self.began = 0
+        """Beginning of the layer."""
         self.walker = 0
         """First cycle in which the next group of slots is complete."""
-        self.waiting = self.drain_bound = self.collisions = 0
+        self.split, self.collisions = Split(), 0
+        self.drained = 0
+        self.spans = spans
         self.cache: dict[tuple, np.ndarray] = {}
         self.finished: list[int] = [0]
         """Cycle from which so many layers count as finished."""
@@ -88,28 +101,51 @@ class _Model:
     def run(self) -> Cycles:
         layout, loader = self.layout, self.loader
         loader.take(1)
-        begins, stalls = [], []
+        begins, splits, collisions = [], [], []
         for step in layout.steps:
-            self.waiting = self.drain_bound = self.collisions = 0
             self._fetch(step, 0)
-            begins.append(self._layer(loader.commands(len(isa.LAYER_WORDS))))
+            arrivals = loader.commands(len(isa.LAYER_WORDS))
+            self._results(arrivals[0])
+            splits.append(self.split)
+            collisions.append(self.collisions)
+            self.split, self.collisions = Split(), 0
+            begins.append(self._layer(arrivals))
             for index, tile in enumerate(layout.tiles(step.layer)):
-                self._tile(step, tile, self._load(step, tile))
+                name, at = f"tile {index + 1}", loader.at
+                arrivals = self._load(step, tile)
+                self._span("load", step.layer, name, at, loader.at)
+                self._tile(step, tile, arrivals, name)
                 self._fetch(step, index + 1)
             self.finished.append(max(self.free, self.idle) + 1)
-            stalls.append((self.waiting, self.drain_bound, self.collisions))
         end = loader.packet(0)
         # FINISH is seen one cycle after the last tile's last word and left when all is idle and the stream has ended.
         total = max(self.free + 1, self.idle, end + 1) + 1
-        spent = np.diff([*begins, total])
-        layers, *rest = [layout.per_layer(column) for column in (spent.tolist(), *zip(*stalls, strict=True))]
-        waiting, drain_bound, collisions = rest
-        return Cycles(total, layers, begins[0], waiting, drain_bound, collisions, loader.words)
+        self.split.drain += total - max(self.free, self.last_end)
+        splits.append(self.split)
+        spent = [b - a for a, b in zip(begins, [*begins[1:], total], strict=True)]
+        for split, cycles in zip(splits[1:], spent, strict=True):
+            split.activations = cycles - split.total
+        per_layer = {layer.name: Split() for layer in layout.layers}
+        for step, split in zip(layout.steps, splits[1:], strict=True):
+            per_layer[step.layer.name] += split
+        return Cycles(total, layout.per_layer(spent), begins[0], tuple(per_layer.values()),
+                      layout.per_layer([*collisions[1:], self.collisions]), self.last_end, loader.words,
+                      (loader.busy, loader.room), self.drained)
+
+    def _span(self, unit: str, layer: Layer, what: str, begin: int, end: int) -> None:
+        self.spans.append(Span(unit, layer.name, what, begin, end))
+
+    def _results(self, command: int) -> None:
+        """The array waits for the results of the layer before, then for the next layer's command behind its maps."""
+        done = max(self.free, self.last_end)
+        self.split.drain += max(0, self.idle - done)
+        self.split.memory += max(0, command - max(done, self.idle))
 
     def _fetch(self, step: Step, place: int) -> None:
         for fetch in step.fetches[place]:
-            first = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first
+            first, at = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first, self.loader.at
             self.loader.fetch(first, fetch.words, self.finished[fetch.wait], self._drain_writes)
+            self._span("load", step.layer, f"fetch {fetch.tensor}", at, self.loader.at)
 
     def _load(self, step: Step, tile: Tile) -> list[int]:
         """Load a tile; returns the cycles in which the words of its command can be taken."""
@@ -129,25 +165,29 @@ class _Model:
         # One word per cycle as they arrive, then the walker starts anew.
         for arrival in arrivals[1:]:
             end = max(end + 1, arrival)
-        self.free = end + 2
+        self.free, self.began = end + 2, pop + 1
         self.walker = end + 1 + WALKER_LATENCY + self.engine.px
         return pop + 1
 
-    def _tile(self, step: Step, tile: Tile, command: list[int]) -> None:
+    def _tile(self, step: Step, tile: Tile, command: list[int], name: str) -> None:
         layout, engine, layer = self.layout, self.engine, step.layer
         costs, extra, tails = self._costs(step, tile)
         pop = max(self.free, command[0])
-        self.waiting += max(0, command[0] - self.free)
+        self.split.busy += len(costs) * layout.words(layer) * layout.planes(layer.input)
         width, interval = layout.step(layer), layout.interval(layer, tile)
         steps = tile.chunks(engine.drain_lanes) * engine.px * width
+        self.drained += len(costs) * steps
         group_start = max(max(pop + 1, command[1]) + 1, self.walker)
         n, ends = self._words(step, tile), []
+        begin = max(group_start + 1 + ISSUE_LATENCY, self.last_end + 1)
+        # Weights that come while the array is still at work delay nothing.
+        self.split.weights += min(begin - 1 - max(self.last_end, self.began), max(0, command[0] - self.free))
         for cost, tail in zip(costs, tails, strict=True):
             # The group is taken, and the walker begins the next one a cycle later.
             self.walker = group_start + 1 + engine.px
             early, leave = self._group(group_start + 1, n, cost, tail)
             end = max(early, self.last_end + self.interval)
-            self.drain_bound += end - early
+            self.split.drain += end - early
             self.ends[-1] = self.last_end = end
             self.interval = interval
             ends.append(end)
@@ -160,6 +200,8 @@ class _Model:
         self.loader.released.append(end + 2)
         self.loader.params_free.append(front + 1)
         self.idle = max(self.idle, post + 1 + IDLE_LATENCY)
+        self._span("compute", layer, name, begin, end)
+        self._span("drain", layer, name, ends[0] + self.ready - 2, post + 1)
         if step.keep:
             self.writes.append(self._written(step, tile, np.array(ends) + (post - end)))
         if step.store:

@@ -159,8 +159,11 @@ def _raster(window: Pool, first: int, end: int, out_w: int, conv_shape: tuple[in
         aheads.append((k - s + begins[-1]) // s)
         # Nothing before the first window, or before the map, needs to be met.
         starts.append(max(0, max(0, start) - origins[-1]))
-    result = Walk(end - first + leads[0], out_w + leads[1], window.strides, window.strides, (origins[0], origins[1]),
-                  conv_shape, px, True, (leads[0], leads[1]), first, (begins[0], begins[1]), (starts[0], starts[1]), (aheads[0], aheads[1]))
+    def pair(values: list[int]) -> tuple[int, int]:
+        return values[0], values[1]
+
+    result = Walk(end - first + leads[0], out_w + leads[1], window.strides, window.strides, pair(origins), conv_shape,
+                  px, True, pair(leads), first, pair(begins), pair(starts), pair(aheads))
     return result if result.columns * window.strides[1] - starts[1] >= LEAST_RASTER_WIDTH else None
 
 

@@ -97,6 +97,10 @@ class Layout:
     def residual_words(self, layer: Layer, tile: Tile) -> int:
         return self.out_words(tile) * self.planes(layer.residual) if layer.residual else 0
 
+    def store_words(self, layer: Layer) -> int:
+        """Words of a group of pixels of the largest tile, in the store queue."""
+        return max(self.out_words(tile) for tile in self.tiles(layer)) * self.planes(layer.output) * self.engine.px
+
     def group_cycles(self, layer: Layer) -> int:
         """Cycles of a group of pixels over all row tiles, without bank collisions."""
         words = self.words(layer) * self.planes(layer.input)
@@ -120,7 +124,8 @@ def lay_out(graph: Graph, engine: Engine) -> Layout:
 
 def fit_scratchpad(layout: Layout, engine: Engine) -> Layout:
     """The layout on an engine with the same array, and perhaps another scratchpad.  Raises Unplaceable."""
-    loads = {layer.name: Load(layout.group_cycles(layer), len(layout.tiles(layer))) for layer in layout.layers}
+    loads = {layer.name: Load(layout.group_cycles(layer), len(layout.tiles(layer)),
+                              layout.store_words(layer) <= STORE_WORDS) for layer in layout.layers}
     layout = replace(layout, engine=engine, schedule=schedule(layout.network, engine, layout.maps, loads))
     check_steps(layout)
     return layout
@@ -132,7 +137,6 @@ def check_limits(layout: Layout) -> None:
         source, target = layout.maps[layer.input], layout.maps[layer.output]
         _, _, kh, kw = layer.conv.weight.shape
         tiles = layout.tiles(layer)
-        stored = max(layout.out_words(tile) for tile in tiles) * target.planes * layout.engine.px
         walk = layout.walks[layer.name]
         _need(layer, (
             ("weight words of a tile (kernel positions times channel blocks)", layout.words(layer), MAX_WORDS),
@@ -143,7 +147,6 @@ def check_limits(layout: Layout) -> None:
             ("chunks of a tile", max(tile.chunks(layout.engine.drain_lanes) for tile in tiles), 255),
             ("cycles of a tile's drain", max(layout.interval(layer, tile) for tile in tiles), 16383),
             ("pooling window height", layer.window.kernel[0], 64), ("pooling window width", layer.window.kernel[1], 64),
-            ("result words of a tile", stored, STORE_WORDS),
             ("words per bank of its output, 24 bits of address", target.size, (1 << 24) - 1),
         ))
 
@@ -156,6 +159,7 @@ def check_steps(layout: Layout) -> None:
         points, moves = step.walk.deltas(step.layer, *pitches, *(
             region.first_row if region else 0 for region in (step.source, step.residual, step.target)))
         _need(step.layer, (
+            ("result words of a tile", layout.store_words(step.layer) if step.store else 0, STORE_WORDS),
             ("words per bank from one pixel to the next", int(abs(points // layout.engine.banks).max()), (1 << 15) - 1),
             ("columns or rows from one pixel to the next", int(abs(moves).max()), MAX_SIDE),
             ("words per bank between rows of the kernel", step.source.pitch // layout.engine.banks, (1 << 11) - 1)))

@@ -1,6 +1,6 @@
 """Sizing: the fastest engine that fits a part, or the smallest that reaches a frame rate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 import functools
 import math
@@ -21,6 +21,8 @@ from .stream import memory_words
 
 KEEP = 40
 """Engines that are laid out and counted exactly before a search goes step by step."""
+HOPE = 1.05
+"""How much slower than the best a neighbour may look and is still counted exactly."""
 CLIMBS = 4
 """Searches step by step for the fastest engine, each from another shape."""
 
@@ -34,7 +36,7 @@ class Sized:
     estimate: Resources
     """The engine alone."""
     memory: Resources
-    """The on-chip memory of program and results."""
+    """The on-chip memory of program and results; none where the part has ports to external memory."""
 
     @property
     def engine(self) -> Engine:
@@ -63,8 +65,7 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
     layout = _shaped(whole, part)
     cycles = count_cycles(layout)
     words = memory_words(layout, cycles.program_words)
-    return Sized(layout, cycles, estimate(layout.engine, part),
-                 Resources(bram=memory_blocks(words, layout.engine.mem_bits, part)))
+    return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
 
 
 SCRATCH_DEPTHS = (8192, 6144, 4096, 3072, 2048, 1536, 1024, 512, 256)
@@ -101,6 +102,46 @@ def _widths(layout: Layout, part: Part) -> Layout:
         raise Unplaceable(f"the network needs an engine that cannot be made: {error}") from error
 
 
+def program_memory(words: int, engine: Engine, part: Part) -> Resources:
+    """What the part's block RAMs give for a program of ``words`` memory words."""
+    return Resources() if part.ports else Resources(bram=memory_blocks(words, engine.mem_bits, part))
+
+
+@dataclass(frozen=True, eq=False)
+class Rough:
+    """An engine with figures that need no layout."""
+
+    engine: Engine
+    shaped: Engine
+    """With about the widths that the network needs, and the shallowest memories: one block."""
+    work: list[Work]
+    part: Part
+
+    @functools.cached_property
+    def least(self) -> int:
+        """Cycles at least."""
+        return bound(self.work, self.shaped)
+
+    @functools.cached_property
+    def likely(self) -> int:
+        """Cycles, about."""
+        return guess(self.work, self.shaped)
+
+    @functools.cached_property
+    def resources(self) -> Resources:
+        return estimate(self.shaped, self.part) + program_memory(weight_words(self.work, self.shaped), self.shaped,
+                                                                 self.part)
+
+    @functools.cached_property
+    def area(self) -> float:
+        return _area(self.resources, self.part)
+
+    @functools.cached_property
+    def fits(self) -> bool:
+        available = self.part.available
+        return all(getattr(self.resources, name) <= getattr(available, name) * FILL[name] for name in FIELDS)
+
+
 class Search:
     """All candidates of a network on a part, cheap figures first."""
 
@@ -109,10 +150,11 @@ class Search:
         self.graph, self.part, self.progress = graph, part, progress
         self.work: list[Work] = work_of(lower(graph, 8))
         self._work_at = functools.lru_cache(maxsize=None)(lambda ki: work_of(lower(graph, ki)))
+        self.block = _block_words(part)
         self.features = self._features()
         self.reasons: list[str] = []
         """Why engines could not take the network at all."""
-        self.exact = functools.lru_cache(maxsize=None)(self._exact)
+        self._sized: dict[Engine, Sized | None] = {}
 
     def _features(self) -> dict:
         """Widths and features are nearly the same on every engine: take them from one layout."""
@@ -126,16 +168,30 @@ class Search:
         widths = ("acc_bits", "m_bits", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
-    def rough(self, idle_blocks: bool = False) -> list[tuple[Engine, int, Resources, int]]:
-        """(engine, least cycles, rough resources, likely cycles) of every candidate."""
-        result = []
-        # No engine has shallower memories than one block.
-        shape = self.features | dict.fromkeys(("ring_depth", "scratch_depth"), _block_words(self.part))
+    def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:
+        """Engines of all shapes, with the part's memory ports or some of them."""
+        ports = self.part.ports if ports is None else ports
         for engine in candidates(self.work, self.part, idle_blocks):
-            shaped, work = replace(engine, **shape), self._work_at(engine.ki)
-            memory = Resources(bram=memory_blocks(weight_words(work, shaped), shaped.mem_bits, self.part))
-            result.append((engine, bound(work, shaped), estimate(shaped, self.part) + memory, guess(work, shaped)))
-        return result
+            yield replace(engine, mem_bits=64 * ports, ports=ports) if ports else engine
+
+    def measure(self, engine: Engine) -> Rough:
+        """The cheap figures of an engine."""
+        shaped = replace(engine, **self.features, ring_depth=self.block, scratch_depth=self.block)
+        return Rough(engine, shaped, self._work_at(engine.ki), self.part)
+
+    def rough(self, idle_blocks: bool = False, ports: int | None = None) -> list[Rough]:
+        """The cheap figures of every candidate."""
+        return [self.measure(engine) for engine in self.candidates(idle_blocks, ports)]
+
+    def exact(self, engine: Engine) -> Sized | None:
+        """The engine with its layout and exact cycles; None when it cannot run the network."""
+        if engine not in self._sized:
+            self._sized[engine] = self._exact(engine)
+        return self._sized[engine]
+
+    def known(self) -> list[Sized]:
+        """All engines that were counted exactly so far."""
+        return [sized for sized in self._sized.values() if sized is not None]
 
     def _exact(self, engine: Engine) -> Sized | None:
         try:
@@ -144,24 +200,26 @@ class Search:
             self.reasons.append(str(reason))
             return None
 
-    def _roughly_fits(self, resources: Resources) -> bool:
-        available = self.part.available
-        return all(getattr(resources, name) <= getattr(available, name) * FILL[name] for name in FIELDS)
+    def fastest(self, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
+        """The engine with the fewest cycles that fits.  Raises HwgenError when none fits.
 
-    def fastest(self) -> Sized:
-        """The engine with the fewest cycles that fits.  Raises HwgenError when none fits."""
-        rough = [item for item in self.rough(idle_blocks=True) if self._roughly_fits(item[2])]
-        rough.sort(key=lambda item: (item[3], _area(item[2], self.part)))
+        ``starts``: engines to begin with beside the best of every shape; the best ``climbs`` of all these
+        are improved step by step.
+        """
+        rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
         shapes: dict[tuple[int, str], list[Engine]] = {}
-        for engine, *_ in rough:
-            shapes.setdefault((engine.ki, engine.dsp_weights), []).append(engine)
-        starts = [best for engines in shapes.values() if (best := self._first(engines))]
-        if not starts:
+        for item in rough:
+            shape = shapes.setdefault((item.engine.ki, item.engine.dsp_weights), [])
+            # Resources take longer to estimate than cycles: only of those that are looked at.
+            if len(shape) < KEEP and item.fits:
+                shape.append(item.engine)
+        found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines))]
+        if not found:
             raise HwgenError(self._refusal())
-        starts.sort(key=self._cycles)
-        return min((self._climb(start, self._cycles) for start in starts[:CLIMBS]), key=self._cycles)
+        found.sort(key=self._cycles)
+        return min((self._climb(start, self._cycles) for start in found[:climbs]), key=self._cycles)
 
     def _first(self, engines: list[Engine]) -> Sized | None:
         """The fastest of the first few that fit; of all when none of them does."""
@@ -177,11 +235,11 @@ class Search:
         def key(sized: Sized) -> tuple[float, float]:
             return (math.inf, 0) if sized.cycles.total > limit else (_area(sized.total, self.part), sized.cycles.total)
 
-        rough = [item for item in self.rough() if item[1] <= limit and self._roughly_fits(item[2])]
-        rough.sort(key=lambda item: (_area(item[2], self.part), item[1]))
+        rough = [item for item in self.rough() if item.least <= limit and item.fits]
+        rough.sort(key=lambda item: (item.area, item.least))
         best, found = None, 0
-        for engine, *_ in rough:
-            best = self._better(best, engine, key)
+        for item in rough:
+            best = self._better(best, item.engine, key)
             # The order is by a rough size: a few more may be smaller still.
             found += best is not None and key(best)[0] < math.inf
             if found > KEEP // 4:
@@ -212,20 +270,31 @@ class Search:
         while True:
             start = best
             for engine in neighbours(start.engine):
-                best = self._better(best, engine, key) or best
+                if self._promising(engine, best, key):
+                    best = self._better(best, engine, key) or best
             if best is start:
                 return best
 
+    def _promising(self, engine: Engine, best: Sized, key) -> bool:
+        """Whether the exact figures, which take long, may be better."""
+        rough = self.measure(engine)
+        if not rough.fits:
+            return False
+        if key != self._cycles:
+            return True
+        # What is likely errs alike for engines that are alike.
+        return rough.least < best.cycles.total and rough.likely <= HOPE * self.measure(best.engine).likely
+
     def any_fits(self) -> bool:
         """Whether one of a few engines of all sizes fits: small ones save logic, large ones program memory."""
-        engines = sorted(candidates(self.work, self.part), key=lambda engine: engine.macs_per_cycle)
+        engines = sorted(self.candidates(), key=lambda engine: engine.macs_per_cycle)
         found = (self.exact(engine) for engine in engines[::max(1, len(engines) // KEEP)])
         return any(sized is not None and sized.fits(self.part) for sized in found)
 
     def _refusal(self) -> str:
         """Why nothing fits, in numbers, and what would."""
-        everything = sorted(self.rough(), key=lambda item: _area(item[2], self.part))
-        smallest = next((s for s in (self.exact(engine) for engine, *_ in everything[:KEEP]) if s), None)
+        everything = sorted(self.rough(), key=lambda item: item.area)
+        smallest = next((s for s in (self.exact(item.engine) for item in everything[:KEEP]) if s), None)
         lines = [f"network {self.graph.name!r} does not fit {self.part.name}"]
         if smallest is None and self.reasons:
             lines.append(self.reasons[-1])

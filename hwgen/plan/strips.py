@@ -29,9 +29,11 @@ class Fetch:
     """First word within the tensor's linear map (block, plane, point), in scratchpad words."""
     words: int
     address: int
-    """Scratchpad address of the first word; its bank is 0."""
+    """Scratchpad address of the first word."""
     wait: int = 0
     """Steps that must be drained and stored before: those that read what is overwritten or write what is read."""
+    bank: int = 0
+    """Of the first word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,8 @@ class Load:
     group_cycles: int
     """Cycles of a group of pixels over all row tiles."""
     tiles: int
+    storable: bool
+    """The store queue holds the words of a tile."""
 
 
 def schedule(network: Network, engine: Engine, maps: dict[str, Region], loads: dict[str, Load]) -> Schedule:
@@ -133,7 +137,8 @@ class _Planner:
             words = self.maps[name].size * (len(self.read[name]) + (self.made[name] >= 0))
             return words / min(self.maps[name].size, max(1, full.missing)), name
 
-        options = self.live(full.index)
+        options = [name for name in self.live(full.index)
+                   if self.made[name] < 0 or self.loads[self.layers[self.made[name]].name].storable]
         if not options:
             layer = self.layers[full.index]
             raise Unplaceable(f"layer {layer.name!r}: one strip of its maps needs {self.limit + full.missing:,} words "

@@ -1,7 +1,7 @@
 """Latencies of the engine's pipeline, in cycles.  The hardware asserts that it has these."""
 
 from ..engine import GROUPS, Engine
-from ..lanes import KINDS
+from ..lanes import latency
 
 PREFETCH = 64
 """Memory words of the program that may be on their way: hides 48 cycles of latency."""
@@ -31,14 +31,14 @@ WRITE_LATENCY = 1
 
 
 def dot_latency(engine: Engine) -> int:
-    """From operands to dot products: the way to the blocks of rows, and the slowest lane group; the others wait."""
-    slowest = max(KINDS[group].latency(engine) for group in GROUPS if engine.rows_of(group))
-    return engine.broadcast_latency + slowest
+    """From operands to dot products and their sum: the way to the blocks of rows and the slowest; the others wait."""
+    slowest = max(latency(group, engine) for group in GROUPS if engine.rows_of(group))
+    return max(engine.broadcast_latency + slowest, latency("sum", engine))
 
 
 def tile_latency(engine: Engine) -> int:
     """From the end of a tile's last step to its totals: operands, dot product, accumulator."""
-    return OPERAND_LATENCY + dot_latency(engine) + 2
+    return OPERAND_LATENCY + dot_latency(engine) + 1
 
 
 def lane_latency(engine: Engine) -> int:

@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from ..engine import GROUPS, KINDS, Engine
 from .bits import delay
-from .lanes import Accumulator, OperandSum, make_group
+from .lanes import Accumulator, OperandSum, logic_family, make_group
 from .lanes.copy import copy
+from .once import place
 
 
 class RowBlock(wiring.Component):
@@ -18,8 +19,9 @@ class RowBlock(wiring.Component):
     accumulators, the same in all blocks.
     """
 
-    def __init__(self, *, engine: Engine, group, dot_latency: int, family: str):
-        self.engine, self.family, self.dot_latency = engine, family, dot_latency
+    def __init__(self, *, engine: Engine, group, dot_latency: int, simulation: bool):
+        self.engine, self.dot_latency = engine, dot_latency
+        self.family, self.logic = "" if simulation else engine.family, logic_family(engine, simulation)
         self.latency = dot_latency + Accumulator.latency
         self.rows, self.wide = group.rows, "high" in group.signature.members
         self._group, self._wait = group, dot_latency - engine.broadcast_latency - group.latency
@@ -45,14 +47,19 @@ class RowBlock(wiring.Component):
         for name in ("valid", "high_plane", "last"):
             late = delay(m, getattr(self, name), self.dot_latency - 1, name, reset_less=False)
             control.append(copy(m, late, f"{name}_copy", self.family))
+        name = f"accumulator_{group.dot_bits}_{e.acc_bits}_{self.logic}"
         for index in range(len(self.totals)):
-            m.submodules[f"acc_{index}"] = acc = Accumulator(dot_bits=group.dot_bits, acc_bits=e.acc_bits)
+            acc, ports = place(platform, name, self._accumulator)
+            m.submodules[f"acc_{index}"] = acc
             m.d.comb += [
-                acc.dot.eq(delay(m, group.dots[index], self._wait, f"dot_{index}")),
-                acc.valid.eq(control[0]), acc.high.eq(control[1]), acc.last.eq(control[2]),
-                self.totals[index].eq(acc.total),
+                ports["dot"].eq(delay(m, group.dots[index], self._wait, f"dot_{index}")),
+                ports["valid"].eq(control[0]), ports["high"].eq(control[1]), ports["last"].eq(control[2]),
+                self.totals[index].eq(ports["total"]),
             ]
         return m
+
+    def _accumulator(self) -> Accumulator:
+        return Accumulator(dot_bits=self._group.dot_bits, acc_bits=self.engine.acc_bits, family=self.logic)
 
 
 class Array(wiring.Component):
@@ -68,10 +75,11 @@ class Array(wiring.Component):
 
     def __init__(self, *, engine: Engine, simulation: bool = False):
         self.engine = e = engine
-        self.family = "" if simulation else e.family
-        groups = [(name, make_group(name, rows, e, self.family)) for name in GROUPS for rows in e.blocks(name)]
-        self.dot_latency = e.broadcast_latency + max(group.latency for _, group in groups)
-        self._blocks = [(name, RowBlock(engine=e, group=group, dot_latency=self.dot_latency, family=self.family))
+        self.logic = logic_family(e, simulation)
+        groups = [(name, make_group(name, block, e, simulation)) for name in GROUPS for block in range(len(e.blocks(name)))]
+        self._units = [OperandSum(ki=e.ki) for _ in range(e.px)]
+        self.dot_latency = max(e.broadcast_latency + max(group.latency for _, group in groups), self._units[0].latency)
+        self._blocks = [(name, RowBlock(engine=e, group=group, dot_latency=self.dot_latency, simulation=simulation))
                         for name, group in groups]
         self.latency = self.dot_latency + Accumulator.latency
         super().__init__({
@@ -119,9 +127,8 @@ class Array(wiring.Component):
         e = self.engine
         control = [delay(m, getattr(self, name), self.dot_latency, f"sum_{name}", reset_less=False)
                    for name in ("valid", "high", "last")]
-        for p in range(e.px):
-            unit = OperandSum(ki=e.ki)
-            acc = Accumulator(dot_bits=unit.dot_bits, acc_bits=e.acc_bits)
+        for p, unit in enumerate(self._units):
+            acc = Accumulator(dot_bits=unit.dot_bits, acc_bits=e.acc_bits, family=self.logic)
             m.submodules[f"sum_{p}"], m.submodules[f"sum_{p}_acc"] = unit, acc
             m.d.comb += [
                 unit.acts.eq(self.operands[p]),

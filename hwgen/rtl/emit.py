@@ -7,10 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from amaranth.back import rtlil
-
 from ..engine import Engine
 from .engine import HwgenEngine
+from .once import convert
 
 TOP = "hwgen_engine"
 
@@ -39,7 +38,7 @@ def emit_verilog(engine: Engine, *, simulation: bool = False) -> str:
 def verilog(component, name: str, ports=None) -> str:
     """Any component as SystemVerilog, identical modules once."""
     keywords = {} if ports is None else {"ports": ports}
-    text = share_modules(rtlil.convert(component, name=name, emit_src=False, **keywords))
+    text = share_modules(convert(component, name, **keywords))
     with tempfile.TemporaryDirectory() as folder:
         source, target, log = (Path(folder) / file for file in ("in.il", "out.sv", "log"))
         source.write_text(text)

@@ -118,11 +118,13 @@ class HwgenEngine(wiring.Component):
             array.last.eq(reader.last), array.weights.eq(ring.data), array.wide.eq(reader.wide),
         ]
         # Drain: a tile's totals are readable this long after its last step.
-        ready = Reader.OPERAND_LATENCY + array.latency
+        ready, on_its_way = Reader.OPERAND_LATENCY + array.latency, Module()
+        go = delay(on_its_way, reader.complete_last, ready - 2, "go", reset_less=False)
+        m.submodules.on_its_way = ResetInserter(clear)(on_its_way)
         m.d.comb += [
             drain.settings.eq(s), drain.tile.eq(seq.tile), drain.active.eq(seq.active), drain.final.eq(seq.final),
             drain.parity.eq(seq.parity), drain.push.eq(seq.group_push),
-            drain.go.eq(delay(m, reader.complete_last, ready - 2, "go", reset_less=False)),
+            drain.go.eq(go),
             drain.totals.eq(array.totals), drain.sums.eq(array.sums),
             drain.residual_valid.eq(reader.residual), drain.residual.eq(reader.operands),
             drain.params_write.eq(loader.params_write), drain.thresholds_write.eq(loader.thresholds_write),

@@ -57,7 +57,7 @@ class Store(wiring.Component):
         m.d.comb += [
             fifo.r_en.eq(~valid | move), same.eq(address == place[piece:]),
             move.eq(valid & (~held | same | sent)), sent.eq(self.write_valid & self.write_ready),
-            self.write_valid.eq(held & Mux(valid, ~same, self.flush & ~fifo.r_rdy & ~arrived)),
+            self.write_valid.eq(held & Mux(valid, ~same, self.flush & (fifo.level == 0) & ~arrived)),
             self.write_address.eq(address), self.write_mask.eq(mask),
         ]
         with m.If(fifo.r_en):

@@ -14,8 +14,9 @@ from hwgen.errors import HwgenError
 TOP = "hwgen_placed"
 PORT = re.compile(r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):(\d+)\]\s*)?(\\\S+ |\w+)\s*;", re.MULTILINE)
 FUNCTION = re.compile(r"^\s*function\b.*?^\s*endfunction\b", re.MULTILINE | re.DOTALL)
-MEMORY = ("read_valid", "read_ready", "read_address", "answer_valid", "answer_data", "answer_error",
-          "write_valid", "write_ready", "write_address", "write_data")
+MEMORY = ("read_valid", "read_ready", "read_address", "read_count", "read_tag", "answer_valid", "answer_tag",
+          "answer_error", "answer_data", "write_valid", "write_ready", "write_address", "write_data", "write_mask",
+          "write_idle", "write_error")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def make_wrapper(ports: list[Port], engine_top: str, memory_words: int) -> str:
     for port in outputs:
         links.append(f"    .{port.name} (seen[{position + port.width - 1}:{position}]),")
         position += port.width
-    constants = {"read_ready": "1'b1", "write_ready": "1'b1", "answer_error": "1'b0"}
+    # One RAM answers all ports of the engine at once.
+    n_ports = memory["answer_valid"].width if memory else 1
+    constants = {"write_ready": "1'b1", "write_idle": "1'b1", "write_error": "1'b0", "answer_error": f"{n_ports}'b0",
+                 "answer_valid": f"{{{n_ports}{{answer_valid}}}}", "answer_tag": f"{{{n_ports}{{answer_tag}}}}"}
     links += [f"    .{name} ({constants.get(name, name)})," for name in memory]
     links[-1] = links[-1].rstrip(",")
     body = "\n".join(links)
@@ -82,21 +86,33 @@ endmodule
 
 
 def _ram(memory: dict[str, Port], words: int) -> str:
-    """The RAM: a word read and a word written each cycle, answers one cycle later."""
-    width, address = memory["answer_data"].width, memory["read_address"].width
-    bits = max(1, (words - 1).bit_length())
+    """The RAM: a word read and a word written each cycle, the first answer of a request one cycle after it."""
+    width, address, mask = (memory[name].width for name in ("answer_data", "read_address", "write_mask"))
+    bits, part = max(1, (words - 1).bit_length()), width // mask
     if bits > address:
         raise HwgenError(f"a program of {words} words does not fit the engine's {address}-bit addresses")
     # Program and results are never read and written in the same cycle at one address: no logic for collisions.
-    return f"""  wire read_valid, write_valid;
+    return f"""  wire read_valid, read_tag, write_valid;
   wire [{address - 1}:0] read_address, write_address;
   wire [{width - 1}:0] write_data;
-  reg answer_valid;
+  wire [{mask - 1}:0] write_mask;
+  wire [4:0] read_count;
+  reg answer_valid, answer_tag, tag;
   reg [{width - 1}:0] answer_data;
+  reg [4:0] left;
+  reg [{bits - 1}:0] next;
+  wire read_ready = left == 0;
+  wire [{bits - 1}:0] current = read_ready ? read_address[{bits - 1}:0] : next;
+  integer k;
   (* ram_style = "block", no_rw_check *) reg [{width - 1}:0] ram [0:{words - 1}];
   always @(posedge clk) begin
-    answer_valid <= read_valid & ~rst;
-    answer_data <= ram[read_address[{bits - 1}:0]];
-    if (write_valid) ram[write_address[{bits - 1}:0]] <= write_data;
+    answer_valid <= (read_valid | ~read_ready) & ~rst;
+    answer_tag <= read_ready ? read_tag : tag;
+    answer_data <= ram[current];
+    next <= current + 1'b1;
+    if (read_ready) tag <= read_tag;
+    left <= rst ? 5'd0 : ~read_ready ? left - 5'd1 : read_valid ? read_count - 5'd1 : 5'd0;
+    if (write_valid) for (k = 0; k < {mask}; k = k + 1)
+      if (write_mask[k]) ram[write_address[{bits - 1}:0]][k * {part} +: {part}] <= write_data[k * {part} +: {part}];
   end
 """

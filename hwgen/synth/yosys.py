@@ -62,7 +62,8 @@ def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netl
     statistics.unlink(missing_ok=True)
     script = [f"read_verilog -sv {_quoted(source)}" for source in sources]
     # Wires that Amaranth names like a bit of a port ("x[0]" beside port x) stop ABC9 with an assertion: hide the names.
-    script += [f"hierarchy -check -top {top}", "rename -hide"]
+    # Without -check: the family's cells are not read yet; the flow checks once they are.
+    script += [f"hierarchy -top {top}", "rename -hide"]
     script.append(PASSES[part.family].format(top=top))
     script.append("tee -q -o stat.json stat -json")
     if netlist is not None:

@@ -4,7 +4,9 @@ from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.lanes import SP2, SP2_PARTS
 from hwgen.rtl.lanes.adder_tree import add_tree, check_ki, nibbles, tree_levels
+from hwgen.rtl.lanes.shift_add import ShiftAddGroup
 
 SIGN_CORRECTION = 155
 """What a set sign bit adds to the product: 31 from X' and 4 * 31 from Y'."""
@@ -67,3 +69,10 @@ class Sp2Dot(wiring.Component):
         m.d.sync += dot.eq(Cat(x_sum[:2], x_sum[2:] + y_sum))
         m.d.comb += self.dot.eq(dot)
         return m
+
+
+class Sp2Group(ShiftAddGroup):
+    """``dots = sum over k of w_k * a_k + correction`` for SP2 weights, codes and correction of hwgen.lanes.SP2."""
+
+    kind = SP2
+    parts = SP2_PARTS
