@@ -12,8 +12,8 @@ FIRST_WORD = 3
 """Cycle after the start in which the first word of the stream can be taken."""
 READABLE = 4
 """From an answer on the memory port to the load unit: through a FIFO between two registers."""
-DESCRIBED = 3
-"""From an answer that names a fetch to the first request of it, less one: through a register and a FIFO."""
+DESCRIBED = 4
+"""From an answer that names a fetch to the first request of it, less one: through a FIFO between two registers."""
 COMMAND_LATENCY = 2
 """From a command in the load unit to the sequencer."""
 

@@ -110,23 +110,29 @@ class Prefetch(wiring.Component):
         where, piece = fields(FETCH_WORD, word), self.engine.scratch_words.bit_length() - 1
         entry = data.StructLayout({"offset": piece, "address": 32 - piece, "words": 20, "wait": 16})
         m.submodules.descriptors = fifo = SyncFIFOBuffered(width=entry.size, depth=DESCRIPTORS)
-        next_ = data.View(entry, fifo.r_data)
-        active, ready = Signal(), Signal()
-        # The next one is there in the cycle after the last request of the one before.
-        load = fifo.r_rdy & (~active | (source.sent & (source.left == 0)))
+        came = data.View(entry, fifo.r_data)
+        # The next one in memory words, then its first request.
+        next_ = Signal(data.StructLayout({"address": 32 - piece, "words": 20, "wait": 16}), name="next_fetch")
+        prepared, active, ready = Signal(), Signal(), Signal()
+        # It is there in the cycle after the last request of the one before.
+        done = source.sent & (source.left == 0)
+        load = prepared & (~active | done)
         m.d.comb += [
             fifo.w_en.eq(arrived & is_fetch & (left != 0)),
-            fifo.w_data.eq(Cat(where["memory"], where["words"], wait)), fifo.r_en.eq(load),
+            fifo.w_data.eq(Cat(where["memory"], where["words"], wait)), fifo.r_en.eq(~prepared | load),
             source.go.eq(active & ready),
         ]
+        with m.If(fifo.r_en):
+            words = came.words + came.offset + (self.engine.scratch_words - 1)
+            m.d.sync += [prepared.eq(fifo.r_rdy), next_.address.eq(came.address), next_.words.eq(words[piece:]),
+                         next_.wait.eq(came.wait)]
         held = Signal(16)
         m.d.sync += ready.eq(self.finished >= held)
-        with m.If(source.sent & (source.left == 0)):
+        with m.If(done):
             m.d.sync += active.eq(0)
         with m.If(load):
-            words = next_.words + next_.offset + (self.engine.scratch_words - 1)
             m.d.sync += [active.eq(1), held.eq(next_.wait), ready.eq(self.finished >= next_.wait),
-                         *source.load(next_.address, words[piece:])]
+                         *source.load(next_.address, next_.words)]
 
 
 class _Source:
@@ -146,8 +152,8 @@ class _Source:
             m.d.sync += [self.address.eq(self.address + self.count), *self._next(self.left, RUN)]
 
     def _next(self, words, most):
-        first = Mux(words < most, words, most)
-        return [self.count.eq(first), self.left.eq(words - first)]
+        few = words < most
+        return [self.count.eq(Mux(few, words, most)), self.left.eq(Mux(few, 0, words - most))]
 
     def load(self, address, words):
         """Assignments that begin a new run of ``words`` at ``address``."""
