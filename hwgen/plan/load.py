@@ -8,7 +8,7 @@ from ..engine import Engine
 from ..isa import RUN, WORD_BITS
 from .timing import PREFETCH, fetch_ahead
 
-FIRST_WORD = 3
+FIRST_WORD = 5
 """Cycle after the start in which the first word of the stream can be taken."""
 READABLE = 4
 """From an answer on the memory port to the load unit: through a FIFO between two registers."""
