@@ -3,7 +3,7 @@
 
 import random
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from block_bench import simulate
@@ -11,7 +11,7 @@ from lane_bench import drive
 import pytest
 
 from hwgen.isa import Field, Word
-from hwgen.rtl.bits import add_mixed, delay, fields, select
+from hwgen.rtl.bits import MixedStep, delay, fields, next_point, select
 
 
 class Unit(wiring.Component):
@@ -31,15 +31,32 @@ class Unit(wiring.Component):
 
 
 @pytest.mark.parametrize("radix", [1, 3, 5, 7, 9])
-def test_add_mixed_is_addition(radix):
+def test_mixed_step_is_addition(radix):
+    """Modulo the quotient's bits; the distance is given a cycle before."""
     def body(m, u):
-        q, r = add_mixed(u.q, u.r, u.dq, u.dr, radix)
+        step = MixedStep(m, 8, radix, "step")
+        m.d.sync += step.load(u.dq, u.dr)
+        q, r = step.add(u.q, u.r)
         m.d.comb += [u.sum_q.eq(q), u.sum_r.eq(r)]
 
-    dut = Unit({"q": In(8), "r": In(4), "dq": In(8), "dr": In(4), "sum_q": Out(10), "sum_r": Out(4)}, body)
-    cases = [(a, b, r, dr) for a in (0, 7, 200) for b in (0, 1, 55) for r in range(radix) for dr in range(radix)]
-    found = drive(dut, [{"q": a, "dq": b, "r": r, "dr": dr} for a, b, r, dr in cases], ["sum_q", "sum_r"])
-    assert found == [divmod((a + b) * radix + r + dr, radix) for a, b, r, dr in cases]
+    dut = Unit({"q": In(8), "r": In(4), "dq": In(signed(8)), "dr": In(4), "sum_q": Out(8), "sum_r": Out(4)}, body)
+    cases = [(a, b, r, dr) for a in (0, 7, 200, 255) for b in (0, 1, 55, -3) for r in range(radix)
+             for dr in range(radix)]
+    inputs = [{"q": a, "dq": b, "r": r, "dr": dr} for a, b, r, dr in cases for _ in range(2)]
+    found = drive(dut, inputs, ["sum_q", "sum_r"])[1::2]
+    expected = [divmod((a + b) * radix + r + dr, radix) for a, b, r, dr in cases]
+    assert found == [(q % 256, r) for q, r in expected]
+
+
+@pytest.mark.parametrize("radix", [1, 3, 5, 7, 9])
+def test_next_point_counts(radix):
+    def body(m, u):
+        q, r = next_point(u.q, u.r, radix)
+        m.d.comb += [u.next_q.eq(q), u.next_r.eq(r)]
+
+    dut = Unit({"q": In(4), "r": In(4), "next_q": Out(4), "next_r": Out(4)}, body)
+    found = drive(dut, [{"q": i // radix % 16, "r": i % radix} for i in range(16 * radix)], ["next_q", "next_r"])
+    assert found == [(i // radix % 16, i % radix) for i in range(1, 16 * radix + 1)]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 9])

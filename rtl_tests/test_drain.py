@@ -8,7 +8,7 @@ from block_bench import pack_array, pack_fields, simulate
 import pytest
 
 from hwgen.engine import Engine
-from hwgen.plan.timing import MIN_INTERVAL, THRESHOLD_STEP, lane_latency
+from hwgen.plan.timing import MIN_INTERVAL, SELECT_LATENCY, THRESHOLD_STEP, WRITE_LATENCY, lane_latency
 from hwgen.rtl.drain import Drain
 from hwgen.rtl.sequencer import settings_layout, tile_layout
 from hwgen.rtl.walker import slot_layout
@@ -160,7 +160,7 @@ def expected_writes(engine, layer, group, go):
     """(cycle, bank, address, word, mask) of every write, and the cycles of those that are skipped."""
     e = engine
     lanes, per_word, chunks = e.drain_lanes, e.ki // e.drain_lanes, group.tile["chunks"]
-    start = go + 3 + lane_latency(e) + (9 if layer.thresholds else 0)
+    start = go + 1 + SELECT_LATENCY + lane_latency(e) + (9 if layer.thresholds else 0) + WRITE_LATENCY
     codes, writes, skipped = {}, [], []
     for chunk in range(chunks):
         for p, slot in enumerate(group.slots):
@@ -278,7 +278,8 @@ class Schedule:
                     self.releases.append(go + steps)
                 previous = steps
                 # The last step may be longer than its writes.
-                self.ends.append((push, go + 2 + lane_latency(e) + (9 if layer.thresholds else 0) + steps))
+                self.ends.append((push, go + SELECT_LATENCY + lane_latency(e) + (9 if layer.thresholds else 0)
+                                  + WRITE_LATENCY + steps))
         self.cycle = self.ends[-1][1] + 10
 
 

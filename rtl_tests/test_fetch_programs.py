@@ -1,4 +1,4 @@
-"""More fetches than needed, while layers run: codes and planned cycles must stay right whatever they collide with."""
+"""Maps fetched again while layers run: results and planned cycles stay right, whatever the fetches collide with."""
 
 from dataclasses import replace
 import random

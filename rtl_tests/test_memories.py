@@ -11,19 +11,21 @@ from hwgen.rtl.scratchpad import Ring, Scratchpad
 
 @pytest.mark.parametrize("banks,depth,word_bits", [(1, 16, 8), (3, 20, 16), (9, 32, 64)])
 def test_scratchpad(banks, depth, word_bits):
-    """Every bank answers one cycle after its address; a write is readable in the cycle after."""
+    """Every bank answers one cycle after its address; a write is readable two cycles after."""
     dut = Scratchpad(banks=banks, depth=depth, word_bits=word_bits)
     rng = random.Random(f"{banks} {depth}")
 
     async def bench(ctx):
         memory = {(bank, address): 0 for bank in range(banks) for address in range(depth)}
-        expected = None
+        expected = late = None
         for _ in range(600):
             write = rng.random() < 0.6
             bank, address, word = rng.randrange(banks), rng.randrange(depth), rng.getrandbits(word_bits)
             reads = [rng.randrange(depth) for _ in range(banks)]
-            if write and reads[bank] == address:
-                reads[bank] = (address + 1) % depth
+            # Words that are being written are not read.
+            for b, a in [(bank, address)] * write + [late[:2]] * (late is not None):
+                while reads[b] in (address, late and late[1]):
+                    reads[b] = (reads[b] + 1) % depth
             ctx.set(dut.write, write)
             ctx.set(dut.write_bank, bank)
             ctx.set(dut.write_address, address)
@@ -33,26 +35,27 @@ def test_scratchpad(banks, depth, word_bits):
             if expected is not None:
                 assert split(found, word_bits, banks) == expected
             expected = [memory[b, reads[b]] for b in range(banks)]
-            if write:
-                memory[bank, address] = word
+            if late:
+                memory[late[:2]] = late[2]
+            late = (bank, address, word) if write else None
 
     simulate(dut, bench)
 
 
 @pytest.mark.parametrize("slices,depth,mem_bits", [(1, 16, 64), (3, 32, 64), (5, 16, 128)])
 def test_ring(slices, depth, mem_bits):
-    """All slices of a word come together, one cycle after the address; slices are written one by one."""
+    """All slices of a word come together, one cycle after the address; a write is readable two cycles after."""
     dut = Ring(slices=slices, depth=depth, mem_bits=mem_bits)
     rng = random.Random(f"{slices} {depth}")
 
     async def bench(ctx):
         memory = {(s, a): 0 for s in range(slices) for a in range(depth)}
-        expected = None
+        expected = late = None
         for _ in range(500):
             write, s, a = rng.random() < 0.7, rng.randrange(slices), rng.randrange(depth)
             word, read = rng.getrandbits(mem_bits), rng.randrange(depth)
-            if read == a:
-                read = (a + 1) % depth
+            while read in (a, late and late[1]):
+                read = (read + 1) % depth
             ctx.set(dut.write, write)
             ctx.set(dut.write_slice, s)
             ctx.set(dut.write_address, a)
@@ -62,7 +65,8 @@ def test_ring(slices, depth, mem_bits):
             if expected is not None:
                 assert split(found, mem_bits, slices) == expected
             expected = [memory[k, read] for k in range(slices)]
-            if write:
-                memory[s, a] = word
+            if late:
+                memory[late[:2]] = late[2]
+            late = (s, a, word) if write else None
 
     simulate(dut, bench)

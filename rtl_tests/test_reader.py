@@ -1,24 +1,25 @@
 # amaranth: UnusedElaboratable=no
 """The window reader against a model of bank conflicts, cycle by cycle."""
 
-from collections import Counter
+from collections import Counter, deque
 import random
 
 from block_bench import pack_array, pack_fields, simulate, split, stalls
 import pytest
 
+from hwgen.plan.timing import CREDIT_LATENCY, ISSUE_LATENCY, OPERAND_LATENCY, WORDS_IN_FLIGHT
 from hwgen.rtl.reader import Reader, word_layout
 from hwgen.rtl.walker import slot_layout
 
 WORD_BITS, RING_DEPTH, RING_BITS = 16, 64, 6
-OUTPUTS = ("word_ready", "ring_address", "complete", "complete_last", "release", "busy", "store_words", "valid", "high",
+OUTPUTS = ("word_ready", "ring_address", "complete", "complete_last", "release", "store_words", "valid", "high",
            "last", "wide", "residual")
 
 
 def random_word(rng, last_chance=0.2):
     residual = int(rng.random() < 0.2)
     last = 0 if residual else int(rng.random() < last_chance)
-    return {"base": rng.randrange(100, 3000), "tap_r": 0, "dy": rng.randrange(4), "dx": rng.randrange(4),
+    return {"base": rng.randrange(100, 3000), "tap_q": 0, "tap_r": 0, "dy": rng.randrange(4), "dx": rng.randrange(4),
             "residual": residual, "high": int(not residual and rng.random() < 0.3), "last": last,
             "release": int(last and rng.random() < 0.3), "wide": rng.randrange(2), "ring": rng.randrange(RING_DEPTH),
             "interval": rng.choice((4, 4, 5, 9, 20)), "words": rng.randrange(1, 100), "store_words": rng.randrange(500)}
@@ -38,7 +39,7 @@ class Step:
         self.places = []
         for slot in slots:
             name = "res" if word["residual"] else "in"
-            point = slot[f"{name}_q"] * banks + slot[f"{name}_r"] + word["tap_r"]
+            point = (slot[f"{name}_q"] + word["tap_q"]) * banks + slot[f"{name}_r"] + word["tap_r"]
             y, x = slot["iy"] + word["dy"], slot["ix"] + word["dx"]
             inside = slot["inside"] if word["residual"] else 0 <= y < height and 0 <= x < width
             address = (word["base"] + point // banks) % (1 << dut.point_bits)
@@ -55,16 +56,36 @@ class Model:
     """When each step completes: a step takes its fullest bank's cycles, a tile's last one waits for the drain."""
 
     def __init__(self):
-        self.step, self.age, self.earliest_last = None, 0, 0
+        self.queue, self.step, self.age, self.earliest_last = deque(), None, 0, 0
+        self.completed = []
+        self.accepted = 0
 
-    def complete(self, cycle, hold):
+    @property
+    def ready(self):
+        """Whether there is room for a word in this cycle: ends of steps count in the cycle after the next."""
+        return self.accepted - sum(cycle <= self.cycle - CREDIT_LATENCY for cycle in self.completed) < WORDS_IN_FLIGHT
+
+    def begin(self, cycle):
+        self.cycle = cycle
+        if self.step is None and self.queue and self.queue[0][0] <= cycle:
+            self.step, self.age = self.queue.popleft()[1], 0
+
+    def accept(self, step):
+        self.queue.append((self.cycle + ISSUE_LATENCY, step))
+        self.accepted += 1
+
+    def complete(self, room):
+        """``room``: of the store queue, as it was a cycle ago."""
         if self.step is None:
             return False
         self.age += 1
-        last = self.step.word["last"]
-        done = self.age >= self.step.cycles and not (last and (hold or cycle < self.earliest_last))
-        if done and last:
-            self.earliest_last = cycle + self.step.word["interval"]
+        word = self.step.word
+        held = room is not None and room < word["store_words"]
+        done = self.age >= self.step.cycles and not (word["last"] and (held or self.cycle < self.earliest_last))
+        if done:
+            self.completed.append(self.cycle)
+            if word["last"]:
+                self.earliest_last = self.cycle + word["interval"]
         return done
 
 
@@ -79,35 +100,41 @@ async def run(ctx, dut, rng, *, n_cycles, supply, holds, make_word=random_word, 
     ctx.set(dut.height, size[0])
     ctx.set(dut.width, size[1])
     ctx.set(dut.pad, pad)
-    ahead = None
-    completed = {}
+    ahead, seen = None, None
+    completed, released = {}, 0
     for cycle in range(n_cycles):
         if ahead is None:
             word, slots = make_word(rng), [random_slot(rng, banks) for _ in range(px)]
-            word["tap_r"] = 0 if word["residual"] else rng.randrange(banks)
+            if not word["residual"]:
+                word |= {"tap_q": rng.randrange(-90, 90), "tap_r": rng.randrange(banks)}
             ahead = Step(word, slots, size, dut)
             ctx.set(dut.word.as_value(), pack_fields(word_layout(RING_BITS), word))
             layout = slot_layout(dut.point_bits)
             ctx.set(dut.slots.as_value(), pack_array([pack_fields(layout, slot) for slot in slots], layout.size))
-        word_valid, hold = next(supply), 1 - next(holds)
+        word_valid, storing = next(supply), 1 - next(holds)
+        room = rng.randrange(500)
         ctx.set(dut.word_valid, word_valid)
-        ctx.set(dut.hold, hold)
+        ctx.set(dut.storing, storing)
+        ctx.set(dut.room, room)
         sampled = (await ctx.tick().sample(*(getattr(dut, name) for name in OUTPUTS), dut.operands.as_value(),
                                            dut.address.as_value()))[2:]
         out = dict(zip(OUTPUTS, sampled, strict=False))
-        done, current = model.complete(cycle, hold), model.step
-        assert out["busy"] == (current is not None)
+        model.begin(cycle)
+        current, done = model.step, model.complete(seen)
+        seen = room if storing else None
         assert out["complete"] == done
         assert out["complete_last"] == (done and current.word["last"])
-        assert out["release"] == (current.word["words"] if done and current.word["release"] else 0)
+        assert out["release"] == released
+        released = current.word["words"] if done and current.word["release"] else 0
         if done:
-            assert out["ring_address"] == current.word["ring"]
             completed[cycle] = current
         if current is not None:
             assert out["store_words"] == current.word["store_words"]
-        if cycle - 1 in completed:
-            assert out["wide"] == completed[cycle - 1].word["wide"]
-        step = completed.get(cycle - Reader.OPERAND_LATENCY)
+        if cycle - 2 in completed:
+            assert out["ring_address"] == completed[cycle - 2].word["ring"]
+        if cycle - 3 in completed:
+            assert out["wide"] == completed[cycle - 3].word["wide"]
+        step = completed.get(cycle - OPERAND_LATENCY)
         flags = step.word if step else {"residual": 0, "last": 0}
         assert out["valid"] == (step is not None and not flags["residual"])
         assert out["residual"] == (step is not None and flags["residual"])
@@ -118,11 +145,12 @@ async def run(ctx, dut, rng, *, n_cycles, supply, holds, make_word=random_word, 
         # The scratchpad answers in the next cycle.
         ctx.set(dut.data.as_value(), pack_array([memory(bank, address) for bank, address in
                                                  enumerate(split(sampled[-1], 16, banks))], WORD_BITS))
-        assert out["word_ready"] == (current is None or done)
+        assert out["word_ready"] == model.ready
         if done:
             model.step = None
         if word_valid and out["word_ready"]:
-            model.step, model.age, ahead = ahead, 0, None
+            model.accept(ahead)
+            ahead = None
     return completed
 
 
@@ -144,13 +172,13 @@ def test_random_steps(px, banks, point_bits, seed):
 
 
 def test_one_step_per_cycle_without_collisions():
-    """Back to back steps: one completes in every cycle from the first on."""
+    """Back to back steps: one completes in every cycle once the first has come through."""
     dut = Reader(px=1, banks=1, word_bits=WORD_BITS, ring_depth=RING_DEPTH)
 
     async def bench(ctx):
         completed = await run(ctx, dut, random.Random(3), n_cycles=100, supply=iter([1] * 100), holds=iter([1] * 100),
                               make_word=lambda rng: random_word(rng, last_chance=0))
-        assert sorted(completed) == list(range(1, 100))
+        assert sorted(completed) == list(range(ISSUE_LATENCY, 100))
 
     simulate(dut, bench)
 
@@ -167,7 +195,7 @@ def test_interval_between_last_steps(interval):
         completed = await run(ctx, dut, random.Random(interval), n_cycles=200, supply=iter([1] * 200),
                               holds=iter([1] * 200), make_word=last_word)
         cycles = sorted(completed)
-        assert cycles[0] == completed[cycles[0]].cycles
+        assert cycles[0] == ISSUE_LATENCY - 1 + completed[cycles[0]].cycles
         assert {b - a for a, b in zip(cycles, cycles[1:], strict=False)} == {interval}
 
     simulate(dut, bench)

@@ -75,7 +75,7 @@ class TileCommand:
                   "wide": values["wide"]}
         for i in range(values["res_words"]):
             yield common | {"residual": 1, "high": 0, "last": 0, "release": 0, "tap_r": 0,
-                            "base": values["res_address"] + i * layer.res_step}
+                            "tap_q": 0, "base": values["res_address"] + i * layer.res_step}
         for plane in range(layer.planes):
             index = 0
             for ky in range(layer.kernel[0]):
@@ -85,8 +85,8 @@ class TileCommand:
                         last = plane == layer.planes - 1 and index == layer.words - 1
                         yield common | {
                             "residual": 0, "high": int(layer.planes == 2 and plane == 0), "last": int(last),
-                            "release": int(last and final), "dy": ky, "dx": kx, "tap_r": tap_r,
-                            "base": layer.base + plane * layer.plane_step + block * layer.block_step + tap_q,
+                            "release": int(last and final), "dy": ky, "dx": kx, "tap_q": tap_q,
+                            "tap_r": tap_r, "base": layer.base + plane * layer.plane_step + block * layer.block_step,
                             "ring": (ring_base + index) % RING_DEPTH}
                         index += 1
 
@@ -230,7 +230,7 @@ def test_cycles():
 
 @pytest.mark.parametrize("opcode", [LAYER, FINISH])
 def test_barrier(opcode):
-    """LAYER is not taken, and FINISH not reported, before everything is idle; TILE does not wait."""
+    """LAYER is not taken, and FINISH not reported, before everything was idle for a cycle; TILE does not wait."""
     rng = random.Random(8)
     dut = Sequencer(px=PX, banks=BANKS, ring_depth=RING_DEPTH)
 
@@ -243,9 +243,9 @@ def test_barrier(opcode):
         await harness.run(ctx, dut, end)
         assert len(harness.pushes) == len(groups) and harness.pushes[-1][0] < 800
         if opcode == LAYER:
-            assert harness.taken[n_before][0] == 900
+            assert harness.taken[n_before][0] == 901
         else:
-            assert harness.finish_cycles == [900]
+            assert harness.finish_cycles == [901]
 
     simulate(dut, bench)
 
@@ -273,7 +273,7 @@ def test_finish_waits_for_the_stream_and_the_next_program_follows():
 
 
 def test_layers_count_as_done_when_their_last_tile_has_left():
-    """The count rises one cycle after the pipeline is idle behind a tile with ``end``, and only then."""
+    """The count rises two cycles after the pipeline is idle behind a tile with ``end``, and only then."""
     rng = random.Random(11)
     dut = Sequencer(px=PX, banks=BANKS, ring_depth=RING_DEPTH)
 
@@ -288,7 +288,7 @@ def test_layers_count_as_done_when_their_last_tile_has_left():
         harness.commands += tiles[1].commands
         harness.done, harness.idle = [], lambda cycle: cycle >= 400
         await harness.run(ctx, dut, lambda h: len(h.done) == 500)
-        assert len(harness.pushes) == 4 and harness.done == [0] * 401 + [1] * 99
+        assert len(harness.pushes) == 4 and harness.done == [0] * 402 + [1] * 98
 
     simulate(dut, bench)
 

@@ -52,7 +52,7 @@ def network(seed, bits=4, rows=5):
 
 
 class Memory:
-    """Program and results; requests answered one after the other from the next cycle on; refused and delayed at random."""
+    """Program and results; one request after the other, answered from the next cycle on; random stalls."""
 
     def __init__(self, words, seed, read_chance=0.0, write_chance=0.0, fail_at=None, silent_after=None):
         self.words, self.queue, self.answers = dict(enumerate(words)), deque(), 0
@@ -284,7 +284,7 @@ def test_store_gathers_words_of_a_memory_word(mem_bits, ports, seed):
         for cycle in range(3000):
             # Two places are asked for at a time; one word of them is skipped now and then.
             ctx.set(dut.claim_words, 2)
-            claim = not claimed and bool(left) and not ctx.get(dut.hold)
+            claim = not claimed and bool(left) and ctx.get(dut.room) >= 2
             write, skip = bool(claimed) and rng.random() < 0.6, False
             if claimed and not write and claimed == 1 and rng.random() < 0.3:
                 skip = True

@@ -7,6 +7,7 @@ import random
 from block_bench import simulate, split, stalls, unpack_fields
 import pytest
 
+from hwgen.plan.timing import WALKER_LATENCY
 from hwgen.rtl.walker import Walker, slot_layout
 
 SLOT_BITS = slot_layout().size
@@ -197,7 +198,7 @@ def test_random_maps_with_stalls(px, banks, seed):
 
 @pytest.mark.parametrize("px,banks", [(1, 1), (2, 3), (4, 5)])
 def test_cycles(px, banks):
-    """px cycles per group, one more at the beginning of a walk, when every group is taken at once."""
+    """px cycles per group, and one for taking it, when every group is taken at once."""
     map_ = Map((3, 5), (1, 1), (1, 1), (0, 0), (1, 1), (1, 1), (3, 5), (5, 5, 5))
     n_groups = -(-15 // px)
     dut = Walker(px=px, banks=banks)
@@ -212,8 +213,8 @@ def test_cycles(px, banks):
             if take:
                 taken.append(cycle)
             await ctx.tick()
-        # The cycle after restart begins the walk, then every cycle fills one slot.
-        expected = [1 + (group // n_groups + 1) + (group + 1) * px for group in range(3 * n_groups)]
+        # Cycle 1 is the one after the restart.
+        expected = [WALKER_LATENCY + px + group * (px + 1) for group in range(3 * n_groups)]
         assert taken == expected
 
     simulate(dut, bench)
