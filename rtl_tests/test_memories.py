@@ -23,8 +23,9 @@ def test_scratchpad(banks, depth, word_bits):
             bank, address, word = rng.randrange(banks), rng.randrange(depth), rng.getrandbits(word_bits)
             reads = [rng.randrange(depth) for _ in range(banks)]
             # Words that are being written are not read.
-            for b, a in [(bank, address)] * write + [late[:2]] * (late is not None):
-                while reads[b] in (address, late and late[1]):
+            taken = {(bank, address)} | ({late[:2]} if late else set())
+            for b in range(banks):
+                while (b, reads[b]) in taken:
                     reads[b] = (reads[b] + 1) % depth
             ctx.set(dut.write, write)
             ctx.set(dut.write_bank, bank)

@@ -4,7 +4,7 @@ from ..engine import GROUPS, Engine
 from ..lanes import latency
 
 PREFETCH = 64
-"""Memory words of the program that may be on their way: hides 48 cycles of latency."""
+"""Memory words of the program that may be on their way: hides a latency of 44 cycles."""
 MIN_INTERVAL = 4
 """Between the ends of two tiles, so that the drain's queues never overflow."""
 THRESHOLD_STEP = 11
@@ -43,7 +43,7 @@ def tile_latency(engine: Engine) -> int:
 
 def lane_latency(engine: Engine) -> int:
     """From an operand to its code: a requantizer lane, and the row buffer where there is one."""
-    return (8 + (8 if engine.rescale else 0) + (1 if engine.pool else 0)
+    return (9 + (9 if engine.rescale else 0) + (1 if engine.pool else 0)
             + (1 if engine.pool and engine.rescale else 0) + (RASTER_LATENCY if engine.pool_columns else 0))
 
 

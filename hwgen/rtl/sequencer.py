@@ -62,7 +62,7 @@ class Sequencer(wiring.Component):
         start_tile, run_done = Signal(), Signal()
         ring_base, ending = Signal(self.ring_bits), Signal()
         # What has just left is not seen by those who drain it before the next cycle.
-        quiet = Signal()
+        quiet = Signal(init=1)
         m.d.sync += quiet.eq(self.idle & ~self.group_push)
 
         with m.If(ending & quiet):

@@ -1,7 +1,7 @@
 """The store queue: words of a stored layer on their way to memory, side by side where they share a memory word."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
@@ -23,7 +23,7 @@ class Store(wiring.Component):
 
     ``room`` counts places not yet promised: a tile's last step waits until all its words
     have one, so the drain itself never has to wait.  A ``claim`` shows two cycles later.
-    From ``write`` to the memory port it takes five cycles.
+    From ``write`` to the memory port it takes six cycles.
     """
 
     def __init__(self, *, engine: Engine, address_bits: int = 32):
@@ -42,26 +42,34 @@ class Store(wiring.Component):
         m = Module()
         e = self.engine
         offset_bits = ADDRESS_BITS + BANK_BITS
-        m.submodules.queue = fifo = SyncFIFOBuffered(width=e.word_bits + PLACE_BITS, depth=STORE_WORDS)
-        arrived = Signal()
-        row, first, data = Signal(offset_bits), Signal(PLACE_BITS), Signal(e.word_bits)
-        m.d.sync += [arrived.eq(self.write & self.enable), row.eq(self.address * e.banks),
-                     first.eq(self.base + self.bank), data.eq(self.data)]
-        m.d.comb += [fifo.w_en.eq(arrived), fifo.w_data.eq(Cat((first + row)[:PLACE_BITS], data))]
-
-        # The word with its place in memory, then the memory word that gathers.
         piece = e.scratch_words.bit_length() - 1
-        valid, place, word = Signal(), Signal(PLACE_BITS), Signal(e.word_bits)
+        entry = data.StructLayout({"place": PLACE_BITS, "word": e.word_bits, "same": 1})
+        m.submodules.queue = fifo = SyncFIFOBuffered(width=entry.size, depth=STORE_WORDS)
+        # The place of the word, and whether it shares a memory word with the one before.
+        arrived, located = Signal(), Signal()
+        row, first, come = Signal(offset_bits), Signal(PLACE_BITS), Signal(e.word_bits)
+        new, before = Signal(entry), Signal(PLACE_BITS - piece)
+        m.d.sync += [
+            arrived.eq(self.write & self.enable), row.eq(self.address * e.banks), first.eq(self.base + self.bank),
+            come.eq(self.data), located.eq(arrived), new.place.eq(first + row), new.word.eq(come),
+        ]
+        with m.If(located):
+            m.d.sync += before.eq(new.place[piece:])
+        m.d.comb += [fifo.w_en.eq(located), fifo.w_data.eq(Cat(new.place, new.word, before == new.place[piece:]))]
+
+        # The next word, then the memory word that gathers.
+        valid, next_ = Signal(), Signal(entry)
         held, address, mask = Signal(), Signal(PLACE_BITS - piece), Signal(e.scratch_words)
-        same, sent, move = Signal(), Signal(), Signal()
+        sent, move = Signal(), Signal()
+        place, word, same = next_.place, next_.word, next_.same
         m.d.comb += [
-            fifo.r_en.eq(~valid | move), same.eq(address == place[piece:]),
+            fifo.r_en.eq(~valid | move),
             move.eq(valid & (~held | same | sent)), sent.eq(self.write_valid & self.write_ready),
-            self.write_valid.eq(held & Mux(valid, ~same, self.flush & (fifo.level == 0) & ~arrived)),
+            self.write_valid.eq(held & Mux(valid, ~same, self.flush & (fifo.level == 0) & ~arrived & ~located)),
             self.write_address.eq(address), self.write_mask.eq(mask),
         ]
         with m.If(fifo.r_en):
-            m.d.sync += [valid.eq(fifo.r_rdy), place.eq(fifo.r_data[:PLACE_BITS]), word.eq(fifo.r_data[PLACE_BITS:])]
+            m.d.sync += [valid.eq(fifo.r_rdy), next_.as_value().eq(fifo.r_data)]
         with m.If(sent):
             m.d.sync += held.eq(0)
         with m.If(move):

@@ -11,13 +11,24 @@ from hwgen.rtl.requantize.rounding import RoundClamp
 RESCALE_BYPASS, RESCALE_RESIDUAL, RESCALE_AVERAGE = range(3)
 POOL_NONE, POOL_MAX, POOL_SUM = range(3)
 
-MULTIPLY_LATENCY = 4
-"""Operand, product, partial sums, sum."""
+MULTIPLY_LATENCY = 5
+"""Operand, product, partial sums, lower and upper half of the sum."""
 
 
 def sum_bits_signed(*widths: int) -> int:
     """Width that holds the sum of one signed value of each width, whatever their values."""
     return (sum(1 << (bits - 1) for bits in widths) - 1).bit_length() + 1
+
+
+def _sum_in_two(m: Module, a: Value, b: Value, bits: int, name: str) -> Value:
+    """``a + b`` (signed, ``bits`` wide) after two cycles, half of the carry chain in each."""
+    cut = bits // 2
+    a, b = (Cat(value, value[-1].replicate(max(0, bits - len(value))))[:bits] for value in (a, b))
+    low = Signal(cut + 1, reset_less=True, name=f"{name}_low")
+    high = Signal(bits - cut, reset_less=True, name=f"{name}_high")
+    total = Signal(signed(bits), reset_less=True, name=name)
+    m.d.sync += [low.eq(a[:cut] + b[:cut]), high.eq(a[cut:] + b[cut:]), total.eq(Cat(low[:cut], (high + low[cut])[:bits - cut]))]
+    return total
 
 
 class RequantLane(wiring.Component):
@@ -148,9 +159,7 @@ class RequantLane(wiring.Component):
             m.d.sync += product.eq(delay(m, self.r, 1, "r") * res)
         else:
             product = None
-        v = Signal(signed(self.v_bits), reset_less=True)
-        m.d.sync += v.eq(self._multiply(m, acc, product, addend))
-
+        v = self._multiply(m, acc, product, addend)
         m.submodules.round = round_1 = RoundClamp(v_bits=self.v_bits)
         m.d.comb += [
             round_1.v.eq(v),
@@ -168,7 +177,7 @@ class RequantLane(wiring.Component):
         return q1
 
     def _multiply(self, m: Module, acc: Value, product: Value | None, addend: Value) -> Value:
-        """Two addends of ``v``, registered: ``acc*m`` and ``c`` (both two cycles old) and the residual's product.
+        """``v``, registered, from ``acc*m`` and ``c`` (both two cycles old) and the residual's product.
 
         A narrow accumulator takes one block: its operands wait one cycle, and ``r*res + c`` is
         added meanwhile, so that 7-series parts can do both additions inside their DSP blocks.
@@ -183,7 +192,9 @@ class RequantLane(wiring.Component):
                 whole.eq(delay(m, acc, 1, "acc") * delay(m, factor, 1, "m_late")),
                 rest.eq(addend if product is None else product + addend),
             ]
-            return whole + rest
+            v = Signal(signed(self.v_bits), reset_less=True)
+            m.d.sync += v.eq(whole + rest)
+            return delay(m, v, 1, "v")
         lower = Signal(signed(cut + self.m_bits), reset_less=True, attrs=self._product_attrs)
         upper = Signal(signed(self.acc_bits + 1 - cut + self.m_bits), reset_less=True, attrs=self._product_attrs)
         m.d.sync += [lower.eq(acc[:cut] * factor), upper.eq(acc[cut:].as_signed() * factor)]
@@ -197,7 +208,7 @@ class RequantLane(wiring.Component):
             high_sum.eq(upper + c_high),
             c_low.eq(addend),
         ]
-        return Cat(c_low, high_sum).as_signed() + low_sum
+        return _sum_in_two(m, Cat(c_low, high_sum).as_signed(), low_sum, self.v_bits, "v")
 
     def _second_stage(self, m: Module, q1: Value) -> Value:
         age = self.q1_latency
@@ -220,9 +231,7 @@ class RequantLane(wiring.Component):
             m.d.sync += [y_b.eq(y * self.b), late.eq(y_b + self.c2)]
         else:
             late = self.c2
-        v2 = Signal(signed(self.v2_bits), reset_less=True)
-        m.d.sync += v2.eq(delay(m, x_a, 1, "x_a") + late)
-
+        v2 = _sum_in_two(m, delay(m, x_a, 1, "x_a"), late, self.v2_bits, "v2")
         m.submodules.round_2 = round_2 = RoundClamp(v_bits=self.v2_bits)
         q = Signal(8)
         m.d.comb += [
