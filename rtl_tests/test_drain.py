@@ -160,7 +160,8 @@ def expected_writes(engine, layer, group, go):
     """(cycle, bank, address, word, mask) of every write, and the cycles of those that are skipped."""
     e = engine
     lanes, per_word, chunks = e.drain_lanes, e.ki // e.drain_lanes, group.tile["chunks"]
-    start = go + 1 + SELECT_LATENCY + lane_latency(e) + (9 if layer.thresholds else 0) + WRITE_LATENCY
+    search = THRESHOLD_STEP - 2 if layer.thresholds else 0
+    start = go + 1 + SELECT_LATENCY + lane_latency(e) + search + WRITE_LATENCY
     codes, writes, skipped = {}, [], []
     for chunk in range(chunks):
         for p, slot in enumerate(group.slots):
@@ -278,8 +279,8 @@ class Schedule:
                     self.releases.append(go + steps)
                 previous = steps
                 # The last step may be longer than its writes.
-                self.ends.append((push, go + SELECT_LATENCY + lane_latency(e) + (9 if layer.thresholds else 0)
-                                  + WRITE_LATENCY + steps))
+                search = THRESHOLD_STEP - 2 if layer.thresholds else 0
+                self.ends.append((push, go + SELECT_LATENCY + lane_latency(e) + search + WRITE_LATENCY + steps))
         self.cycle = self.ends[-1][1] + 10
 
 

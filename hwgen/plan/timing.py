@@ -7,8 +7,8 @@ PREFETCH = 64
 """Memory words of the program that may be on their way: hides a latency of 44 cycles."""
 MIN_INTERVAL = 4
 """Between the ends of two tiles, so that the drain's queues never overflow."""
-THRESHOLD_STEP = 11
-"""A step of the drain in threshold mode: four binary steps of two cycles, and the way in and out."""
+THRESHOLD_STEP = 15
+"""A step of the drain in threshold mode: four binary steps of three cycles, and the way in and out."""
 RASTER_LATENCY = 2
 """Of the unit with the row buffer, which every code passes."""
 WALKER_LATENCY = 4

@@ -225,9 +225,11 @@ class Drain(wiring.Component):
         reader, writer = memory.read_port(), memory.write_port()
         m.submodules[f"search_{lane}"] = search = ThresholdSearch(acc_bits=e.acc_bits)
         acc, start, odd = Signal(signed(bits), name=f"acc_{lane}"), Signal(name=f"start_{lane}"), Signal()
+        threshold = Signal(signed(bits), name=f"threshold_{lane}", reset_less=True)
         m.d.sync += [
             acc.eq(raw - Mux(offset == 0, 0, Mux(offset == 1, total << 3, total << 7))),
             start.eq(begin & self.settings.threshold_mode), odd.eq(search.address[0]),
+            threshold.eq(Mux(odd, reader.data[bits:], reader.data[:bits])),
         ]
         m.d.comb += [
             writer.addr.eq(Cat(self.param_beat, self.param_chunk[:self._chunk_bits], self.param_parity)),
@@ -235,7 +237,7 @@ class Drain(wiring.Component):
             writer.en.eq(self.thresholds_write & (self.param_lane == lane)),
             reader.addr.eq(Cat(search.address[1:], address)), reader.en.eq(1),
             search.start.eq(start), search.acc.eq(acc), search.negate.eq(negate), search.low.eq(self.settings.low),
-            search.threshold.eq(Mux(odd, reader.data[bits:], reader.data[:bits]).as_signed()),
+            search.threshold.eq(threshold),
             unit.override.eq(self.settings.threshold_mode), unit.override_code.eq(search.code),
         ]
         return Mux(self.settings.threshold_mode, search.done, begin)

@@ -27,7 +27,8 @@ def _sum_in_two(m: Module, a: Value, b: Value, bits: int, name: str) -> Value:
     low = Signal(cut + 1, reset_less=True, name=f"{name}_low")
     high = Signal(bits - cut, reset_less=True, name=f"{name}_high")
     total = Signal(signed(bits), reset_less=True, name=name)
-    m.d.sync += [low.eq(a[:cut] + b[:cut]), high.eq(a[cut:] + b[cut:]), total.eq(Cat(low[:cut], (high + low[cut])[:bits - cut]))]
+    m.d.sync += [low.eq(a[:cut] + b[:cut]), high.eq(a[cut:] + b[cut:]),
+                 total.eq(Cat(low[:cut], (high + low[cut])[:bits - cut]))]
     return total
 
 

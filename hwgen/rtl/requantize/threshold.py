@@ -14,14 +14,14 @@ class ThresholdSearch(wiring.Component):
     Fewer thresholds are padded at the end with the largest value, 2**acc_bits - 1; that value
     must not occur as ``v``.
 
-    ``address`` selects the threshold; ``threshold`` is its value one cycle later (a
-    synchronous-read memory).  Each of the 4 binary steps takes an address cycle and a compare
-    cycle.  ``start`` in cycle t gives ``done`` (one cycle) and ``code`` (stable until the next
-    search ends) in cycle t + ``latency`` = t + 8; ``acc``, ``negate`` and ``low`` must hold from
-    t to t + 7, and the next ``start`` may come in cycle t + 8.
+    ``address`` selects the threshold; ``threshold`` is its value two cycles later (a
+    synchronous-read memory and a register).  Each of the 4 binary steps takes an address cycle, one of
+    waiting and a compare cycle.  ``start`` in cycle t gives ``done`` (one cycle) and ``code`` (stable until
+    the next search ends) in cycle t + ``latency`` = t + 12; ``acc``, ``negate`` and ``low`` must hold from
+    t to t + 11, and the next ``start`` may come in cycle t + 12.
     """
 
-    latency = 2 * N_STEPS
+    latency = 3 * N_STEPS
 
     def __init__(self, *, acc_bits: int):
         if not 1 <= acc_bits <= 64:
@@ -43,8 +43,7 @@ class ThresholdSearch(wiring.Component):
         # One bit of the count is tried per step, highest first; ``trial`` is that bit.
         trial = Signal(N_STEPS, init=1 << (N_STEPS - 1))
         count = Signal(N_STEPS)
-        comparing = Signal()
-        looking = Signal()
+        looking, waiting, comparing = Signal(), Signal(), Signal()
         done = Signal()
         code = Signal(8, reset_less=True)
 
@@ -58,7 +57,7 @@ class ThresholdSearch(wiring.Component):
             self.done.eq(done),
             self.code.eq(code),
         ]
-        m.d.sync += [comparing.eq(self.start | looking), looking.eq(0), done.eq(0)]
+        m.d.sync += [waiting.eq(self.start | looking), comparing.eq(waiting), looking.eq(0), done.eq(0)]
         with m.If(comparing):
             m.d.sync += [trial.eq(trial >> 1), count.eq(new_count), looking.eq(~trial[0])]
             with m.If(trial[0]):
