@@ -90,7 +90,8 @@ class Engine:
         need(self.dsp_weights in ("dsp", "lut", "single"),
              f"dsp_weights must be 'dsp', 'lut' or 'single', not {self.dsp_weights!r}")
         need(0 <= self.dsp_products <= (self.dsp_rows * self.ki * self.px if self.dsp_weights == "single" else 0),
-             f"dsp_products must be 0, or with single products at most those of all dsp rows, not {self.dsp_products!r}")
+             "dsp_products must be 0, or with single products at most those of all dsp rows, "
+             f"not {self.dsp_products!r}")
         need(self.dsp_weights != "single" or self.family in ("", "xilinx7"),
              f"single products are known for family 'xilinx7', not {self.family!r}")
         need(self.family in FAMILIES, f"family must be one of {FAMILIES}, not {self.family!r}")
