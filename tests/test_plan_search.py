@@ -283,3 +283,12 @@ def test_bound_of_nothing_but_a_copy():
     b = Builder(6, (1, 1, 1), 4, ("sp2",))
     search = Search(b.graph(b.conv("input", 1)), PART)
     assert bound(search.work, Engine(ki=2, px=1, sp2_rows=1, dsp_rows=0, drain_lanes=1)) == 1
+
+
+def test_an_all_fixed4_network_gets_lut_lanes_and_multipliers():
+    """On a part with many of both, neither is left idle."""
+    b = Builder(7, (32, 14, 14), 4, ("fixed4",))
+    graph = b.graph(b.conv(b.conv("input", 256, (3, 3), pads=(1, 1, 1, 1)), 128, (3, 3), pads=(1, 1, 1, 1)))
+    engine = Search(graph, get_part("XC7Z020")).fastest().engine
+    assert engine.int4_rows and engine.dsp_rows and not engine.sp2_rows and not engine.wide
+    assert engine.family == "xilinx7"
