@@ -136,7 +136,7 @@ class Drain(wiring.Component):
             raw, offset = Signal(e.acc_bits, name=f"raw_{lane}"), Signal(2, name=f"offset_{lane}")
             held = {name: Signal(value.shape(), name=f"{name}_{lane}") for name, value in params.items()}
             m.d.sync += [raw.eq(select(columns, pixel_1)), *(held[name].eq(value) for name, value in params.items()),
-                         offset.eq(Mux(params["slot"] < e.first_slot("dsp") // e.drain_lanes, 0, offset_1))]
+                         offset.eq(Mux(params["slot"] < e.rows // e.drain_lanes - e.lane_rows("dsp", lane), 0, offset_1))]
             m.submodules[f"requant_{lane}"] = unit = self._lanes[lane]
             valid = begin_2
             if e.thresholds:
