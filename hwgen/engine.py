@@ -15,6 +15,8 @@ KINDS = (*GROUPS, "high")
 FAMILIES = ("", "xilinx7", "ecp5", "ice40")
 BLOCK_ROWS = 16
 """Rows that share one copy of the operands, so that no operand bit drives more."""
+MAX_COLUMNS = 1024
+"""Of the row buffer."""
 
 
 class EngineError(ValueError):
@@ -60,7 +62,7 @@ class Engine:
     pool: bool = True
     """The drain can pool."""
     pool_columns: int = 0
-    """Columns of the row buffer for maxima of overlapping windows, at most 1024; 0 for none."""
+    """Columns of the row buffer for maxima of overlapping windows, at most MAX_COLUMNS; 0 for none."""
     thresholds: bool = True
     """The drain has the binary search of threshold mode."""
     dsp_weights: str = "dsp"
@@ -99,8 +101,8 @@ class Engine:
         need(12 <= self.acc_bits <= 32, f"acc_bits must be in 12..32, not {self.acc_bits!r}")
         need(self.acc_bits <= 31 or not self.thresholds,
              f"acc_bits must be at most 31 with thresholds, which are stored in 32 bits, not {self.acc_bits!r}")
-        need(0 <= self.pool_columns <= (1024 if self.pool else 0),
-             f"pool_columns must be in 0..1024, and 0 without pool, not {self.pool_columns!r}")
+        need(0 <= self.pool_columns <= (MAX_COLUMNS if self.pool else 0),
+             f"pool_columns must be in 0..{MAX_COLUMNS}, and 0 without pool, not {self.pool_columns!r}")
         need(8 <= self.m_bits <= 32, f"m_bits must be in 8..32, not {self.m_bits!r}")
         need(self.mem_bits in (64, 128, 256, 512), f"mem_bits must be 64, 128, 256 or 512, not {self.mem_bits!r}")
         need(self.ports in (1, 2, 4), f"ports must be 1, 2 or 4, not {self.ports!r}")

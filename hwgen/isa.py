@@ -90,7 +90,7 @@ LAYER, TILE, FINISH = 1, 2, 3
 TILE_WORDS = (
     _word("tile", ("command", 4), ("words", 12), ("chunks", 8), ("interval", 14), ("wide", 1),
           ("res_words", 8), ("store_words", 12), ("end", 1)),
-    _word("tile_addresses", ("out_address", 16), ("res_address", 16)),
+    _word("tile_addresses", ("out_address", 24), ("res_address", 16)),
 )
 
 # A point of a map is carried as quotient and remainder of its linear index by the number of banks.
@@ -102,18 +102,20 @@ STEPS = ("pool_column", "pool_row", "column", "row", "origin")
 """Moves of the walker, innermost first; "origin" is absolute."""
 
 LAYER_WORDS = (
-    _word("layer", ("command", 4), ("kernel_h", 6), ("kernel_w", 6), ("blocks", 10), ("two_planes", 1),
-          ("res_two_planes", 1), ("out_two_planes", 1), ("half_even", 1), ("threshold_mode", 1), ("store", 1),
-          ("res_on", 1), ("pool_mode", 2), ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8), ("pool_pad", 8)),
+    _word("layer", ("command", 4), ("kernel_w", 6), ("blocks", 10), ("two_planes", 1),
+          ("res_two_planes", 1), ("out_two_planes", 1), ("half_even", 1), ("threshold_mode", 1), ("keep", 1),
+          ("store", 1), ("res_on", 1), ("pool_mode", 2), ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8),
+          ("pool_pad", 8)),
     _word("input_map", ("base", 16), ("block_step", 16), ("plane_step", 16), ("row_q", 12, True), ("row_r", 4)),
     _word("input_size", ("height", 12), ("width", 12), ("conv_h", 12), ("conv_w", 12), ("res_step", 16)),
-    _word("evaluations", ("pool_h", 6), ("pool_w", 6), ("out_h", 12), ("out_w", 12), ("out_step", 16)),
+    _word("evaluations", ("pool_h", 6), ("pool_w", 6), ("out_h", 12), ("out_w", 12), ("out_step", 24)),
     _word("clamp", ("zero", 9, True), ("low", 8), ("high", 8), ("zero2", 9, True), ("low2", 8), ("high2", 8),
           ("shift2", 5)),
     _word("rescale_ab", ("a", 32, True), ("b", 32, True)),
     _word("rescale_c", ("c2", 52, True),),
     _word("store", ("store_base", 32),),
-    _word("raster", ("begin_h", 6), ("begin_w", 6), ("ahead_h", 2), ("ahead_w", 2), ("lead_h", 2), ("lead_w", 2)),
+    _word("raster", ("begin_h", 6), ("begin_w", 6), ("ahead_h", 2), ("ahead_w", 2), ("lead_h", 2), ("lead_w", 2),
+          ("start_h", 6), ("start_w", 6)),
     *(_STEP for _ in STEPS),
     *(_MOVE for _ in STEPS),
 )

@@ -186,7 +186,8 @@ def expected_writes(engine, layer, group, go):
                     skipped.append(cycle)
                     continue
                 address = group.tile["out_address"] + (chunk // per_word * layer.out_planes + plane) * layer.out_step
-                writes.append((cycle, slot["out_r"], (address + slot["out_q"]) % 4096, word, mask))
+                # Places count modulo the scratchpad, blocks may lie further apart.
+                writes.append((cycle, slot["out_r"], address + slot["out_q"] % 4096, word, mask))
     return writes, skipped
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hwgen.device.parts import get_part
 from hwgen.rtl.emit import verilog
-from hwgen.rtl.lanes import FixedGroup
+from hwgen.rtl.lanes.fixed import FixedGroup
 from hwgen.rtl.lanes.dsp48 import Cascade
 from hwgen.synth.yosys import synthesize
 

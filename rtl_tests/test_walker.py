@@ -32,6 +32,7 @@ class Map:
     raster: bool = False
     lead: tuple[int, int] = (0, 0)
     begin: tuple[int, int] = (0, 0)
+    start: tuple[int, int] = (0, 0)
 
     def evaluations(self):
         """Every evaluation in order: linear points, places, flags."""
@@ -39,7 +40,8 @@ class Map:
             for y in range(self.out[0] * self.pool[0]):
                 for x in range(self.out[1] * self.pool[1]):
                     (oy, pi), (ox, pj) = divmod(y, self.pool[0]), divmod(x, self.pool[1])
-                    yield self.evaluation(oy, ox, pi, pj)
+                    if y >= self.start[0] and x >= self.start[1]:
+                        yield self.evaluation(oy, ox, pi, pj)
             return
         for oy in range(self.out[0]):
             for ox in range(self.out[1]):
@@ -57,7 +59,7 @@ class Map:
             "inside": int(0 <= cy < self.conv[0] and 0 <= cx < self.conv[1]),
             "first": int(pi == pj == 0),
             "last": int((pi, pj) == (self.pool[0] - 1, self.pool[1] - 1) and oy >= self.lead[0] and ox >= self.lead[1]),
-            "x_start": int(ox == pj == 0), "y_start": int(oy == pi == 0),
+            "x_start": int((ox, pj) == (0, self.start[1])), "y_start": int((oy, pi) == (0, self.start[0])),
             "x_begin": int(pj == self.begin[1]), "y_begin": int(pi == self.begin[0]),
             "x_end": int(pj == self.pool[1] - 1), "y_end": int(pi == self.pool[0] - 1),
         }
@@ -66,7 +68,8 @@ class Map:
         return {"pool_h": self.pool[0] - 1, "pool_w": self.pool[1] - 1, "out_h": self.out[0] - 1,
                 "out_w": self.out[1] - 1, "conv_h": self.conv[0], "conv_w": self.conv[1],
                 "raster": int(self.raster), "begin_h": self.begin[0], "begin_w": self.begin[1],
-                "lead_h": self.lead[0], "lead_w": self.lead[1]}
+                "lead_h": self.lead[0], "lead_w": self.lead[1],
+                "start_h": self.start[0], "start_w": self.start[1]}
 
     def config(self, banks):
         """The step and the move of every event, as the difference of any two evaluations that it leads between."""
@@ -79,7 +82,10 @@ class Map:
             "origin": (None, (0, 0, 0, 0)),
         }
         if self.raster:
-            ends["pool_row"] = ((0, self.out[1] - 1, 0, pw - 1), (0, 0, 1, 0))
+            left = self.start[1]
+            ends["pool_row"] = ((0, self.out[1] - 1, 0, pw - 1), (0, 0, 1, left))
+            ends["row"] = (ends["row"][0], (1, 0, 0, left))
+            ends["origin"] = (None, (0, 0, *self.start))
             ends["column"] = ((0, 0, 0, pw - 1), (0, 1, 0, 0))
         for event in EVENTS:
             before, after = ends[event]
@@ -117,7 +123,7 @@ def random_map(rng) -> Map:
         strides = pool
     return Map(out, pool, strides, pads, pick(1, 4), pick(0, 5), conv,
                (rng.randint(1, 40), rng.randint(1, 30), rng.randint(1, 30)), raster,
-              pick(0, 2) if raster else (0, 0), (rng.randrange(pool[0]), rng.randrange(pool[1])) if raster else (0, 0))
+              pick(0, 2) if raster else (0, 0), *((rng.randrange(pool[0]), rng.randrange(pool[1])) if raster else (0, 0) for _ in "bs"))
 
 
 def groups_of(map_: Map, px: int, banks: int):

@@ -118,12 +118,12 @@ def test_curve_is_the_same_whatever_schemes_the_network_has():
 def test_what_does_not_fit_is_refused():
     from test_plan_search import large_network
     with pytest.raises(HwgenError, match="does not fit iCE40UP5K"):
-        ratio_curve(large_network(64, 2, 7), get_part("iCE40UP5K"), clock_mhz=12, percents=(0, 100))
+        ratio_curve(large_network(64, 2, 12), get_part("iCE40UP5K"), clock_mhz=12, percents=(0, 100))
 
 
 def test_narrow_ports_are_tried():
     points = engine_front(NETWORK, get_part("XC7Z020"), clock_mhz=100)
-    assert {point.costs["bandwidth"] for point in points} >= {8, 16}
+    assert {point.costs["bandwidth"] for point in points} == {8, 16, 32}
 
 
 def test_picture_and_tables(found):

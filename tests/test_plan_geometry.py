@@ -17,12 +17,13 @@ def layers():
             yield pytest.param(network, layer, id=f"{name} {layer.name}")
 
 
-def evaluations(layer):
-    """(cy, cx) in the order of computation."""
+def evaluations(layer, strip=None):
+    """(cy, cx) in the order of computation, window by window, of all output rows or some."""
     window = layer.window
     _, height, width = layer.conv_shape
     top, left, bottom, right = window.pads
-    for y in range(-top, height + bottom - window.kernel[0] + 1, window.strides[0]):
+    rows = range(-top, height + bottom - window.kernel[0] + 1, window.strides[0])
+    for y in rows[slice(*strip)] if strip else rows:
         for x in range(-left, width + right - window.kernel[1] + 1, window.strides[1]):
             for i in range(window.kernel[0]):
                 for j in range(window.kernel[1]):
@@ -61,15 +62,18 @@ def test_raster_walk(kernel, strides, pads, strip):
     for axis, found, outs, size in ((0, rows, range(first, end), 10), (1, columns, range(out[1]), 11)):
         k, s, pad = kernel[axis], strides[axis], pads[axis]
         assert found == list(range(found[0], found[-1] + 1)) and found[-1] == outs[-1] * s - pad + k - 1
-        assert len(found) == s * (steps.rows, steps.columns)[axis]
+        # The first outer step is met from ``start`` on; nothing before the first window that the map has.
+        skipped = steps.start[axis]
+        assert len(found) + skipped == s * (steps.rows, steps.columns)[axis] and 0 <= skipped < s
+        assert found[0] == max(0, outs[0] * s - pad) or found[0] < 0
         for index, out_place in enumerate(outs):
             real = [place for place in range(out_place * s - pad, out_place * s - pad + k) if 0 <= place < size]
             assert set(real) <= set(found)
             # The window ends with its outer step.
-            assert found[(index + steps.lead[axis] + 1) * s - 1] == out_place * s - pad + k - 1
+            assert found[(index + steps.lead[axis] + 1) * s - 1 - skipped] == out_place * s - pad + k - 1
             begin = out_place * s - pad
             if begin in found:
-                at = found.index(begin)
+                at = found.index(begin) + skipped
                 assert at % s == steps.begin[axis]
                 assert at // s + steps.ahead[axis] == index + steps.lead[axis]
             # A window that begins before the walk does so outside the map, at most two of them.

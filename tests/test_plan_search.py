@@ -177,7 +177,7 @@ def test_external_memory_holds_what_the_chip_cannot():
     """4.7 million weights are 18.9 Mb; the XC7Z020 has 5.2 Mb of block RAM."""
     plan = make_plan(large_network(512, 2, 2), get_part("XC7Z020"), clock_mhz=100)
     assert plan.sized.memory == Resources() and plan.sized.fits(get_part("XC7Z020"))
-    assert plan.engine.mem_bits == get_part("XC7Z020").port_bits
+    assert (plan.engine.mem_bits, plan.engine.ports) == (256, 4)
     # Weights bound it: no engine is faster than its memory port.
     assert plan.cycles >= 2 * 512 * 512 * 9 * 4 / plan.engine.mem_bits
 
@@ -255,6 +255,7 @@ def test_large_constants_widen_the_engine():
     ({"acc_bits": 33, "thresholds": False}, "acc_bits must be in 12..32, not 33"),
     ({"acc_bits": 32}, "acc_bits must be at most 31 with thresholds"),
     ({"m_bits": 33}, "m_bits must be in 8..32, not 33"),
+    ({"mem_bits": 32}, "mem_bits must be 64, 128, 256 or 512, not 32"),
     ({"mem_bits": 192}, "mem_bits must be 64, 128, 256 or 512, not 192"),
     ({"mem_bits": 512, "ports": 3}, "ports must be 1, 2 or 4, not 3"),
     ({"mem_bits": 512, "ports": 2}, "a memory port must have 64 or 128 bits, not mem_bits=512 / ports=2"),

@@ -9,6 +9,7 @@ from small_networks import NETWORKS, Builder
 from test_plan_cycles import laid_out
 
 from hwgen.engine import Engine
+from hwgen.plan.layout import fit_scratchpad
 from hwgen.program.assemble import assemble_layout
 
 ENGINES = {
@@ -37,30 +38,36 @@ def stored_channels(layout, tensor):
 def expected_row(layout, layer, row):
     """The row's weights in the order in which the engine meets them: kernel row, kernel column, stored channel."""
     order, weight = stored_channels(layout, layer.input), layer.conv.weight[row]
-    return [int(weight[channel, i, j]) if channel >= 0 else 0
-            for i in range(weight.shape[1]) for j in range(weight.shape[2]) for channel in order.tolist()]
+    found = [int(weight[channel, i, j]) if channel >= 0 else 0
+             for i in range(weight.shape[1]) for j in range(weight.shape[2]) for channel in order.tolist()]
+    # What is left out at the end is zero.
+    end = len(found) - layer.spare_words * layout.engine.ki
+    assert not any(found[end:])
+    return found[:end]
 
 
 def images():
     for name in NETWORKS:
         for kind, engine in ENGINES.items():
-            layout = laid_out(NETWORKS[name](4)[0], engine)
-            if layout is not None:
-                yield pytest.param(layout, id=f"{name} {kind}")
+            for share in (1.0, 0.4):
+                layout = laid_out(NETWORKS[name](4)[0], engine, share=share)
+                if layout is not None:
+                    yield pytest.param(layout, id=f"{name} {kind} {share}")
 
 
 CASES = list(images())
 
 
 def test_most_networks_fit_most_engines():
-    assert len(CASES) >= 12
+    assert len(CASES) >= 24
 
 
 @pytest.mark.parametrize("layout", CASES)
 def test_weights(layout):
     engine = layout.engine
     program = read_program(assemble_layout(layout).image, engine.mem_bits)
-    for layer, (_, tiles) in zip(layout.layers, program.layers, strict=True):
+    for step, (_, tiles) in zip(layout.steps, program.layers, strict=True):
+        layer = step.layer
         for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
             operands = tile.lane_operands(engine)
             for row, slot in zip(planned.rows.tolist(), planned.slots.tolist(), strict=False):
@@ -75,7 +82,8 @@ def test_parameters(layout):
     """M, C with rounding and correction, S, the lane's slot, the residual's R; thresholds with the correction."""
     engine = layout.engine
     program = read_program(assemble_layout(layout).image, engine.mem_bits)
-    for layer, (_, tiles) in zip(layout.layers, program.layers, strict=True):
+    for step, (_, tiles) in zip(layout.steps, program.layers, strict=True):
+        layer = step.layer
         rule, planes = layer.conv.requant, 17 if layout.tensor(layer.input).bits > 4 else 1
         for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
             records = list(tile.records(engine))
@@ -144,6 +152,6 @@ def test_constant_that_does_not_fit_is_refused():
     layer = layout.layers[0]
     rule = replace(layer.conv.requant, constant=np.full(5, 2**60))
     changed = replace(layer, conv=replace(layer.conv, requant=rule))
-    layout = replace(layout, network=replace(layout.network, layers=(changed,)))
+    layout = fit_scratchpad(replace(layout, network=replace(layout.network, layers=(changed,))), layout.engine)
     with pytest.raises(ValueError, match=r"layer 'conv0': constant C = \d+ needs more than \d+ bits"):
         assemble_layout(layout)

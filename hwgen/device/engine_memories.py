@@ -47,7 +47,7 @@ def memories(engine: Engine) -> list[MemorySpec]:
         MemorySpec("loader", e.mem_bits, PREFETCH - 1),
         MemorySpec("loader", 64, COMMANDS - 1),
         *_walker(e),
-        MemorySpec("store", e.word_bits + 20, STORE_WORDS - 1, used=((0, 4 + e.point_bits), (20, 20 + e.word_bits))),
+        MemorySpec("store", e.word_bits + 28, STORE_WORDS - 1),
         MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),
         *_ring(e),
         *_queues(e),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import functools
 
 from ..device.parts import Part
-from ..engine import GROUPS, Engine, EngineError
+from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
 from ..lanes import dsp_blocks
 from .assign import DSP, fewest_tiles, takers
-from .geometry import pooled_shape
+from .geometry import walk
 from .lower import Layer, Network
 from .timing import THRESHOLD_STEP
 
@@ -28,6 +28,12 @@ class Work:
     rows: int
     mix: Mix
     step: int
+    spare: int = 0
+    """Words that are left out."""
+
+    def words(self, ki: int) -> int:
+        """Words of a row tile per plane."""
+        return self.taps * -(-self.channels // ki) - self.spare
 
     @property
     def macs(self) -> int:
@@ -39,12 +45,11 @@ def work_of(network: Network) -> list[Work]:
     for layer in network.layers:
         cheap, every = takers(layer.conv)
         mix = Counter(zip(cheap.tolist(), every.tolist(), strict=True))
-        out_h, out_w = pooled_shape(layer)
-        window = layer.window.kernel
         rows, channels, kh, kw = layer.conv.weight.shape
-        result.append(Work(out_h * out_w * window[0] * window[1], channels, kh * kw,
+        result.append(Work(walk(layer, 1, MAX_COLUMNS).evaluations, channels, kh * kw,
                            2 if network.tensors[layer.input].bits > 4 else 1, rows,
-                           tuple((*key, n) for key, n in sorted(mix.items())), _step(network, layer)))
+                           tuple((*key, n) for key, n in sorted(mix.items())), _step(network, layer),
+                           layer.spare_words))
     return result
 
 
@@ -60,14 +65,13 @@ def bound(work: list[Work], engine: Engine) -> int:
     Per layer the larger of its words and its drain; or the loading of all weights, which
     goes on beside the computing of earlier layers, if that takes longer.
     """
-    compute = sum(_computing(layer, layer.taps * -(-layer.channels // engine.ki), engine) for layer in work)
+    compute = sum(_computing(layer, layer.words(engine.ki), engine) for layer in work)
     return max(compute, weight_words(work, engine))
 
 
 def weight_words(work: list[Work], engine: Engine) -> int:
     """Memory words that the weights take at least, in the program."""
-    return sum(layer.taps * -(-layer.channels // engine.ki)
-               * -(-layer.rows * engine.word_bits // engine.mem_bits) for layer in work)
+    return sum(layer.words(engine.ki) * -(-layer.rows * engine.word_bits // engine.mem_bits) for layer in work)
 
 
 def guess(work: list[Work], engine: Engine) -> int:
@@ -75,7 +79,7 @@ def guess(work: list[Work], engine: Engine) -> int:
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
-        words = layer.taps * -(-layer.channels // engine.ki)
+        words = layer.words(engine.ki)
         total += max(_computing(layer, words, engine), _tiles(layer, engine) * words * beats)
     return total
 

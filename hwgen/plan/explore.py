@@ -105,7 +105,7 @@ class Exploration:
         fronts = self.fronts()
         return {
             "model": self.network, "part": self.part.name, "clock_mhz": self.clock_mhz,
-            "available": self.part.available.to_json() | {"bandwidth": self.part.port_bits / 8},
+            "available": self.part.available.to_json() | {"bandwidth": 8 * self.part.ports},
             "pareto": [point.to_json() | {"fronts": [axis for axis in AXES if point in fronts[axis]]}
                        for point in self.points],
             "ratios": [ratio.to_json() for ratio in self.ratios], "best_sp2_percent": self.best_ratio.sp2_percent,
@@ -176,7 +176,7 @@ def engine_front(graph: Graph, part: Part, *, clock_mhz: float, progress: Progre
     search = Search(graph, part, progress)
     fastest = search.fastest()
     found = {sized.engine: sized for sized in search.known() if sized.fits(part)}
-    rough = [item for port_bits in port_widths(part) for item in search.rough(port_bits=port_bits) if item.fits]
+    rough = [item for ports in port_counts(part) for item in search.rough(ports=ports) if item.fits]
     for step in range(STEPS):
         limit = fastest.cycles.total * 2**step
         enough = [item for item in rough if item.likely <= limit]
@@ -189,9 +189,9 @@ def engine_front(graph: Graph, part: Part, *, clock_mhz: float, progress: Progre
     return pareto([Point(sized, part, clock_mhz) for sized in found.values()])
 
 
-def port_widths(part: Part) -> list[int]:
-    """Widths of the memory ports to try, in bits; 0 is on-chip memory."""
-    return [bits for bits in (64, 128, 256, 512) if bits <= part.port_bits] or [0]
+def port_counts(part: Part) -> list[int]:
+    """Numbers of memory ports to try; 0 is on-chip memory."""
+    return [ports for ports in (1, 2, 4) if ports <= part.ports] or [0]
 
 
 def _cost(item, axis: str) -> float:
@@ -213,4 +213,4 @@ def pareto(points: Iterable[Point], axes: tuple[str, ...] = AXES) -> list[Point]
 
 def _parameters(engine: Engine) -> dict:
     return {"ki": engine.ki, "px": engine.px, "drain_lanes": engine.drain_lanes, "mem_bits": engine.mem_bits,
-            **{f"{group}_rows": getattr(engine, f"{group}_rows") for group in GROUPS}}
+            **{f"{group}_rows": engine.rows_of(group) for group in GROUPS}}

@@ -12,8 +12,8 @@ from ..errors import HwgenError
 from ..graph.ir import Graph
 from .candidates import Work, bound, candidates, guess, weight_words, work_of
 from .cycles import Cycles, count_cycles
-from ..engine import GROUPS, Engine, EngineError
-from .layout import Layout, lay_out, needs
+from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
+from .layout import MAX_DEPTH, Layout, fit_scratchpad, lay_out, needs
 from .lower import lower
 from .place import Unplaceable
 from .refuse import FILL, refuse_early
@@ -60,25 +60,51 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
 
     Raises Unplaceable.
     """
-    layout = lay_out(graph, engine)
-    asked = needs(layout)
+    # The walks depend on the row buffer: it is as long as it may be until its length is known.
+    whole = lay_out(graph, replace(engine, scratch_depth=MAX_DEPTH, pool_columns=MAX_COLUMNS if engine.pool else 0))
+    layout = _shaped(whole, part)
+    cycles = count_cycles(layout)
+    words = memory_words(layout, cycles.program_words)
+    return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
+
+
+SCRATCH_DEPTHS = (8192, 6144, 4096, 3072, 2048, 1536, 1024, 512, 256)
+"""Words per bank that are tried, one after the other, where the part does not hold whole maps."""
+
+
+def _shaped(layout: Layout, part: Part) -> Layout:
+    """The layout on the engine that it asks for, with a scratchpad that the part holds, if any does."""
+    for limit in SCRATCH_DEPTHS:
+        shaped = _widths(layout, part)
+        if estimate(shaped.engine, part).bram <= part.available.bram * FILL["bram"]:
+            break
+        if shaped.engine.scratch_depth <= limit:
+            continue
+        try:
+            layout = fit_scratchpad(layout, replace(layout.engine, scratch_depth=limit))
+        except Unplaceable:
+            break
+    # What a build directory keeps is the engine: its own layout must be the one that was counted.
+    return fit_scratchpad(shaped, shaped.engine)
+
+
+def _widths(layout: Layout, part: Part) -> Layout:
+    """The same layout on an engine with the widths and depths that it needs."""
+    engine, asked = layout.engine, needs(layout)
     block = _block_words(part)
     # A ring as deep as a block RAM costs no more than a shallow one, and weights are fetched ahead.
     ring = max(block, 1 << (asked.pop("ring_depth") - 1).bit_length())
     depth = -(-asked.pop("scratch_depth") // block) * block
     asked["m_bits"] = max(18, asked["m_bits"])
     try:
-        layout = replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
+        return replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
     except EngineError as error:
         raise Unplaceable(f"the network needs an engine that cannot be made: {error}") from error
-    cycles = count_cycles(layout)
-    words = memory_words(layout, cycles.program_words)
-    return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
 
 
 def program_memory(words: int, engine: Engine, part: Part) -> Resources:
     """What the part's block RAMs give for a program of ``words`` memory words."""
-    return Resources() if part.port_bits else Resources(bram=memory_blocks(words, engine.mem_bits, part))
+    return Resources() if part.ports else Resources(bram=memory_blocks(words, engine.mem_bits, part))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +160,7 @@ class Search:
         """Widths and features are nearly the same on every engine: take them from one layout."""
         try:
             asked = needs(lay_out(self.graph, Engine(ki=8, px=2, sp2_rows=8, pot_rows=8, int4_rows=8, dsp_rows=8,
-                                                     drain_lanes=8)))
+                                                     drain_lanes=8, scratch_depth=MAX_DEPTH)))
         except Unplaceable:
             return {}
         # Too wide for any engine: the exact layout says so.
@@ -142,23 +168,20 @@ class Search:
         widths = ("acc_bits", "m_bits", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
-    def candidates(self, idle_blocks: bool = False, port_bits: int | None = None) -> Iterator[Engine]:
+    def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:
         """Engines of all shapes, with the part's memory ports or some of them."""
-        bits = self.part.port_bits if port_bits is None else port_bits
+        ports = self.part.ports if ports is None else ports
         for engine in candidates(self.work, self.part, idle_blocks):
-            if not bits:
-                yield engine
-            elif 4 * engine.ki <= bits:
-                yield replace(engine, mem_bits=bits)
+            yield replace(engine, mem_bits=64 * ports, ports=ports) if ports else engine
 
     def measure(self, engine: Engine) -> Rough:
         """The cheap figures of an engine."""
         shaped = replace(engine, **self.features, ring_depth=self.block, scratch_depth=self.block)
         return Rough(engine, shaped, self._work_at(engine.ki), self.part)
 
-    def rough(self, idle_blocks: bool = False, port_bits: int | None = None) -> list[Rough]:
+    def rough(self, idle_blocks: bool = False, ports: int | None = None) -> list[Rough]:
         """The cheap figures of every candidate."""
-        return [self.measure(engine) for engine in self.candidates(idle_blocks, port_bits)]
+        return [self.measure(engine) for engine in self.candidates(idle_blocks, ports)]
 
     def exact(self, engine: Engine) -> Sized | None:
         """The engine with its layout and exact cycles; None when it cannot run the network."""

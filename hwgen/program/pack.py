@@ -17,7 +17,7 @@ def arranged(layout: Layout, layer: Layer) -> np.ndarray:
     full = np.zeros((weight.shape[0], layout.blocks(layer) * layout.engine.ki, *weight.shape[2:]), np.int64)
     present = order >= 0
     full[:, :len(order)][:, present] = weight[:, order[present]]
-    return full.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+    return full.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)[:, :layout.words(layer) * layout.engine.ki]
 
 
 def stored_order(layout: Layout, tensor: str) -> np.ndarray:

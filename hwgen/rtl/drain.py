@@ -15,6 +15,8 @@ from .walker import slot_layout
 
 RASTER_FLAGS = ("inside", *(f"{axis}_{what}" for axis in "xy" for what in ("start", "begin", "end")))
 
+ADDRESS_BITS = 24
+"""Of a word of the output: a map in memory may be larger than the scratchpad."""
 TILES_IN_FLIGHT = 16
 """Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart."""
 
@@ -43,7 +45,7 @@ class Drain(wiring.Component):
             "residual_valid": In(1), "residual": In(data.ArrayLayout(e.word_bits, e.px)),
             "params_write": In(1), "thresholds_write": In(1), "param_chunk": In(8), "param_lane": In(8),
             "param_beat": In(3), "param_parity": In(1), "param_data": In(e.mem_bits), "threshold_data": In(64),
-            "write": Out(1), "write_bank": Out(4), "write_address": Out(16), "write_data": Out(e.word_bits),
+            "write": Out(1), "write_bank": Out(4), "write_address": Out(ADDRESS_BITS), "write_data": Out(e.word_bits),
             "write_skipped": Out(1),
         })
 
@@ -259,13 +261,14 @@ class Drain(wiring.Component):
         complete = (piece == per_word - 1) | (chunk == tile.chunks - 1) if per_word > 1 else Const(1)
         moment = busy & complete & ((sub == 0) | ((sub == 1) & s.out_two_planes))
         keep = select([slots["alive"][p] & slots["last"][p] for p in range(e.px)], pixel)
-        offset = Signal(16)
+        offset = Signal(ADDRESS_BITS)
         with m.If(start):
             m.d.sync += offset.eq(0)
         with m.Elif(busy & complete & (sub == s.step) & (pixel == e.px - 1)):
             m.d.sync += offset.eq(offset + Mux(s.out_two_planes, s.out_step << 1, s.out_step))
         second = Mux((sub == 1) & s.out_two_planes, s.out_step, 0)
-        address = (tile.out_address + offset + second + select(slots["out_q"], pixel))[:e.point_bits]
+        place = select([q.as_unsigned() for q in slots["out_q"]], pixel)
+        address = (tile.out_address + offset + second + place)[:ADDRESS_BITS]
         codes, late = self._codes, 0
         if e.pool_columns:
             codes, late = self._raster(m, slots, busy & (sub == 0), chunk, pixel, tile)

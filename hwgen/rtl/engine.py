@@ -8,7 +8,7 @@ from ..engine import Engine
 from ..isa import POOL_RASTER
 from .array import Array
 from .bits import delay
-from .drain import Drain
+from .drain import ADDRESS_BITS, Drain
 from .loader import Loader
 from .reader import Reader
 from .scratchpad import Ring, Scratchpad
@@ -34,7 +34,7 @@ class HwgenEngine(wiring.Component):
     ``error`` not 0 (``hwgen.isa.ERRORS``); ``cycles`` counts from ``start`` to ``done``.
     After an error the engine begins anew once all answers that were still on their way have come.
     ``simulation`` replaces primitives by portable twins that behave alike, cycle by cycle.
-    ``trace_*`` shows every word that the drain writes to the scratchpad and ``layers`` how
+    ``trace_*`` shows every word that the drain writes and ``layers`` how
     many layers have begun, so that a test can compare each layer.
     """
 
@@ -51,7 +51,7 @@ class HwgenEngine(wiring.Component):
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
             "write_data": Out(engine.mem_bits), "write_mask": Out(engine.scratch_words),
             "write_idle": In(1), "write_error": In(1),
-            "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(16),
+            "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(ADDRESS_BITS),
             "trace_data": Out(engine.word_bits),
         })
 
@@ -74,6 +74,7 @@ class HwgenEngine(wiring.Component):
         s = seq.settings
 
         # Load unit.
+        keep = Signal()
         m.d.comb += [
             loader.enable.eq(self.busy), loader.length.eq(self.length), loader.finished.eq(seq.layers_done),
             self.read_valid.eq(loader.request_valid), loader.request_ready.eq(self.read_ready),
@@ -82,13 +83,13 @@ class HwgenEngine(wiring.Component):
             *(getattr(loader, name).eq(getattr(self, name))
               for name in ("answer_valid", "answer_tag", "answer_error", "answer_data")),
             loader.ring_release.eq(reader.release), loader.params_release.eq(drain.params_release),
-            loader.scratch_busy.eq(drain.write),
+            keep.eq(drain.write & s.keep), loader.scratch_busy.eq(keep),
             ring.write.eq(loader.ring_write), ring.write_slice.eq(loader.ring_slice),
             ring.write_address.eq(loader.ring_address), ring.write_data.eq(loader.data),
-            scratch.write.eq(drain.write | loader.scratch_write),
-            scratch.write_bank.eq(Mux(drain.write, drain.write_bank, loader.scratch_bank)),
-            scratch.write_address.eq(Mux(drain.write, drain.write_address, loader.scratch_address)),
-            scratch.write_data.eq(Mux(drain.write, drain.write_data, loader.scratch_data)),
+            scratch.write.eq(keep | loader.scratch_write),
+            scratch.write_bank.eq(Mux(keep, drain.write_bank, loader.scratch_bank)),
+            scratch.write_address.eq(Mux(keep, drain.write_address[:16], loader.scratch_address)),
+            scratch.write_data.eq(Mux(keep, drain.write_data, loader.scratch_data)),
         ]
         # Sequencer and walker.
         m.d.comb += [
@@ -102,7 +103,7 @@ class HwgenEngine(wiring.Component):
         ]
         m.d.comb += [getattr(walker, name).eq(getattr(s, name))
                      for name in ("pool_h", "pool_w", "out_h", "out_w", "conv_h", "conv_w", "begin_h", "begin_w",
-                                  "lead_h", "lead_w")]
+                                  "lead_h", "lead_w", "start_h", "start_w")]
         m.d.comb += walker.raster.eq(s.pool_mode == POOL_RASTER)
         # Reader.
         m.d.comb += [

@@ -1,6 +1,6 @@
 """Where the pixels of a layer lie: origins of the windows, in the order in which they are computed."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -40,7 +40,8 @@ class Walker(wiring.Component):
     An evaluation is one position of one pooling window: pooled pixels in raster order,
     and inside each the positions of its window.  Without pooling the window is 1x1.
     With ``raster`` the map before pooling is walked row by row: windows are then as large as
-    their strides, and the first ``lead`` rows and columns of them give no output.
+    their strides, the first ``lead`` rows and columns of them give no output, and the
+    first ones of all begin at ``start``.
     After the last evaluation the group is filled with dead slots and the walk begins
     again, so that the next row tile of the same layer finds its first group ready.
 
@@ -58,6 +59,7 @@ class Walker(wiring.Component):
             "step_write": In(1), "move_write": In(1), "config_index": In(3), "config_data": In(64),
             "pool_h": In(6), "pool_w": In(6), "out_h": In(12), "out_w": In(12), "conv_h": In(12), "conv_w": In(12),
             "raster": In(1), "begin_h": In(6), "begin_w": In(6), "lead_h": In(2), "lead_w": In(2),
+            "start_h": In(6), "start_w": In(6),
             "restart": In(1),
             "slots": Out(data.ArrayLayout(slot, px)), "valid": Out(1), "final": Out(1), "take": In(1),
         })
@@ -75,6 +77,7 @@ class Walker(wiring.Component):
         ox, oy = Signal(12), Signal(12)
         begin, dead = Signal(init=1), Signal()
         event, raster = Signal(3), self.raster if self.can_raster else Const(0)
+        top, left = (Mux(raster, start, 0) if self.can_raster else 0 for start in (self.start_h, self.start_w))
         end_pj, end_pi = pj == self.pool_w, pi == self.pool_h
         end_ox, end_oy = ox == self.out_w, oy == self.out_h
         m.d.comb += event.eq(4)
@@ -109,7 +112,8 @@ class Walker(wiring.Component):
         ]
         if self.can_raster:
             m.d.comb += [
-                current.x_start.eq((pj == 0) & (ox == 0)), current.y_start.eq((pi == 0) & (oy == 0)),
+                current.x_start.eq((pj == self.start_w) & (ox == 0)),
+                current.y_start.eq((pi == self.start_h) & (oy == 0)),
                 current.x_begin.eq(pj == self.begin_w), current.y_begin.eq(pi == self.begin_h),
                 current.x_end.eq(end_pj), current.y_end.eq(end_pi),
             ]
@@ -147,7 +151,7 @@ class Walker(wiring.Component):
                 with m.Case(0):
                     m.d.sync += pj.eq(pj + 1)
                 with m.Case(1):
-                    m.d.sync += [pj.eq(0), pi.eq(pi + 1)]
+                    m.d.sync += [pj.eq(left), pi.eq(pi + 1)]
                     with m.If(raster):
                         m.d.sync += ox.eq(0)
                 with m.Case(2):
@@ -155,9 +159,9 @@ class Walker(wiring.Component):
                     with m.If(~raster):
                         m.d.sync += pi.eq(0)
                 with m.Case(3):
-                    m.d.sync += [pj.eq(0), pi.eq(0), ox.eq(0), oy.eq(oy + 1)]
+                    m.d.sync += [pj.eq(left), pi.eq(0), ox.eq(0), oy.eq(oy + 1)]
                 with m.Default():
-                    m.d.sync += [pj.eq(0), pi.eq(0), ox.eq(0), oy.eq(0)]
+                    m.d.sync += [pj.eq(left), pi.eq(top), ox.eq(0), oy.eq(0)]
         with m.If(self.restart):
             m.d.sync += [begin.eq(1), dead.eq(0), full.eq(0), count.eq(0)]
         return m

@@ -112,7 +112,7 @@ class Comparison:
             raise HwgenError(f"the engine stopped at image {image} with error {trace.error}: {ERRORS[trace.error]}")
         self.images += 1
         self.cycles.append(trace.cycles)
-        self.layer_cycles = trace.layer_cycles()
+        self.layer_cycles = trace.layer_cycles(layout)
         for layer in layout.layers:
             wrong = np.argwhere(trace.tensors[layer.output] != expected[layer.output])
             self.mismatches += len(wrong) + trace.missing[layer.output]
@@ -132,8 +132,10 @@ class Comparison:
         channel, y, x = where
         region = layout.regions[layer.output]
         position, slot, index = _place(layout, layer, channel)
-        point = y * region.pitch + x
-        address = region.base + position // self.engine.ki * region.planes * region.plane_step \
+        target = next(step.target for step in reversed(layout.steps)
+                      if step.layer is layer and step.walk.first_row <= y)
+        point = (y - target.first_row) * region.pitch + x
+        address = target.base + position // self.engine.ki * region.planes * region.plane_step \
             + point // self.engine.banks
         cycle = next((c for bank, at, _, c in trace.written[layer.output]
                       if bank == point % self.engine.banks and at == address), None)

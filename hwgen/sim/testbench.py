@@ -32,7 +32,8 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
   wire [4:0] read_count;
   wire [MW-1:0] write_data;
   wire [MW/SW-1:0] write_mask;
-  wire [15:0] layers, trace_address;
+  wire [15:0] layers;
+  wire [23:0] trace_address;
   wire [3:0] trace_bank;
   wire [SW-1:0] trace_data;
   wire [PORTS-1:0] answer_valid, answer_tag, answer_error, full;
