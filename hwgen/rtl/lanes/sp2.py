@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.lanes import SP2, SP2_PARTS
+from hwgen.lanes import SP2
 from hwgen.rtl.lanes.adder_tree import add_tree, check_ki, nibbles, tree_levels
 from hwgen.rtl.lanes.shift_add import ShiftAddGroup
 
@@ -75,4 +75,3 @@ class Sp2Group(ShiftAddGroup):
     """``dots = sum over k of w_k * a_k + correction`` for SP2 weights, codes and correction of hwgen.lanes.SP2."""
 
     kind = SP2
-    parts = SP2_PARTS
