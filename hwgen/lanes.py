@@ -85,6 +85,7 @@ class LaneKind:
     ``correction(weights)``: what a row's dot products have too much, int64 (rows,), summed over the inputs
     given; absent ones (zeros) add nothing.  With two activation planes it counts 16 + 1 times.
     ``largest``: largest contribution of one input to a dot product, all codes and operands considered.
+    ``parts``: the two partial products of a shift-add lane.
     """
 
     name: str
@@ -93,6 +94,7 @@ class LaneKind:
     encode: Callable[[np.ndarray], np.ndarray]
     correction: Callable[[np.ndarray], np.ndarray]
     largest: int
+    parts: tuple[Part, ...] = ()
 
 
 def dot_bits(kind: LaneKind, ki: int) -> int:
@@ -178,7 +180,8 @@ def _shift_add(name: str, schemes: tuple[str, ...], parts: tuple[Part, ...]) -> 
         takes=takes,
         encode=encode,
         correction=lambda rows: corrections[encode(rows)].sum(axis=1),
-        largest=sum(TERM_MAX << part.shift for part in parts))
+        largest=sum(TERM_MAX << part.shift for part in parts),
+        parts=parts)
 
 
 SP2 = _shift_add("sp2", ("sp2", "binary"), SP2_PARTS)

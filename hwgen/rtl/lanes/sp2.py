@@ -1,6 +1,6 @@
 """Lanes for SP2 weights, without a multiplier."""
 
-from ...lanes import SP2, SP2_PARTS
+from ...lanes import SP2
 from .shift_add import ShiftAddGroup
 
 
@@ -8,4 +8,3 @@ class Sp2Group(ShiftAddGroup):
     """``dots = sum over k of w_k * a_k + correction`` for SP2 weights, codes and correction of hwgen.lanes.SP2."""
 
     kind = SP2
-    parts = SP2_PARTS
