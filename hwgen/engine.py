@@ -32,7 +32,7 @@ class Engine:
     px: int
     """Output pixels per cycle, 1 to 8."""
     sp2_rows: int = 0
-    """Row slots on lanes that add two shifted operands; 0 or a multiple of ``drain_lanes``, as all of them."""
+    """Row slots on lanes that add two shifted operands."""
     pot_rows: int = 0
     """Row slots on lanes that shift by a power of two."""
     int4_rows: int = 0
@@ -40,7 +40,7 @@ class Engine:
     dsp_rows: int = 0
     """Row slots on multiplier lanes: any 4-bit integers, with ``wide`` any 8-bit ones."""
     drain_lanes: int
-    """Requantizer lanes D; divides ``ki``."""
+    """Requantizer lanes D; divides ``ki`` and the row slots of all groups together."""
     ring_depth: int = 512
     """Words of the weight ring; a power of two."""
     scratch_depth: int = 512
@@ -84,14 +84,14 @@ class Engine:
              f"drain_lanes must divide ki={self.ki}, not {self.drain_lanes!r}")
         for group in GROUPS:
             value = self.rows_of(group)
-            need(value >= 0 and value % self.drain_lanes == 0,
-                 f"{group}_rows must be a multiple of drain_lanes={self.drain_lanes}, not {value!r}")
+            need(value >= 0, f"{group}_rows must be at least 0, not {value!r}")
         need(0 < self.rows <= 256, f"the rows of all lane groups together must be in 1..256, not {self.rows}")
+        need(self.rows % self.drain_lanes == 0, "the rows of all lane groups together must be a multiple of "
+             f"drain_lanes={self.drain_lanes}, not {self.rows}")
         need(self.dsp_weights in ("dsp", "lut", "single"),
              f"dsp_weights must be 'dsp', 'lut' or 'single', not {self.dsp_weights!r}")
-        need(0 <= self.dsp_products <= (self.dsp_rows * self.ki * self.px if self.dsp_weights == "single" else 0),
-             "dsp_products must be 0, or with single products at most those of all dsp rows, "
-             f"not {self.dsp_products!r}")
+        most = self.dsp_rows * self.ki * self.px if self.dsp_weights == "single" else 0
+        need(0 <= self.dsp_products <= most, f"dsp_products must be in 0..{most}, not {self.dsp_products!r}")
         need(self.dsp_weights != "single" or self.family in ("", "xilinx7"),
              f"single products are known for family 'xilinx7', not {self.family!r}")
         need(self.family in FAMILIES, f"family must be one of {FAMILIES}, not {self.family!r}")
@@ -122,6 +122,11 @@ class Engine:
     def first_slot(self, group: str) -> int:
         """Row slots before those of a lane group."""
         return sum(self.rows_of(other) for other in GROUPS[:GROUPS.index(group)])
+
+    def lane_rows(self, group: str, lane: int) -> int:
+        """Row slots of a lane group that drain lane ``lane`` serves: those that are ``lane`` modulo D."""
+        first = self.first_slot(group)
+        return len(range(first + (lane - first) % self.drain_lanes, first + self.rows_of(group), self.drain_lanes))
 
     def group_of(self, slot: int) -> str:
         """The lane group of a row slot."""

@@ -16,11 +16,12 @@ WIDE = Kind(0, 8)
 
 def valid(order, kinds, engine):
     """Every row of every producer has a slot of its own in its tile and drain lane."""
-    lanes, caps = engine.drain_lanes, [engine.rows_of(group) // engine.drain_lanes for group in GROUPS]
+    lanes = engine.drain_lanes
     for rows in kinds:
         for tile in range(0, len(order), engine.rows):
             part = order[tile:tile + engine.rows]
             for lane in range(lanes):
+                caps = [engine.lane_rows(group, lane) for group in GROUPS]
                 if spread(Counter(rows[c] for c in part[lane::lanes]), caps) is None:
                     return False
     return sorted(order) == list(range(len(kinds[0])))

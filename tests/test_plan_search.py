@@ -247,7 +247,8 @@ def test_large_constants_widen_the_engine():
     ({"ki": 3}, "ki must be a power of two from 2 to 32, not 3"),
     ({"px": 9}, "px must be in 1..8, not 9"),
     ({"drain_lanes": 3}, "drain_lanes must divide ki=4, not 3"),
-    ({"sp2_rows": 3}, "sp2_rows must be a multiple of drain_lanes=2, not 3"),
+    ({"sp2_rows": 3}, "the rows of all lane groups together must be a multiple of drain_lanes=2, not 7"),
+    ({"pot_rows": -2}, "pot_rows must be at least 0, not -2"),
     ({"sp2_rows": 0, "dsp_rows": 0}, "the rows of all lane groups together must be in 1..256, not 0"),
     ({"ring_depth": 24}, "ring_depth must be a power of two of at least 16, not 24"),
     ({"scratch_depth": 8}, "scratch_depth must be at least 16, not 8"),
@@ -284,3 +285,12 @@ def test_bound_of_nothing_but_a_copy():
     b = Builder(6, (1, 1, 1), 4, ("sp2",))
     search = Search(b.graph(b.conv("input", 1)), PART)
     assert bound(search.work, Engine(ki=2, px=1, sp2_rows=1, dsp_rows=0, drain_lanes=1)) == 1
+
+
+def test_an_all_fixed4_network_gets_lut_lanes_and_multipliers():
+    """On a part with many of both, neither is left idle."""
+    b = Builder(7, (32, 14, 14), 4, ("fixed4",))
+    graph = b.graph(b.conv(b.conv("input", 256, (3, 3), pads=(1, 1, 1, 1)), 128, (3, 3), pads=(1, 1, 1, 1)))
+    engine = Search(graph, get_part("XC7Z020")).fastest().engine
+    assert engine.int4_rows and engine.dsp_rows and not engine.sp2_rows and not engine.wide
+    assert engine.family == "xilinx7"

@@ -202,17 +202,18 @@ def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[i
     The others as the network's mix asks, one step up and down, and the extremes.
     """
     drain = shape.drain_lanes
+    unit = max(1, drain // 2)
 
     def near(share: float) -> int:
-        return round(rows * share / drain) * drain
+        return round(rows * share / unit) * unit
 
     blocks = dsp_blocks(Engine(**{**_fields(shape), "dsp_rows": 2 * drain, "wide": False}))
     full = min(rows, int(2 * part.dsp // blocks) * drain) if blocks else rows
-    multipliers = {0, full, full // 2 // drain * drain, near(demand.wide), max(drain, near(demand.fixed))}
+    multipliers = {0, full, full // 2 // unit * unit, near(demand.wide), max(drain, near(demand.fixed))}
     found = set()
     for dsp in sorted(n for n in multipliers if 0 <= n <= rows):
         left = rows - dsp
-        for step in (-drain, 0, drain):
+        for step in (-unit, 0, unit):
             for pot in {0, near(demand.only[1]), max(near(demand.only[1]), drain)} if demand.only[1] else {0}:
                 fixed = max(0, near(demand.fixed) - dsp + step)
                 for int4 in {0, min(left, fixed)} if demand.fixed else {0}:

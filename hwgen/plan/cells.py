@@ -13,7 +13,7 @@ def packed_order(kinds: list[list[Kind]], engine: Engine) -> np.ndarray | None:
     """Channels in an order in which every producer's rows fill the fewest tiles there can be; None if none is found.
 
     ``kinds``: per producer the kind of each channel's row.  Positions i of a tile with the same
-    i mod D share a drain lane and so ``rows_of(group) / D`` slots of every group: a cell.  Channels that few slots
+    i mod D share a drain lane and its slots of every group: a cell.  Channels that few slots
     take come first and go to the fullest cell that takes them in every producer, so that a
     row that is hard to place here stands beside one that is hard to place there.  Without 8-bit weights on
     multipliers if that works, else with them.
@@ -23,21 +23,21 @@ def packed_order(kinds: list[list[Kind]], engine: Engine) -> np.ndarray | None:
         return None
     for masks in ([[kind.cheap for kind in rows] for rows in kinds], [[kind.all for kind in rows] for rows in kinds]):
         if all(map(all, masks)):
-            caps = tuple(engine.rows_of(group) // engine.drain_lanes for group in GROUPS)
-            order = _pack(tuple(map(tuple, masks)), caps, engine.drain_lanes)
+            caps = tuple(tuple(engine.lane_rows(group, lane) for group in GROUPS) for lane in range(engine.drain_lanes))
+            order = _pack(tuple(map(tuple, masks)), caps)
             if order is not None:
                 return np.array(order)
     return None
 
 
 @functools.lru_cache(maxsize=256)
-def _pack(masks: tuple[tuple[int, ...], ...], caps: tuple[int, ...], lanes: int) -> tuple[int, ...] | None:
-    """``masks``: per producer and channel the groups, as bits; ``caps``: slots of each group in a cell.
+def _pack(masks: tuple[tuple[int, ...], ...], caps: tuple[tuple[int, ...], ...]) -> tuple[int, ...] | None:
+    """``masks``: per producer and channel the groups, as bits; ``caps``: per drain lane the slots of each group.
 
     Remembered, because a search asks for engines that differ only elsewhere.
     """
-    count, rows_of_tile = len(masks[0]), sum(caps) * lanes
-    slots = {mask: sum(cap for index, cap in enumerate(caps) if mask >> index & 1)
+    lanes, count, rows_of_tile = len(caps), len(masks[0]), sum(map(sum, caps))
+    slots = {mask: sum(cap for row in caps for index, cap in enumerate(row) if mask >> index & 1)
              for mask in {mask for rows in masks for mask in rows}}
     sorts = list(zip(*masks, strict=True))
     hardness = [sum(1 / slots[mask] for mask in sort) for sort in sorts]
@@ -52,9 +52,9 @@ def _pack(masks: tuple[tuple[int, ...], ...], caps: tuple[int, ...], lanes: int)
     def fits(cell: int, channel: int, without: int = -1) -> bool:
         """Whether every producer has slots for the cell's channels, one of them replaced."""
         inside = sorted(sorts[c] for c in (*members[cell], channel) if c != without)
-        key = tuple(inside)
+        key = caps[cell % lanes], tuple(inside)
         if key not in known:
-            known[key] = all((fewest_tiles(Counter(rows), caps) or 0) == 1 for rows in zip(*inside, strict=True))
+            known[key] = all((fewest_tiles(Counter(rows), key[0]) or 0) == 1 for rows in zip(*inside, strict=True))
         return known[key]
 
     def put(channel: int, others: list[int]) -> bool:

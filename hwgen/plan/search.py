@@ -333,8 +333,8 @@ def neighbours(engine: Engine) -> list[Engine]:
         for second in GROUPS:
             if second != first:
                 # Rows move from one group to another, or (pairs of present ones) both grow or shrink.
-                changes.append({f"{first}_rows": engine.rows_of(first) - d,
-                                f"{second}_rows": engine.rows_of(second) + d})
+                changes += [{f"{first}_rows": engine.rows_of(first) - step,
+                             f"{second}_rows": engine.rows_of(second) + step} for step in sorted({max(1, d // 2), d})]
             if second in present[present.index(first) + 1:]:
                 changes += [{f"{name}_rows": engine.rows_of(name) + step for name in (first, second)}
                             for step in (-d, d)]

@@ -137,8 +137,10 @@ class Drain(wiring.Component):
             columns = [select([self.totals[row * e.px + p] for row in rows], params["slot"]) for p in range(e.px)]
             raw, offset = Signal(e.acc_bits, name=f"raw_{lane}"), Signal(2, name=f"offset_{lane}")
             held = {name: Signal(value.shape(), name=f"{name}_{lane}") for name, value in params.items()}
+            # Multiplier rows are a lane's last.
+            first_dsp = e.chunks - e.lane_rows("dsp", lane)
             m.d.sync += [raw.eq(select(columns, pixel_1)), *(held[name].eq(value) for name, value in params.items()),
-                         offset.eq(Mux(params["slot"] < e.first_slot("dsp") // e.drain_lanes, 0, offset_1))]
+                         offset.eq(Mux(params["slot"] < first_dsp, 0, offset_1))]
             m.submodules[f"requant_{lane}"] = unit = self._lanes[lane]
             valid = begin_2
             if e.thresholds:

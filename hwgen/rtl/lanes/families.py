@@ -1,16 +1,17 @@
-"""Families of parts for which lanes have descriptions of their own."""
+"""Families of parts for which LUT lanes are described with the family's own cells."""
 
 from types import ModuleType
 
-from . import portable
 from .xilinx7 import logic
 
-CELLS: dict[str, ModuleType] = {"": portable, "xilinx7": logic}
-"""The operations of lanes, by family; "" is the description for every part."""
+CELLS: dict[str, ModuleType] = {"xilinx7": logic}
 
 
-def cells_of(family: str) -> ModuleType:
-    """The operations of ``family``.  ValueError if it has none of its own."""
-    if family not in CELLS:
-        raise ValueError(f"family must be one of {tuple(CELLS)}, not {family!r}")
-    return CELLS[family]
+def cells_of(family: str) -> ModuleType | None:
+    """The operations of lanes in ``family``'s cells; None for "", the portable description.
+
+    ValueError for a family without cells here.
+    """
+    if family and family not in CELLS:
+        raise ValueError(f"family must be one of {('', *CELLS)}, not {family!r}")
+    return CELLS.get(family)
