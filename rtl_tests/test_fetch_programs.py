@@ -1,4 +1,4 @@
-"""Maps fetched again while layers run: results and planned cycles must stay right, whatever the fetches collide with."""
+"""Maps fetched again while layers run: results and planned cycles stay right, whatever the fetches collide with."""
 
 from importlib import import_module
 import random
