@@ -22,7 +22,7 @@ CUT = 17
 """Bits of the lower part of an accumulator that is multiplied in two parts (RequantLane)."""
 
 ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
-"""LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories: measured with D = 4 and 8."""
+"""LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories; measured with 4 and 8."""
 
 _TABLES: dict[str, dict] = {}
 
