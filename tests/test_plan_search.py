@@ -16,7 +16,7 @@ from hwgen.errors import HwgenError
 from hwgen.graph.ir import Conv, Graph, Requant, Tensor
 from hwgen.plan import layer_macs, make_plan
 from hwgen.plan.candidates import bound, candidates
-from hwgen.plan.layout import MAX_DEPTH, STORE_WORDS, lay_out, needs, sum_bits
+from hwgen.plan.layout import STORE_WORDS, lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
 from hwgen.plan.search import FILL, Search, neighbours, size
 from hwgen.program.assemble import assemble_layout
@@ -196,22 +196,21 @@ def vector_layer(channels, kernel, rows=4, out_bits=4):
     return b.graph(b.conv("input", rows, kernel, bits=out_bits))
 
 
+def two_layers(kernel):
+    """A kernel that the host cannot pack."""
+    b = Builder(3, (2, *kernel), 4, ("sp2",))
+    return b.graph(b.conv(b.conv("input", 2), 4, kernel))
+
+
 @pytest.mark.parametrize("graph,message", [
-    (vector_layer(2, (65, 1)), "layer 'conv0': 65 kernel height, at most 64"),
+    (two_layers((65, 1)), "layer 'conv1': 65 kernel height, at most 64"),
     (vector_layer(1100, (8, 8)), r"layer 'conv0': [\d,]+ weight words of a tile .*, at most 4,095"),
 ])
 def test_numbers_beyond_the_instruction_set_are_refused_by_layer(graph, message):
     with pytest.raises(Unplaceable, match=message):
         lay_out(graph, Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2))
-    with pytest.raises(HwgenError, match="layer 'conv0'.*at most"):
+    with pytest.raises(HwgenError, match="layer 'conv.'.*at most"):
         make_plan(replace(graph, name="odd"), get_part("iCE40UP5K"), clock_mhz=12)
-
-
-def test_a_map_beyond_the_scratchpad_is_refused():
-    b = Builder(4, (8, 300, 300), 4, ("sp2",))
-    graph = b.graph(b.conv("input", 2))
-    with pytest.raises(Unplaceable, match=f"words per scratchpad bank, at most {MAX_DEPTH:,}"):
-        lay_out(graph, Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2))
 
 
 def test_a_tile_beyond_the_store_queue_is_refused():

@@ -18,6 +18,9 @@ from hwgen.device.resources import Resources
 from hwgen.engine import GROUPS, Engine
 from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
+ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
+"""LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories; measured with 4 and 8."""
+
 _TABLES: dict[str, dict] = {}
 
 
@@ -79,6 +82,9 @@ def known_blocks(engine: Engine, family: str, table: dict) -> Tally:
     for spec in memories(engine):
         lut, ff, bram = memory_cost(spec, family)
         tally.add(spec.block, count=spec.count, lut=lut, ff=ff, bram=bram)
+    if engine.pool_columns:
+        lut, ff = ROW_BUFFER[family]
+        tally.add("row buffer", count=engine.drain_lanes, lut=lut, ff=ff)
     terms, weights = requantizer_terms(engine), table["requantizer"]
     tally.add("requantizers", count=engine.drain_lanes, lut=weigh(weights["lut"], terms),
               ff=weigh(weights["ff"], terms), dsp=requantizer_dsp(engine, family))
