@@ -141,11 +141,12 @@ def demand_of(work: list[Work]) -> Demand:
                   sum(part for (cheap, every), part in plain.items() if cheap and cheap != every))
 
 
-def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Iterator[Engine]:
+def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: int = 0) -> Iterator[Engine]:
     """Every engine within the part's arithmetic that can run all rows, in a fixed order.
 
     Multipliers are made of logic where the part has too few blocks for a useful number of
     rows; with ``idle_blocks`` also where more rows than the blocks can hold may be faster.
+    ``ports``: memory ports of 64 bits; 0 is on-chip memory.
     """
     demand = demand_of(work)
     most = max(layer.rows for layer in work)
@@ -153,7 +154,8 @@ def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Itera
     for ki in (2, 4, 8, 16):
         for px in range(1, 9):
             for drain in (d for d in (1, 2, 4, 8, 16) if ki % d == 0 and d * 8 >= ki):
-                shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family)
+                shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family,
+                               mem_bits=64 * max(1, ports), ports=max(1, ports))
                 for rows in _row_counts(drain, min(96, most + drain)):
                     if ki * px * rows * lane_luts // 2 > part.lut:
                         break
@@ -192,7 +194,7 @@ def _engines(shape: Engine, rows: int, demand: Demand, work: list[Work], part: P
 
 
 def _fields(shape: Engine) -> dict:
-    return {name: getattr(shape, name) for name in ("ki", "px", "drain_lanes", "family")}
+    return {name: getattr(shape, name) for name in ("ki", "px", "drain_lanes", "family", "mem_bits", "ports")}
 
 
 def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[int, ...]]:

@@ -20,7 +20,9 @@ from .refuse import FILL, refuse_early
 from .stream import memory_words
 
 KEEP = 40
-"""Engines that are laid out and counted exactly before a search goes step by step."""
+"""Engines that are looked at when none fits."""
+TRIES = 10
+"""Engines of a shape of which the best is taken."""
 HOPE = 1.05
 """How much slower than the best a neighbour may look and is still counted exactly."""
 CLIMBS = 4
@@ -112,25 +114,27 @@ class Rough:
     """An engine with figures that need no layout."""
 
     engine: Engine
-    shaped: Engine
-    """With about the widths that the network needs, and the shallowest memories: one block."""
+    features: dict
+    """Widths and features of about any engine for this network."""
     work: list[Work]
     part: Part
 
     @functools.cached_property
     def least(self) -> int:
         """Cycles at least."""
-        return bound(self.work, self.shaped)
+        return bound(self.work, self.engine)
 
     @functools.cached_property
     def likely(self) -> int:
         """Cycles, about."""
-        return guess(self.work, self.shaped)
+        return guess(self.work, self.engine)
 
     @functools.cached_property
     def resources(self) -> Resources:
-        return estimate(self.shaped, self.part) + program_memory(weight_words(self.work, self.shaped), self.shaped,
-                                                                 self.part)
+        """With the shallowest memories: one block."""
+        block = _block_words(self.part)
+        shaped = replace(self.engine, **self.features, ring_depth=block, scratch_depth=block)
+        return estimate(shaped, self.part) + program_memory(weight_words(self.work, shaped), shaped, self.part)
 
     @functools.cached_property
     def area(self) -> float:
@@ -150,7 +154,6 @@ class Search:
         self.graph, self.part, self.progress = graph, part, progress
         self.work: list[Work] = work_of(lower(graph, 8))
         self._work_at = functools.lru_cache(maxsize=None)(lambda ki: work_of(lower(graph, ki)))
-        self.block = _block_words(part)
         self.features = self._features()
         self.reasons: list[str] = []
         """Why engines could not take the network at all."""
@@ -170,14 +173,11 @@ class Search:
 
     def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:
         """Engines of all shapes, with the part's memory ports or some of them."""
-        ports = self.part.ports if ports is None else ports
-        for engine in candidates(self.work, self.part, idle_blocks):
-            yield replace(engine, mem_bits=64 * ports, ports=ports) if ports else engine
+        return candidates(self.work, self.part, idle_blocks, self.part.ports if ports is None else ports)
 
     def measure(self, engine: Engine) -> Rough:
         """The cheap figures of an engine."""
-        shaped = replace(engine, **self.features, ring_depth=self.block, scratch_depth=self.block)
-        return Rough(engine, shaped, self._work_at(engine.ki), self.part)
+        return Rough(engine, self.features, self._work_at(engine.ki), self.part)
 
     def rough(self, idle_blocks: bool = False, ports: int | None = None) -> list[Rough]:
         """The cheap figures of every candidate."""
@@ -200,11 +200,11 @@ class Search:
             self.reasons.append(str(reason))
             return None
 
-    def fastest(self, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
+    def fastest(self, tries: int = TRIES, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
         """The engine with the fewest cycles that fits.  Raises HwgenError when none fits.
 
-        ``starts``: engines to begin with beside the best of every shape; the best ``climbs`` of all these
-        are improved step by step.
+        ``tries`` engines of every shape are counted exactly; the best ``climbs`` of these and of ``starts`` are
+        improved step by step.
         """
         rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
@@ -215,17 +215,17 @@ class Search:
             # Resources take longer to estimate than cycles: only of those that are looked at.
             if len(shape) < KEEP and item.fits:
                 shape.append(item.engine)
-        found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines))]
+        found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines, tries))]
         if not found:
             raise HwgenError(self._refusal())
         found.sort(key=self._cycles)
         return min((self._climb(start, self._cycles) for start in found[:climbs]), key=self._cycles)
 
-    def _first(self, engines: list[Engine]) -> Sized | None:
+    def _first(self, engines: list[Engine], tries: int) -> Sized | None:
         """The fastest of the first few that fit; of all when none of them does."""
         best: Sized | None = None
         for index, engine in enumerate(engines):
-            if best is not None and index >= KEEP // 4:
+            if best is not None and index >= tries:
                 break
             best = self._better(best, engine, self._cycles)
         return best
@@ -242,7 +242,7 @@ class Search:
             best = self._better(best, item.engine, key)
             # The order is by a rough size: a few more may be smaller still.
             found += best is not None and key(best)[0] < math.inf
-            if found > KEEP // 4:
+            if found > TRIES:
                 break
         if best is not None and key(best)[0] < math.inf:
             return self._climb(best, key)
