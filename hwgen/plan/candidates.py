@@ -17,6 +17,11 @@ Mix = tuple[tuple[int, int, int], ...]
 """Rows that are alike: groups that can run them with 4-bit weights on multipliers, with 8-bit ones, and how many."""
 
 
+def block_words(part: Part) -> int:
+    """Words of a block RAM at the width that engines use."""
+    return 256 if part.family == "ice40" else 512
+
+
 @dataclass(frozen=True)
 class Work:
     """What a layer asks of any engine."""
@@ -75,12 +80,16 @@ def weight_words(work: list[Work], engine: Engine) -> int:
 
 
 def guess(work: list[Work], engine: Engine) -> int:
-    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full."""
+    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full.
+
+    A tile is loaded beside the one before where the ring holds both.
+    """
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
         words = layer.words(engine.ki)
-        total += max(_computing(layer, words, engine), _tiles(layer, engine) * words * beats)
+        computing, loading = _computing(layer, words, engine), _tiles(layer, engine) * words * beats
+        total += max(computing, loading) if 2 * words <= engine.ring_depth else computing + loading
     return total
 
 
@@ -155,7 +164,7 @@ def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: i
         for px in range(1, 9):
             for drain in (d for d in (1, 2, 4, 8, 16) if ki % d == 0 and d * 8 >= ki):
                 shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family,
-                               mem_bits=64 * max(1, ports), ports=max(1, ports))
+                               mem_bits=64 * max(1, ports), ports=max(1, ports), ring_depth=block_words(part))
                 for rows in _row_counts(drain, min(96, most + drain)):
                     if ki * px * rows * lane_luts // 2 > part.lut:
                         break
@@ -194,7 +203,7 @@ def _engines(shape: Engine, rows: int, demand: Demand, work: list[Work], part: P
 
 
 def _fields(shape: Engine) -> dict:
-    return {name: getattr(shape, name) for name in ("ki", "px", "drain_lanes", "family", "mem_bits", "ports")}
+    return {name: getattr(shape, name) for name in ("ki", "px", "drain_lanes", "family", "mem_bits", "ports", "ring_depth")}
 
 
 def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[int, ...]]:

@@ -20,7 +20,8 @@ PRESETS: dict[str, dict] = {
 """The designs of MSQ (HPCA 2021) on XC7Z020: 16 channels, one pixel, 16 fixed rows and 0, 16 or 24 SP2 rows; one
 product per DSP block, and what exceeds the blocks in multipliers of LUTs."""
 
-NAMES = {"ki": "ki", "px": "px", "drain": "drain_lanes", "mem": "mem_bits", "ports": "ports", "wide": "wide",
+NAMES = {"ki": "ki", "px": "px", "drain": "drain_lanes", "mem": "mem_bits", "ports": "ports", "ring": "ring_depth",
+         "wide": "wide",
          "weights": "dsp_weights", **{group: f"{group}_rows" for group in GROUPS}}
 """Names in an engine's free form, and what they stand for."""
 

@@ -10,7 +10,7 @@ from ..device.parts import PARTS, Part
 from ..device.resources import FIELDS, Resources
 from ..errors import HwgenError
 from ..graph.ir import Graph
-from .candidates import Work, bound, candidates, guess, weight_words, work_of
+from .candidates import Work, block_words, bound, candidates, guess, weight_words, work_of
 from .cycles import Cycles, count_cycles
 from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
 from .layout import MAX_DEPTH, Layout, fit_scratchpad, lay_out, needs
@@ -25,6 +25,8 @@ TRIES = 10
 """Engines of a shape of which the best is taken."""
 HOPE = 1.05
 """How much slower than the best a neighbour may look and is still counted exactly."""
+FAR = 2
+"""How much slower than the best a shape may look and is still tried."""
 CLIMBS = 4
 """Searches step by step for the fastest engine, each from another shape."""
 
@@ -93,9 +95,9 @@ def _shaped(layout: Layout, part: Part) -> Layout:
 def _widths(layout: Layout, part: Part) -> Layout:
     """The same layout on an engine with the widths and depths that it needs."""
     engine, asked = layout.engine, needs(layout)
-    block = _block_words(part)
-    # A ring as deep as a block RAM costs no more than a shallow one, and weights are fetched ahead.
-    ring = max(block, 1 << (asked.pop("ring_depth") - 1).bit_length())
+    block = block_words(part)
+    # A ring as deep as a block RAM costs no more than a shallow one; a deeper one fetches further ahead.
+    ring = max(block, engine.ring_depth, 1 << (asked.pop("ring_depth") - 1).bit_length())
     depth = -(-asked.pop("scratch_depth") // block) * block
     asked["m_bits"] = max(18, asked["m_bits"])
     try:
@@ -131,9 +133,8 @@ class Rough:
 
     @functools.cached_property
     def resources(self) -> Resources:
-        """With the shallowest memories: one block."""
-        block = _block_words(self.part)
-        shaped = replace(self.engine, **self.features, ring_depth=block, scratch_depth=block)
+        """With the shallowest scratchpad: one block."""
+        shaped = replace(self.engine, **self.features, scratch_depth=block_words(self.part))
         return estimate(shaped, self.part) + program_memory(weight_words(self.work, shaped), shaped, self.part)
 
     @functools.cached_property
@@ -210,11 +211,17 @@ class Search:
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
         shapes: dict[tuple[int, str], list[Engine]] = {}
+        least = None
         for item in rough:
             shape = shapes.setdefault((item.engine.ki, item.engine.dsp_weights), [])
             # Resources take longer to estimate than cycles: only of those that are looked at.
-            if len(shape) < KEEP and item.fits:
+            if len(shape) < KEEP and (least is None or item.likely <= FAR * least or not shape) and item.fits:
+                least = least or item.likely
                 shape.append(item.engine)
+        if least is not None:
+            # Shapes that look much slower take longest to count and are never the fastest.
+            shapes = {key: engines for key, engines in shapes.items()
+                      if engines and self.measure(engines[0]).likely <= FAR * least}
         found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines, tries))]
         if not found:
             raise HwgenError(self._refusal())
@@ -310,11 +317,6 @@ class Search:
         return "; ".join(lines)
 
 
-def _block_words(part: Part) -> int:
-    """Words of a block RAM at the width that engines use."""
-    return 256 if part.family == "ice40" else 512
-
-
 def _fits_other(graph: Graph, part: Part) -> bool:
     try:
         return Search(graph, part).any_fits()
@@ -339,6 +341,7 @@ def neighbours(engine: Engine) -> list[Engine]:
                 changes += [{f"{name}_rows": engine.rows_of(name) + step for name in (first, second)}
                             for step in (-d, d)]
     changes.append({"wide": not engine.wide})
+    changes += [{"ring_depth": 2 * engine.ring_depth}, {"ring_depth": engine.ring_depth // 2}]
     changes += [{"drain_lanes": 2 * d}, {"drain_lanes": d // 2}]
     changes += [{"ki": engine.ki * 2, "px": max(1, engine.px // 2)}, {"ki": engine.ki // 2, "px": engine.px * 2}]
     changes += [{"ki": engine.ki * 2}, {"ki": engine.ki // 2}]
