@@ -203,7 +203,8 @@ def _engines(shape: Engine, rows: int, demand: Demand, work: list[Work], part: P
 
 
 def _fields(shape: Engine) -> dict:
-    return {name: getattr(shape, name) for name in ("ki", "px", "drain_lanes", "family", "mem_bits", "ports", "ring_depth")}
+    names = ("ki", "px", "drain_lanes", "family", "mem_bits", "ports", "ring_depth")
+    return {name: getattr(shape, name) for name in names}
 
 
 def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[int, ...]]:

@@ -46,6 +46,13 @@ def parse_engine(text: str, part: Part) -> Engine:
         raise HwgenError(f"--engine {text}: {error}") from error
 
 
+def engine_text(engine: Engine) -> str:
+    """The free form of an engine: what :func:`parse_engine` reads."""
+    values = {short: getattr(engine, name) for short, name in NAMES.items()}
+    return ",".join(f"{short}={int(value) if isinstance(value, bool) else value}" for short, value in values.items()
+                    if value not in (0, ""))
+
+
 def _pair(item: str, text: str) -> tuple[str, object]:
     name, _, value = item.strip().partition("=")
     if name not in NAMES:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from hwgen.errors import HwgenError
 from hwgen.schemes.mix import BY_VARIANCE, NAMED, Mix
 
-HELP = ("after '@' stand, separated by commas: msq (the default), rmsmp, or shares of rows in percent like sp2=75,fixed4 "
-        "(the one without a number is the rest) or as parts like sp2=20,fixed4=12; size=N, pixels of the image's side; channels=N, channels of the first layer; "
-        "seed=N; fused, residual adds rounded once")
+HELP = ("after '@' stand, separated by commas: msq (the default), rmsmp, or shares of rows in percent like "
+        "sp2=75,fixed4 (the one without a number is the rest) or as parts like sp2=20,fixed4=12; size=N, pixels of the "
+        "image's side; channels=N, channels of the first layer; seed=N; fused, residual adds rounded once")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Options:
             shares[rest] = 100 - given
         elif len(shares) == 1 and 100 not in shares.values():
             name, share = shares.popitem()
-            raise HwgenError(f"model option '{name}={share}': which scheme have the other rows? e.g. {name}={share},fixed4")
+            raise HwgenError(f"model option '{name}={share}': say which scheme the other rows have, as in "
+                             f"{name}={share},fixed4")
         if options.size < 32 or options.size % 32 or not 4 <= options.channels <= 256:
             raise HwgenError(f"a generated model needs a size that is a multiple of 32, and 4 to 256 channels, not "
                              f"{options.size} and {options.channels}")
