@@ -6,8 +6,9 @@ INTRODUCTION = f"""# Benchmarks
 
 Made by `make bench`; `build/bench/NAME/report.json` has every figure, layer by layer. Planned cycles come from the
 cycle model, simulated ones from the emitted Verilog in Verilator, both with a memory that answers after {LATENCY}
-cycles. The bound is what the engine could do if nothing ever waited (`hwgen/plan/ideal.py`). Networks have generated weights
-(`models/resnet18`): cycles and resources do not depend on what a network has learnt, accuracy is not part of this page.
+cycles. The bound is what the engine could do if nothing ever waited (`hwgen/plan/ideal.py`). Networks have generated
+weights (`models/resnet18`): cycles and resources do not depend on what a network has learnt, and accuracy is not part
+of this page.
 """
 FIELDS = ("lut", "ff", "dsp", "bram")
 
