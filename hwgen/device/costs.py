@@ -112,8 +112,13 @@ def single_luts(e: Engine, block: int) -> int:
 
 
 def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
-    """What the LUTs and flip-flops of a block of rows depend on, its accumulators left out."""
-    return {"lane_ki": rows * px * ki, "lane": rows * px, "row_ki": rows * ki, "px_ki": px * ki}
+    """What the LUTs and flip-flops of a block of rows depend on, its accumulators left out.
+
+    "beyond": inputs beyond four, whose sum a column of DSP48E1 makes without logic.
+    """
+    lanes = rows * px
+    return {"lane_ki": lanes * ki, "beyond": lanes * max(0, ki - 4), "lane": lanes, "row_ki": rows * ki,
+            "px_ki": px * ki}
 
 
 def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
