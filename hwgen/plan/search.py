@@ -99,7 +99,6 @@ def _widths(layout: Layout, part: Part) -> Layout:
     # A ring as deep as a block RAM costs no more than a shallow one; a deeper one fetches further ahead.
     ring = max(block, engine.ring_depth, 1 << (asked.pop("ring_depth") - 1).bit_length())
     depth = -(-asked.pop("scratch_depth") // block) * block
-    asked["m_bits"] = max(18, asked["m_bits"])
     try:
         return replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
     except EngineError as error:
@@ -168,8 +167,9 @@ class Search:
         except Unplaceable:
             return {}
         # Too wide for any engine: the exact layout says so.
-        asked["m_bits"], asked["acc_bits"] = min(32, max(18, asked["m_bits"])), min(31, asked["acc_bits"])
-        widths = ("acc_bits", "m_bits", "residual", "rescale", "pool", "thresholds")
+        asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
+        asked["c_extra"] = min(16, asked["c_extra"])
+        widths = ("acc_bits", "m_bits", "c_extra", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
     def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:

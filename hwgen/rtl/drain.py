@@ -53,7 +53,7 @@ class Drain(wiring.Component):
         e = self.engine
         return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                            residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                           dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=self._chunks)
+                           dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=self._chunks, c2_bits=e.c2_bits)
 
     def elaborate(self, platform):
         m = Module()

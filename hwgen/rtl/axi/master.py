@@ -30,7 +30,7 @@ def check_port(data_bits: int, protocol: str) -> None:
 def axi_ports(data_bits: int, protocol: str) -> dict[str, tuple[str, int]]:
     """Signals of a master port by their AXI names: "out" or "in", and width.  IDs have one bit."""
     length, lock = (4, 2) if protocol == "axi3" else (8, 1)
-    result = {}
+    result: dict = {}
     for channel in ("aw", "ar"):
         widths = {"id": 1, "addr": ADDRESS_BITS, "len": length, "size": 3, "burst": 2, "lock": lock, "cache": 4,
                   "prot": 3, "valid": 1}

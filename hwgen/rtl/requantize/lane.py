@@ -51,7 +51,8 @@ class RequantLane(wiring.Component):
     """
 
     def __init__(self, *, acc_bits: int, sum_bits: int, m_bits: int, c_bits: int, residual: bool, rescale: bool,
-                 pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18):
+                 pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18,
+                 c2_bits: int | None = None):
         for name, value, lowest, highest in (("acc_bits", acc_bits, 4, 40), ("sum_bits", sum_bits, 1, 40),
                                              ("m_bits", m_bits, 2, 32), ("c_bits", c_bits, 2, 80),
                                              ("pool_depth", pool_depth, 1, 4096)):
@@ -70,7 +71,7 @@ class RequantLane(wiring.Component):
         self.product_bits = m_bits + 8
         products = [acc_bits + 1 + m_bits] + ([self.product_bits] if residual else [])
         self.v_bits = sum_bits_signed(c_bits, *products)
-        self.c2_bits = m_bits + 20
+        self.c2_bits = m_bits + 20 if c2_bits is None else c2_bits
         self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + (SUM_BITS if pool else 8), *products[1:])
 
         # Yosys 0.70 crashes, or loses products, when it draws registers into an SB_MAC16.
