@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...lanes import LaneKind, TERM_MAX, chain_length, dot_bits
 from .adder_tree import check_ki, nibbles
+from .recode import FLAGS
 
 @dataclass(frozen=True)
 class Word:
@@ -38,14 +39,17 @@ class ChainDot(wiring.Component):
         self.parts = kind.parts
         self.cells = cells
         self.dot_bits = dot_bits(kind, ki)
+        self.code_bits = FLAGS * len(kind.parts) if cells.RECODED else 4
         super().__init__({
-            "acts": In(unsigned(4 * ki)), "codes": In(unsigned(4 * ki)), "o": Out(unsigned(self.dot_bits)),
+            "acts": In(unsigned(4 * ki)), "codes": In(unsigned(self.code_bits * ki)),
+            "o": Out(unsigned(self.dot_bits)),
         })
 
     def elaborate(self, platform):
         m = Module()
         length = chain_length(self.ki)
-        acts, codes = nibbles(self.acts, self.ki), nibbles(self.codes, self.ki)
+        acts = nibbles(self.acts, self.ki)
+        codes = [self.codes[k * self.code_bits:(k + 1) * self.code_bits] for k in range(self.ki)]
         words: list[list[Word]] = [[], []]
         for begin in range(0, self.ki, length):
             for plane, word in zip(words, self._chains(m, acts[begin:begin + length], codes[begin:begin + length],

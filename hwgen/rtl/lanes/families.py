@@ -2,9 +2,10 @@
 
 from types import ModuleType
 
-from .xilinx7 import logic
+from .ecp5 import logic as ecp5
+from .xilinx7 import logic as xilinx7
 
-CELLS: dict[str, ModuleType] = {"xilinx7": logic}
+CELLS: dict[str, ModuleType] = {"xilinx7": xilinx7, "ecp5": ecp5}
 
 
 def cells_of(family: str) -> ModuleType | None:
