@@ -33,6 +33,8 @@ class ChainDot(wiring.Component):
     full adders, which is less than wider steps would take.  Chains of X and of Y then meet in adders of three words.
     """
 
+    largest = TERM_MAX
+
     def __init__(self, *, ki: int, kind: LaneKind, cells: ModuleType):
         check_ki(ki)
         self.ki = ki
@@ -75,7 +77,7 @@ class ChainDot(wiring.Component):
             running = [register(total, f"run_{part}_{step}") for part, (total, _) in enumerate(sums)]
             for counter, (_, carry) in zip(counters, sums, strict=True):
                 counter.take(carry)
-        return [Word(Cat(value, counter.count()), TERM_MAX * len(acts), part.shift)
+        return [Word(Cat(value, counter.count()), self.largest * len(acts), part.shift)
                 for value, counter, part in zip(running, counters, self.parts, strict=True)]
 
     def _sum(self, m: Module, words: list[Word]) -> Word:
