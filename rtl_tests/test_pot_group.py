@@ -97,8 +97,8 @@ def test_twins_are_equal(family, ki, tmp_path):
     latency = PotGroup(ki=ki, px=1, rows=1).latency
     script = [f"read_verilog {MODELS[family].format(SHARE)}", f"read_rtlil {tmp_path}/portable.il",
               f"read_rtlil {tmp_path}/cells.il", "hierarchy", "proc", "flatten portable cells", "opt_clean",
-              "miter -equiv -make_outputs -flatten portable cells miter", "hierarchy -top miter", "flatten", "async2sync",
-              "setattr -unset init w:*", "opt",
+              "miter -equiv -make_outputs -flatten portable cells miter", "hierarchy -top miter", "flatten",
+              "async2sync", "setattr -unset init w:*", "opt",
               f"sat -verify -seq {latency + 1} -prove-skip {latency} -prove trigger 0 -set in_rst 0 miter"]
     done = subprocess.run([sys.executable, "-c", YOSYS, *script], capture_output=True, text=True)
     assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]

@@ -77,8 +77,8 @@ def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netl
         script.append(f"write_verilog -noattr {_quoted(verilog)}")
     log = run_passes(script, out_dir, what="synthesis", progress=progress)
     if WRONG in log:
-        raise HwgenError(f"Yosys mapped {', '.join(map(str, sources))} wrong: its own check finds the netlist not equivalent "
-                         f"to the design ({out_dir / 'yosys.log'}); use another version of pyosys")
+        raise HwgenError(f"Yosys mapped {', '.join(map(str, sources))} wrong: its own check finds the netlist not "
+                         f"equivalent to the design (log: {out_dir / 'yosys.log'}); use another version of pyosys")
     try:
         data = json.loads(statistics.read_bytes())
         return dict(sorted(data["design"]["num_cells_by_type"].items())), data["creator"].split(" (")[0]

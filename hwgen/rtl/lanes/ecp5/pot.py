@@ -27,8 +27,8 @@ def steps(m: Module, parts: tuple[Part, ...], code: Value, half: Value,
           running: list[Value]) -> list[tuple[Value, Value]]:
     """(low 10 bits, carry) of the product plus the running sum: the masks are applied in the carry cells.
 
-    The half cell that is left over comes first.  Last, beside the one that gives the carry, it would leave a cell without
-    logic, which ABC9 of Yosys 0.70 removes together with the carry (and then finds its networks not equivalent).
+    The half cell that is left over comes first.  Last, beside the one that gives the carry, it would leave a cell
+    without logic, which ABC9 of Yosys 0.70 removes together with the carry (and then finds networks not equivalent).
     """
     (before,) = running
     zero = Const(0)
