@@ -84,8 +84,7 @@ def test_luts():
     assert cells["CARRY4"] <= 2 * 48
 
 
-@pytest.mark.parametrize("ki", [2, 4])
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family,ki", [("xilinx7", 2), ("ecp5", 2), ("ecp5", 4)])
 def test_twins_are_equal(family, ki, tmp_path):
     """Proof: whatever the registers hold at first, after ``latency`` cycles both give the same for all inputs.
 
@@ -93,13 +92,14 @@ def test_twins_are_equal(family, ki, tmp_path):
     """
     for variant, top in (("", "portable"), (family, "cells")):
         text = rtlil.convert(PotGroup(ki=ki, px=1, rows=1, family=variant), name=top, emit_src=False)
-        (tmp_path / f"{top}.il").write_text(text.replace("\\top.", f"\\{top}."))
-    cycles = PotGroup(ki=ki, px=1, rows=1).latency + 1
+        # A module marked as the top would make "hierarchy" drop the other.
+        (tmp_path / f"{top}.il").write_text(text.replace("attribute \\top 1\n", ""))
+    latency = PotGroup(ki=ki, px=1, rows=1).latency
     script = [f"read_verilog {MODELS[family].format(SHARE)}", f"read_rtlil {tmp_path}/portable.il",
-              f"read_rtlil {tmp_path}/cells.il", "proc", "hierarchy -generate NONE", "flatten portable cells",
-              "opt_clean", "miter -equiv -make_outputs -flatten portable cells miter", "hierarchy -top miter",
-              "flatten", "async2sync", "opt",
-              f"sat -verify -seq {cycles - 1} -prove trigger 0 -set-at 1 in_rst 0 -tempinduct-skip 0 miter"]
+              f"read_rtlil {tmp_path}/cells.il", "hierarchy", "proc", "flatten portable cells", "opt_clean",
+              "miter -equiv -make_outputs -flatten portable cells miter", "hierarchy -top miter", "flatten",
+              "async2sync", "setattr -unset init w:*", "opt",
+              f"sat -verify -seq {latency + 1} -prove-skip {latency} -prove trigger 0 -set in_rst 0 miter"]
     done = subprocess.run([sys.executable, "-c", YOSYS, *script], capture_output=True, text=True)
     assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
 

@@ -214,14 +214,19 @@ def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[i
     The others as the network's mix asks, one step up and down, and the extremes.
     """
     drain = shape.drain_lanes
-    unit = max(1, drain // 2)
+    unit = max(1, drain // 4)
 
     def near(share: float) -> int:
         return round(rows * share / unit) * unit
 
     blocks = dsp_blocks(Engine(**{**_fields(shape), "dsp_rows": 2 * drain, "wide": False}))
-    full = min(rows, int(2 * part.dsp // blocks) * drain) if blocks else rows
-    multipliers = {0, full, full // 2 // unit * unit, near(demand.wide), max(drain, near(demand.fixed))}
+
+    def most(spare: int) -> int:
+        """Rows for which the part has blocks when ``spare`` of them are wanted elsewhere."""
+        return min(rows, max(0, part.dsp - spare) * 2 * drain // blocks // unit * unit) if blocks else rows
+
+    multipliers = {0, most(0), most(REQUANTIZER_BLOCKS * drain), most(0) // 2 // unit * unit, near(demand.wide),
+                   max(drain, near(demand.fixed))}
     found = set()
     for dsp in sorted(n for n in multipliers if 0 <= n <= rows):
         left = rows - dsp

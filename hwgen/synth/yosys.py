@@ -18,6 +18,8 @@ PASSES = {
     "xilinx7": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}",
     "ice40": "synth_ice40 -dsp -top {top}",
 }
+WRONG = "Networks are NOT EQUIVALENT"
+"""What ABC9 writes when it finds that its result differs from its input; Yosys goes on all the same."""
 STEP = re.compile(r"^\d+\.\d+\. Executing ([A-Z0-9_]+)", re.MULTILINE)
 
 
@@ -73,7 +75,10 @@ def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netl
         script.append(f"write_json {_quoted(netlist)}")
     if verilog is not None:
         script.append(f"write_verilog -noattr {_quoted(verilog)}")
-    run_passes(script, out_dir, what="synthesis", progress=progress)
+    log = run_passes(script, out_dir, what="synthesis", progress=progress)
+    if WRONG in log:
+        raise HwgenError(f"Yosys mapped {', '.join(map(str, sources))} wrong: its own check finds the netlist not "
+                         f"equivalent to the design (log: {out_dir / 'yosys.log'}); use another version of pyosys")
     try:
         data = json.loads(statistics.read_bytes())
         return dict(sorted(data["design"]["num_cells_by_type"].items())), data["creator"].split(" (")[0]

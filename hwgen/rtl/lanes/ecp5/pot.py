@@ -25,10 +25,15 @@ def products(m: Module, parts: tuple[Part, ...], code: Value, half: Value) -> li
 
 def steps(m: Module, parts: tuple[Part, ...], code: Value, half: Value,
           running: list[Value]) -> list[tuple[Value, Value]]:
-    """(low 10 bits, carry) of the product plus the running sum: the masks are applied in the carry cells."""
+    """(low 10 bits, carry) of the product plus the running sum: the masks are applied in the carry cells.
+
+    The half cell that is left over comes first.  Last, beside the one that gives the carry, it would leave a cell
+    without logic, which ABC9 of Yosys 0.70 removes together with the carry (and then finds networks not equivalent).
+    """
     (before,) = running
     zero = Const(0)
-    sums = _carry(m, [*((a, lambda b, c, d: b & c, place, mask, zero)
+    sums = _carry(m, [(zero, lambda b, c, d: 0, zero, zero, zero),
+                      *((a, lambda b, c, d: b & c, place, mask, zero)
                         for a, place, mask in zip(before, turn.places(half, code[0]), code[1:], strict=True)),
                       (zero, None, zero, zero, zero)])
-    return [(Cat(*sums[:-1]), sums[-1])]
+    return [(Cat(*sums[1:-1]), sums[-1])]
