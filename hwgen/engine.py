@@ -49,6 +49,8 @@ class Engine:
     """Width of raw lane sums, unsigned; the corrected accumulator fits as signed."""
     m_bits: int = 18
     """Width of the signed multipliers M, R, A and B."""
+    c_extra: int = 0
+    """Bits by which the constants are wider than accumulator and multipliers make them."""
     mem_bits: int = 64
     """Width of a memory word: 64, 128, 256 or 512."""
     ports: int = 1
@@ -103,6 +105,7 @@ class Engine:
              f"acc_bits must be at most 31 with thresholds, which are stored in 32 bits, not {self.acc_bits!r}")
         need(0 <= self.pool_columns <= (MAX_COLUMNS if self.pool else 0),
              f"pool_columns must be in 0..{MAX_COLUMNS}, and 0 without pool, not {self.pool_columns!r}")
+        need(0 <= self.c_extra <= 16, f"c_extra must be in 0..16, not {self.c_extra!r}")
         need(8 <= self.m_bits <= 32, f"m_bits must be in 8..32, not {self.m_bits!r}")
         need(self.mem_bits in (64, 128, 256, 512), f"mem_bits must be 64, 128, 256 or 512, not {self.mem_bits!r}")
         need(self.ports in (1, 2, 4), f"ports must be 1, 2 or 4, not {self.ports!r}")
@@ -190,12 +193,12 @@ class Engine:
     @property
     def c_bits(self) -> int:
         """Width of C: acc*M with one bit for the offset-binary correction and one to spare."""
-        return self.acc_bits + self.m_bits + 2
+        return self.acc_bits + self.m_bits + 2 + self.c_extra
 
     @property
     def c2_bits(self) -> int:
         """Width of the second stage's constant."""
-        return self.m_bits + 20
+        return self.m_bits + 20 + self.c_extra
 
     @property
     def record_fields(self) -> dict[str, int]:

@@ -125,14 +125,19 @@ def latency(group: str, engine: Engine) -> int:
     """Cycles from operands and codes to the dots of a lane group; "sum": to the sum of the operands."""
     if group == "dsp":
         return _multiplier_latency(engine)
-    if group in ("sum", "pot"):
-        return _levels(engine.ki) + (group == "pot")
-    return shift_add_latency(engine.ki)
+    if group == "sum":
+        return _levels(engine.ki)
+    return pot_latency(engine.ki) if group == "pot" else shift_add_latency(engine.ki)
 
 
 def shift_add_latency(ki: int) -> int:
     """From unskewed inputs to the dot: the chain, then levels of three-operand adders."""
     return chain_length(ki) + _levels3(2 * ki // chain_length(ki))
+
+
+def pot_latency(ki: int) -> int:
+    """The register of turned operands, the chain, then levels of three-operand adders."""
+    return 1 + chain_length(ki) + _levels3(ki // chain_length(ki))
 
 
 def _multiplier_latency(e: Engine) -> int:
@@ -193,8 +198,8 @@ INT4 = _shift_add("int4", ("fixed4", "binary"), INT4_PARTS)
 _POT = get("pot4")
 
 POT = LaneKind("pot", ("pot4", "binary"), lambda rows: np.asarray(_POT.contains(rows).all(axis=1)), _POT.encode,
-               lambda rows: (rows < 0).sum(axis=1, dtype=np.int64) * 1023, 1023)
-"""Corrections: 1023 for every negative weight."""
+               lambda rows: np.maximum(-rows, 0).sum(axis=1, dtype=np.int64) * ACT_MAX, 64 * ACT_MAX)
+"""Of a negative weight the operand is complemented, and then shifted.  Corrections: 15 times its magnitude."""
 
 
 def _fixed(schemes: tuple[str, ...], bits: int) -> LaneKind:

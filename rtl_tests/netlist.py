@@ -18,6 +18,7 @@ SHARE = Path(pyosys.__file__).parent / "share"
 FLOWS = {
     "ecp5": ("synth_ecp5 -top {top}", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"),
              ("DP16KD", "TRELLIS_COMB")),
+    "ecp5_unmapped": ("proc", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"), ("DP16KD", "TRELLIS_COMB")),
     "xilinx7": ("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}", "xilinx", "cells_sim.v",
                 ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
     "xilinx7_unmapped": ("proc", "xilinx", "cells_sim.v", ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),

@@ -79,7 +79,7 @@ def random_cases(engine: Engine, first_seed: int, count: int, memory_words: int)
     return cases, skipped
 
 
-def run_cases(sim: Simulator, cases: list[Case], **memory: int) -> list[list[ImageTrace]]:
+def run_cases(sim: Simulator, cases: list[Case], **memory) -> list[list[ImageTrace]]:
     """Traces per case and image, in one simulator run; an image that never ended has none."""
     traces = run_traces(sim, [Job(case.layout, case.program, case.images) for case in cases], **memory)
     result, begin = [], 0

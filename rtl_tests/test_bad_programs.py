@@ -8,6 +8,7 @@ import pytest
 from simulators import MEMORY_WORDS
 from engines import ICARUS, VERILATOR
 from hwgen import isa
+from hwgen.plan.load import Memory
 from program_bench import differences, random_cases, run_cases
 
 ENGINE = ICARUS["mixed"]
@@ -31,6 +32,10 @@ def words_of(case) -> list[int]:
     return [int.from_bytes(image[i:i + size], "little") for i in range(0, len(image), size)]
 
 
+def words_bytes(words: list[int]) -> bytes:
+    return b"".join(word.to_bytes(ENGINE.mem_bits // 8, "little") for word in words)
+
+
 def packets(words: list[int]):
     """(position, kind, payload length) of every packet after START, END included."""
     position = 1
@@ -44,19 +49,19 @@ def packets(words: list[int]):
 
 
 def sealed(words: list[int]) -> list[int]:
-    """With a right checksum again: over all headers and payloads but START, END and the input's codes."""
+    """With a right checksum again: over all headers and payloads but START and END."""
     state, words = 0, list(words)
     for position, kind, count in packets(words):
         if kind == isa.END:
             words[position] = isa.HEADERS[isa.END].encode(packet=isa.END, checksum=state)
         else:
-            state = isa.checksum(words[position:position + 1 + (0 if kind == isa.INPUT else count)], state)
+            state = isa.checksum(words_bytes(words[position:position + 1 + count]), 8, state)
     return words
 
 
 def error_of(sim, case, words: list[int], **memory) -> int:
     """The code with which the engine stops; the second image must not run."""
-    image = b"".join(word.to_bytes(ENGINE.mem_bits // 8, "little") for word in words)
+    image = words_bytes(words)
     broken = replace(case, program=replace(case.program, image=image, words=len(words)))
     (traces,) = run_cases(sim, [broken], **memory)
     assert len(traces) == 1 or not traces[0].error
@@ -121,7 +126,7 @@ def test_flipped_checksum(sim, case):
 def test_memory_error(sim, case, where):
     read = {"first": 0, "middle": case.program.words // 2, "last": case.program.words - 1}[where]
     assert error_of(sim, case, words_of(case), fail_at=read) == 5
-    assert error_of(sim, case, words_of(case), fail_at=read, latency=7, stall=30) == 5
+    assert error_of(sim, case, words_of(case), fail_at=read, memory=Memory(7, queue=4), stall=30) == 5
 
 
 def test_watchdog(simulator_of):
@@ -136,7 +141,7 @@ def test_watchdog(simulator_of):
 def test_programs_follow_one_another_without_reset(sim):
     """A, B and A again: B leaves nothing behind, and the same program takes the same cycles."""
     cases, _ = random_cases(ENGINE, 400, 3, MEMORY_WORDS)
-    for memory in ({}, {"latency": 11, "stall": 35, "seed": 3}):
+    for memory in ({}, {"memory": Memory(11, queue=4), "stall": 35, "seed": 3}):
         runs = run_cases(sim, [cases[0], cases[1], cases[2], cases[0]], **memory)
         for case, traces in zip([*cases, cases[0]], runs, strict=True):
             assert differences(case, traces) is None
@@ -145,7 +150,7 @@ def test_programs_follow_one_another_without_reset(sim):
 
 
 def test_two_runs_are_identical(sim, case):
-    memory = {"latency": 5, "stall": 25, "seed": 77}
+    memory = {"memory": Memory(5, queue=2), "stall": 25, "seed": 77}
     (one,), (two,) = (run_cases(sim, [case], **memory) for _ in range(2))
     for a, b in zip(one, two, strict=True):
         assert (a.cycles, a.begins, a.written) == (b.cycles, b.begins, b.written)

@@ -7,6 +7,7 @@ from simulators import MEMORY_WORDS
 from engines import VERILATOR
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, Conv, Graph, Requant, Rescale, Tensor
+from hwgen.plan.load import Memory
 from program_bench import Case, differences, make_case, run_cases
 
 ENGINE = VERILATOR["eight_lanes"]
@@ -25,7 +26,7 @@ def graph_of(tensors: list[Tensor], ops: list, outputs: tuple[str, ...]) -> Grap
     return graph
 
 
-def check_on_engine(sim, graph: Graph, image_seed: int, **memory: int) -> None:
+def check_on_engine(sim, graph: Graph, image_seed: int, **memory) -> None:
     source = graph.tensors["input"]
     images = np.random.default_rng(image_seed).integers(0, 2**source.bits, (2, *source.shape)).astype(np.uint8)
     case = make_case("directed", graph, images, sim.engine, MEMORY_WORDS)
@@ -50,7 +51,7 @@ def test_weights_far_ahead_of_a_full_ring(simulator_of):
     weight = rng.integers(-8, 8, (40, 8, 11, 9))
     graph = graph_of([Tensor("input", (8, 12, 9), 4), Tensor("a_out", (40, 2, 1), 4)],
                      [conv("a", "input", weight, "fixed4", 15)], ("a_out",))
-    for memory in ({}, {"latency": 40, "stall": 50, "seed": 4}):
+    for memory in ({}, {"memory": Memory(40, queue=8), "stall": 50, "seed": 4}):
         check_on_engine(simulator_of("eight_lanes"), graph, 5, **memory)
 
 

@@ -37,7 +37,7 @@ def test_accumulator(family):
 @pytest.mark.parametrize("family,options,widths,n_dsp", [
     ("ecp5", lane.OPTIONS, {}, 5),
     ("xilinx7", lane.OPTIONS, {}, 5),
-    ("xilinx7", lane.OPTIONS, {"dsp_bits": 25}, 4),
+    ("xilinx7", lane.OPTIONS, {"dsp_bits": 25}, 3),
     ("xilinx7", ("rescale",), {}, 3),
     ("ice40", lane.OPTIONS, {}, 10),
     ("ice40", ("residual", "rescale"), {"dsp_bits": 16, "m_bits": 16}, 5),

@@ -10,6 +10,7 @@ from hwgen.frontend import load
 from hwgen.plan.cycles import count_cycles
 from hwgen.engine import Engine
 from hwgen.plan.layout import lay_out, needs
+from hwgen.plan.load import Memory
 from program_bench import Case, differences, make_case, run_cases
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -40,5 +41,6 @@ def test_network(name, simulator_for):
     (traces,) = run_cases(sim, [case])
     assert differences(case, traces) is None
     assert {trace.cycles for trace in traces} == {count_cycles(case.layout).total}
-    (traces,) = run_cases(sim, [replace(case, images=images[:1])], latency=13, stall=30, seed=5)
+    (traces,) = run_cases(sim, [replace(case, images=images[:1])], memory=Memory(13, queue=3),
+                          stall=30, seed=5)
     assert differences(replace(case, images=images[:1]), traces) is None

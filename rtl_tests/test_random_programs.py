@@ -32,9 +32,10 @@ def check_programs(sim, first_seed: int, count: int) -> None:
         problems.append(differences(case, traces))
         planned = count_cycles(case.layout)
         for trace in traces:
-            if not problems[-1] and (trace.cycles, tuple(trace.layer_cycles(case.layout))) != (planned.total, planned.layers):
+            found = trace.layer_cycles(case.layout)
+            if not problems[-1] and (trace.cycles, tuple(found)) != (planned.total, planned.layers):
                 problems.append(f"{case.label}: planned {planned.total} cycles, by layer {planned.layers}, simulated "
-                                f"{trace.cycles}, by layer {trace.layer_cycles(case.layout)}")
+                                f"{trace.cycles}, by layer {found}")
     latency, stall, seed, queue = (int(rng.integers(*b)) for b in ((1, 41), (0, 61), (1, 1 << 30), (1, 17)))
     memory = {"memory": Memory(latency, queue=queue), "stall": stall, "seed": seed}
     for case, traces in zip(slow, run_cases(sim, slow, **memory), strict=True):

@@ -52,7 +52,7 @@ def network(seed, bits=4, rows=5):
 
 
 class Memory:
-    """Program and results; requests answered one after the other from the next cycle on; refused and delayed at random."""
+    """Program and results; one request after the other, answered from the next cycle on; random stalls."""
 
     def __init__(self, words, seed, read_chance=0.0, write_chance=0.0, fail_at=None, silent_after=None):
         self.words, self.queue, self.answers = dict(enumerate(words)), deque(), 0

@@ -117,13 +117,17 @@ def random_map(rng) -> Map:
     strides = pick(1, 3) if pool != (1, 1) else (1, 1)
     conv = tuple(max(1, (o - 1) * s + k - p - rng.randint(0, 1))
                  for o, s, k, p in zip(out, strides, pool, pads, strict=True))
+
+    def within():
+        return rng.randrange(pool[0]), rng.randrange(pool[1])
+
     raster = rng.random() < 0.5
     if raster:
         # The flags follow the counters, whatever the windows are.
         strides = pool
     return Map(out, pool, strides, pads, pick(1, 4), pick(0, 5), conv,
                (rng.randint(1, 40), rng.randint(1, 30), rng.randint(1, 30)), raster,
-              pick(0, 2) if raster else (0, 0), *((rng.randrange(pool[0]), rng.randrange(pool[1])) if raster else (0, 0) for _ in "bs"))
+               pick(0, 2) if raster else (0, 0), *([within(), within()] if raster else []))
 
 
 def groups_of(map_: Map, px: int, banks: int):

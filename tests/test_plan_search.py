@@ -14,9 +14,13 @@ from hwgen.device.resources import FIELDS, Resources
 from hwgen.engine import Engine, EngineError
 from hwgen.errors import HwgenError
 from hwgen.graph.ir import Conv, Graph, Requant, Tensor
-from hwgen.plan import layer_macs, make_plan
+from hwgen.plan import make_plan
+from hwgen.plan.ideal import ideal, layer_macs
+from hwgen.plan.load import Memory
+from hwgen.plan.presets import engine_text, parse_engine
+from hwgen.plan.cycles import count_cycles
 from hwgen.plan.candidates import bound, candidates
-from hwgen.plan.layout import MAX_DEPTH, STORE_WORDS, lay_out, needs, sum_bits
+from hwgen.plan.layout import STORE_WORDS, lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
 from hwgen.plan.search import FILL, Search, neighbours, size
 from hwgen.program.assemble import assemble_layout
@@ -125,6 +129,35 @@ def test_macs_are_those_of_the_network():
         assert layer_macs(plan.layout, index) == expected
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("bytes_per_cycle", [2, 8])
+def test_no_engine_beats_the_bound(seed, bytes_per_cycle):
+    for builder in (residual_network, chain_network, odd_network):
+        sized = size(builder(seed)[0], Engine(ki=8, px=3, sp2_rows=8, int4_rows=8, dsp_rows=8, drain_lanes=4), PART)
+        cycles = count_cycles(sized.layout, Memory(bytes_per_cycle=bytes_per_cycle))
+        assert ideal(sized.layout, cycles, bytes_per_cycle).total <= cycles.total
+
+
+def test_bound_by_hand():
+    """16 x 16 weights on 8 x 8 pixels of 8 bits: two planes; 128 multiply-accumulates per cycle."""
+    b = Builder(1, (16, 8, 8), 8, ("sp2",))
+    layout = size(b.graph(b.conv("input", 16)), Engine(ki=8, px=2, sp2_rows=8, drain_lanes=8), PART).layout
+    cycles = count_cycles(layout)
+    found = ideal(layout, cycles, 8)
+    assert found.computing == 16 * 16 * 64 * 2 / 128 and layer_macs(layout, 0) == 16 * 16 * 64
+    # 128 bytes of weights, 1,024 of the input (half a memory word each), parameters and commands.
+    assert 128 + 1024 < 8 * found.moving < 128 + 2048 + 1000
+    assert found.total == max(found.computing + cycles.first_load + cycles.total - cycles.last_word, found.moving)
+
+
+@pytest.mark.parametrize("text", ["d1-2", "ki=16,px=6,sp2=24,dsp=8,drain=8",
+                                  "ki=8,px=2,int4=4,dsp=4,drain=4,mem=256,ports=4,ring=1024,wide=1"])
+def test_engine_text_is_read_back(text):
+    part = get_part("XC7Z020")
+    engine = parse_engine(text, part)
+    assert parse_engine(engine_text(engine), part) == engine
+
+
 def large_network(channels=256, layers=3, size=14):
     """Too many weights for a small part's memory."""
     rng = np.random.default_rng(1)
@@ -196,22 +229,21 @@ def vector_layer(channels, kernel, rows=4, out_bits=4):
     return b.graph(b.conv("input", rows, kernel, bits=out_bits))
 
 
+def two_layers(kernel):
+    """A kernel that the host cannot pack."""
+    b = Builder(3, (2, *kernel), 4, ("sp2",))
+    return b.graph(b.conv(b.conv("input", 2), 4, kernel))
+
+
 @pytest.mark.parametrize("graph,message", [
-    (vector_layer(2, (65, 1)), "layer 'conv0': 65 kernel height, at most 64"),
+    (two_layers((65, 1)), "layer 'conv1': 65 kernel height, at most 64"),
     (vector_layer(1100, (8, 8)), r"layer 'conv0': [\d,]+ weight words of a tile .*, at most 4,095"),
 ])
 def test_numbers_beyond_the_instruction_set_are_refused_by_layer(graph, message):
     with pytest.raises(Unplaceable, match=message):
         lay_out(graph, Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2))
-    with pytest.raises(HwgenError, match="layer 'conv0'.*at most"):
+    with pytest.raises(HwgenError, match="layer 'conv.'.*at most"):
         make_plan(replace(graph, name="odd"), get_part("iCE40UP5K"), clock_mhz=12)
-
-
-def test_a_map_beyond_the_scratchpad_is_refused():
-    b = Builder(4, (8, 300, 300), 4, ("sp2",))
-    graph = b.graph(b.conv("input", 2))
-    with pytest.raises(Unplaceable, match=f"words per scratchpad bank, at most {MAX_DEPTH:,}"):
-        lay_out(graph, Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2))
 
 
 def test_a_tile_beyond_the_store_queue_is_refused():

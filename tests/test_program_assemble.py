@@ -147,7 +147,8 @@ def test_layer_settings(layout):
             "conv_h": layer.conv_shape[1], "conv_w": layer.conv_shape[2],
             "pool_h": (pool.kernel[0] if pool else 1) - 1, "pool_w": (pool.kernel[1] if pool else 1) - 1,
             "out_h": step.walk.out_rows - 1, "out_w": layout.tensor(layer.output).shape[2] - 1,
-            "out_step": layout.regions[layer.output].plane_step, "zero": rule.zero_point, "low": rule.low, "high": rule.high,
+            "out_step": layout.regions[layer.output].plane_step, "zero": rule.zero_point,
+            "low": rule.low, "high": rule.high,
         }
         # From the end of a kernel row to the beginning of the next.
         assert found["row_q"] * banks + found["row_r"] == source.pitch - (kw - 1) and 0 <= found["row_r"] < banks
@@ -186,7 +187,8 @@ def test_walker_words_walk_over_the_evaluations(layout):
             pi, pj = index // kw % kh, index % kw
             oy, ox = divmod(index // (kh * kw), out_w)
             iy, ix = cy * conv.strides[0] - conv.pads[0] - step.source.first_row, cx * conv.strides[1] - conv.pads[1]
-            point = [iy * in_pitch + ix, (cy - res_row) * res_pitch + cx, (oy + out_row) * out_pitch + ox, ix, iy, cx, cy]
+            point = [iy * in_pitch + ix, (cy - res_row) * res_pitch + cx, (oy + out_row) * out_pitch + ox,
+                     ix, iy, cx, cy]
             assert state.tolist() == point
             event = 0 if pj < kw - 1 else 1 if pi < kh - 1 else 2 if ox < out_w - 1 else 3
             state = state + np.array(steps[event] + moves[event])

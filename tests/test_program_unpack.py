@@ -37,7 +37,7 @@ def test_unpack_is_the_inverse(layout):
 
 @pytest.mark.parametrize("layout", CASES)
 def test_input_words(layout):
-    """Scratchpad words side by side in memory, in the order in which the load unit takes them: points, planes, blocks."""
+    """Scratchpad words side by side in memory, in the order in which they are fetched: points, planes, blocks."""
     graph, engine = layout.network.graph, layout.engine
     tensor, region = graph.tensors[graph.input], layout.regions[graph.input]
     codes = np.random.default_rng(2).integers(0, 2**tensor.bits, tensor.shape).astype(np.uint8)

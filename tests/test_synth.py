@@ -202,7 +202,10 @@ module top(clk, rst, start, read_valid, read_ready, read_address, read_count, re
   assign write_mask = answers[10] ? 4'b1111 : 4'b1011;
   always @(posedge clk) if (rst) begin read_address <= 0; sum <= 0; answers <= 0; end else begin
     if (read_valid) read_address <= read_address + 3;
-    if (answer_valid[1] & ~answer_error[1]) begin sum <= sum + (^answer_data) + answer_tag[1]; answers <= answers + 1; end
+    if (answer_valid[1] & ~answer_error[1]) begin
+      sum <= sum + (^answer_data) + answer_tag[1];
+      answers <= answers + 1;
+    end
   end
 endmodule
 """

@@ -18,8 +18,8 @@ from hwgen.device.resources import Resources
 from hwgen.engine import GROUPS, Engine
 from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
-CUT = 17
-"""Bits of the lower part of an accumulator that is multiplied in two parts (RequantLane)."""
+ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
+"""LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories; measured with 4 and 8."""
 
 _TABLES: dict[str, dict] = {}
 
@@ -82,6 +82,9 @@ def known_blocks(engine: Engine, family: str, table: dict) -> Tally:
     for spec in memories(engine):
         lut, ff, bram = memory_cost(spec, family)
         tally.add(spec.block, count=spec.count, lut=lut, ff=ff, bram=bram)
+    if engine.pool_columns:
+        lut, ff = ROW_BUFFER[family]
+        tally.add("row buffer", count=engine.drain_lanes, lut=lut, ff=ff)
     terms, weights = requantizer_terms(engine), table["requantizer"]
     tally.add("requantizers", count=engine.drain_lanes, lut=weigh(weights["lut"], terms),
               ff=weigh(weights["ff"], terms), dsp=requantizer_dsp(engine, family))
@@ -158,25 +161,31 @@ def _accumulators(tally: Tally, name: str, count: int, bits: int, late: int, e: 
 
 def requantizer_terms(e: Engine) -> dict[str, float]:
     """What a lane's LUTs and flip-flops depend on."""
-    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits + 1 > CUT + 1, "residual": e.residual,
+    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits > _cut(e), "residual": e.residual,
             "residual_m": e.residual * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
             "rescale_residual": e.rescale and e.residual, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
             "thresholds": e.thresholds, "thresholds_acc": e.thresholds * e.acc_bits}
 
 
 def requantizer_dsp(e: Engine, family: str) -> int:
-    """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b."""
-    if e.acc_bits + 1 <= CUT + 1:
+    """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b; 7-series lanes make those of res in one."""
+    cut = _cut(e)
+    if e.acc_bits + 1 <= cut + 1:
         total = blocks(e.acc_bits + 1, e.m_bits, family)
     else:
-        total = blocks(CUT + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - CUT, e.m_bits, family)
+        total = blocks(cut + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - cut, e.m_bits, family)
     if e.residual:
         total += blocks(e.m_bits, 9, family)
     if e.rescale:
         total += blocks(17 if e.pool else 9, e.m_bits, family)
-        if e.residual:
+        if e.residual and e.family != "xilinx7":
             total += blocks(e.m_bits, 9, family)
     return total
+
+
+def _cut(e: Engine) -> int:
+    """Bits below which the lane cuts a wide accumulator (``dsp_bits`` of RequantLane, less the sign)."""
+    return 24 if e.family == "xilinx7" else 17
 
 
 # Memories

@@ -21,6 +21,11 @@ REQUANTIZER_BLOCKS = 5
 """DSP blocks of a requantizer lane, about."""
 
 
+def block_words(part: Part) -> int:
+    """Words of a block RAM at the width that engines use."""
+    return 256 if part.family == "ice40" else 512
+
+
 @dataclass(frozen=True)
 class Work:
     """What a layer asks of any engine."""
@@ -79,12 +84,16 @@ def weight_words(work: list[Work], engine: Engine) -> int:
 
 
 def guess(work: list[Work], engine: Engine) -> int:
-    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full."""
+    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full.
+
+    A tile is loaded beside the one before where the ring holds both.
+    """
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
         words = layer.words(engine.ki)
-        total += max(_computing(layer, words, engine), _tiles(layer, engine) * words * beats)
+        computing, loading = _computing(layer, words, engine), _tiles(layer, engine) * words * beats
+        total += max(computing, loading) if 2 * words <= engine.ring_depth else computing + loading
     return total
 
 
@@ -145,11 +154,12 @@ def demand_of(work: list[Work]) -> Demand:
                   sum(part for (cheap, every), part in plain.items() if cheap and cheap != every))
 
 
-def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Iterator[Engine]:
+def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: int = 0) -> Iterator[Engine]:
     """Every engine within the part's arithmetic that can run all rows, in a fixed order.
 
     Multipliers are made of logic where the part has too few blocks for a useful number of
     rows; with ``idle_blocks`` also where more rows than the blocks can hold may be faster.
+    ``ports``: memory ports of 64 bits; 0 is on-chip memory.
     """
     demand = demand_of(work)
     most = max(layer.rows for layer in work)
@@ -157,7 +167,8 @@ def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Itera
     for ki in (2, 4, 8, 16):
         for px in range(1, 9):
             for drain in (d for d in (1, 2, 4, 8, 16) if ki % d == 0 and d * 8 >= ki):
-                shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family)
+                shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family,
+                               mem_bits=64 * max(1, ports), ports=max(1, ports), ring_depth=block_words(part))
                 for rows in _row_counts(drain, min(96, most + drain)):
                     if ki * px * rows * lane_luts // 2 > part.lut:
                         break
@@ -196,7 +207,8 @@ def _engines(shape: Engine, rows: int, demand: Demand, work: list[Work], part: P
 
 
 def _fields(shape: Engine) -> dict:
-    return {name: getattr(shape, name) for name in ("ki", "px", "drain_lanes", "family")}
+    names = ("ki", "px", "drain_lanes", "family", "mem_bits", "ports", "ring_depth")
+    return {name: getattr(shape, name) for name in names}
 
 
 def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[int, ...]]:

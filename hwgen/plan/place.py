@@ -7,6 +7,7 @@ import numpy as np
 
 from ..engine import GROUPS, Engine
 from .assign import DSP, N, Kind, deal, fewest_tiles, kinds_of, shares, spread
+from .cells import packed_order
 from .lower import Layer, Network
 
 
@@ -56,7 +57,9 @@ def place(network: Network, engine: Engine) -> dict[str, Placement]:
         if root not in orders:
             partners = [other for other in network.layers if groups[other.output] == root]
             if len(partners) > 1 or root == groups[network.graph.input]:
-                orders[root] = _common_order(partners, [kinds[other.name] for other in partners], engine)
+                rows = [kinds[other.name] for other in partners]
+                packed = packed_order(rows, engine)
+                orders[root] = _common_order(partners, rows, engine) if packed is None else packed
         if root in orders:
             tiles = _tiles_in_order(layer, orders[root], kinds[layer.name], engine)
         else:

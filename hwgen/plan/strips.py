@@ -29,9 +29,11 @@ class Fetch:
     """First word within the tensor's linear map (block, plane, point), in scratchpad words."""
     words: int
     address: int
-    """Scratchpad address of the first word; its bank is 0."""
+    """Scratchpad address of the first word."""
     wait: int = 0
     """Steps that must be drained and stored before: those that read what is overwritten or write what is read."""
+    bank: int = 0
+    """Of the first word."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,7 @@ def _encode_steps(layout: Layout, stream: _Stream, bases: dict[str, int]) -> Non
         for part in step.fetches[place]:
             stream.packet(isa.FETCH, _pieces([isa.FETCH_WORD.encode(memory=bases[part.tensor] + part.first,
                                                                     words=part.words)]),
-                          address=part.address, wait=part.wait)
+                          address=part.address, bank=part.bank, wait=part.wait)
 
     packed: dict[str, list[list[tuple[int, bytes, dict[str, int]]]]] = {}
     for step in layout.steps:

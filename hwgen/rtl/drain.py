@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..engine import Engine
 from .bits import delay, select
 from ..isa import POOL_RASTER
-from .requantize import RasterPool, RequantLane, ThresholdSearch
+from .requantize import DSP_BITS, RasterPool, RequantLane, ThresholdSearch
 from .sequencer import settings_layout, tile_layout
 from .walker import slot_layout
 
@@ -53,7 +53,7 @@ class Drain(wiring.Component):
         e = self.engine
         return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                            residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                           pool_depth=self._chunks)
+                           dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=self._chunks, c2_bits=e.c2_bits)
 
     def elaborate(self, platform):
         m = Module()

@@ -119,7 +119,8 @@ class Loader(wiring.Component):
                         with m.Case(FETCH):
                             header = fields(HEADERS[FETCH], word)
                             m.d.comb += take.eq(1)
-                            m.d.sync += [self.scratch_address.eq(header["address"]), self.scratch_bank.eq(header["bank"])]
+                            m.d.sync += [self.scratch_address.eq(header["address"]),
+                                         self.scratch_bank.eq(header["bank"])]
                             m.next = "FETCH"
                         with m.Case(PARAMS):
                             with m.If(held != 2):
@@ -222,7 +223,8 @@ class Loader(wiring.Component):
                     m.d.sync += [self.scratch_bank.eq(0), self.scratch_address.eq(self.scratch_address + 1)]
                 with m.If(left == 1):
                     m.next = "HEADER"
-        m.d.comb += self.scratch_data.eq(select([prefetch.map[i * bits:(i + 1) * bits] for i in range(count)], position))
+        words = [prefetch.map[i * bits:(i + 1) * bits] for i in range(count)]
+        m.d.comb += self.scratch_data.eq(select(words, position))
 
 
 def _next_present(counts: list, index: int) -> Value:

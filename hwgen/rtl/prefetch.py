@@ -106,7 +106,8 @@ class Prefetch(wiring.Component):
         load = fifo.r_rdy & (~active | (source.sent & (source.left == 0)))
         m.d.comb += [
             fifo.w_en.eq(arrived & is_fetch & (left != 0)),
-            fifo.w_data.eq(Cat(where["memory"], where["words"], wait)), fifo.r_en.eq(load), source.go.eq(active & ready),
+            fifo.w_data.eq(Cat(where["memory"], where["words"], wait)), fifo.r_en.eq(load),
+            source.go.eq(active & ready),
         ]
         held = Signal(16)
         m.d.sync += ready.eq(self.finished >= held)

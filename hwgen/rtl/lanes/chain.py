@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...lanes import LaneKind, TERM_MAX, chain_length, dot_bits
 from .adder_tree import check_ki, nibbles
+from .recode import FLAGS
 
 @dataclass(frozen=True)
 class Word:
@@ -32,20 +33,25 @@ class ChainDot(wiring.Component):
     full adders, which is less than wider steps would take.  Chains of X and of Y then meet in adders of three words.
     """
 
+    largest = TERM_MAX
+
     def __init__(self, *, ki: int, kind: LaneKind, cells: ModuleType):
         check_ki(ki)
         self.ki = ki
         self.parts = kind.parts
         self.cells = cells
         self.dot_bits = dot_bits(kind, ki)
+        self.code_bits = FLAGS * len(kind.parts) if cells.RECODED else 4
         super().__init__({
-            "acts": In(unsigned(4 * ki)), "codes": In(unsigned(4 * ki)), "o": Out(unsigned(self.dot_bits)),
+            "acts": In(unsigned(4 * ki)), "codes": In(unsigned(self.code_bits * ki)),
+            "o": Out(unsigned(self.dot_bits)),
         })
 
     def elaborate(self, platform):
         m = Module()
         length = chain_length(self.ki)
-        acts, codes = nibbles(self.acts, self.ki), nibbles(self.codes, self.ki)
+        acts = nibbles(self.acts, self.ki)
+        codes = [self.codes[k * self.code_bits:(k + 1) * self.code_bits] for k in range(self.ki)]
         words: list[list[Word]] = [[], []]
         for begin in range(0, self.ki, length):
             for plane, word in zip(words, self._chains(m, acts[begin:begin + length], codes[begin:begin + length],
@@ -71,7 +77,7 @@ class ChainDot(wiring.Component):
             running = [register(total, f"run_{part}_{step}") for part, (total, _) in enumerate(sums)]
             for counter, (_, carry) in zip(counters, sums, strict=True):
                 counter.take(carry)
-        return [Word(Cat(value, counter.count()), TERM_MAX * len(acts), part.shift)
+        return [Word(Cat(value, counter.count()), self.largest * len(acts), part.shift)
                 for value, counter, part in zip(running, counters, self.parts, strict=True)]
 
     def _sum(self, m: Module, words: list[Word]) -> Word:

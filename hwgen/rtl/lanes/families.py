@@ -2,9 +2,13 @@
 
 from types import ModuleType
 
-from .xilinx7 import logic
+from .ecp5 import logic as ecp5
+from .ecp5 import pot as ecp5_pot
+from .xilinx7 import logic as xilinx7
+from .xilinx7 import pot as xilinx7_pot
 
-CELLS: dict[str, ModuleType] = {"xilinx7": logic}
+CELLS: dict[str, ModuleType] = {"xilinx7": xilinx7, "ecp5": ecp5}
+POT_CELLS: dict[str, ModuleType] = {"xilinx7": xilinx7_pot, "ecp5": ecp5_pot}
 
 
 def cells_of(family: str) -> ModuleType | None:

@@ -4,24 +4,20 @@ from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...lanes import LaneKind, Part, TERM_MAX, chain_length, dot_bits, shift_add_latency
-from ..bits import delay
+from ...lanes import LaneKind, TERM_MAX, chain_length, dot_bits, shift_add_latency
 from ..once import place
 from .adder_tree import add_tree, check_ki, nibbles, tree_levels
 from .chain import ChainDot
 from .families import cells_of
 from .group import Delay, Group, Skew
-
-FLAGS = 3
-"""Bits that say which multiple of the operand a partial product is: once, twice, complemented."""
-
+from .recode import FLAGS, Recode
 
 class ShiftAddGroup(Group):
     """All rows of a kind whose weights are two shifts, times all pixels.
 
-    ``family``: "" for any part, "xilinx7" for LUTs and carry blocks of the 7-series; the same integers at the
-    same time from both.  What rows or pixels have in common is made once: weights are recoded or skewed once per
-    row, operands once per pixel.
+    ``family``: "" for any part, "xilinx7" and "ecp5" for these families' LUTs and carry cells; the same
+    integers at the same time from all.  What rows or pixels have in common is made once: weights are recoded
+    or skewed once per row, operands once per pixel.
     """
 
     kind: LaneKind
@@ -57,7 +53,11 @@ class ShiftAddGroup(Group):
 
     def _codes(self) -> wiring.Component:
         if self.cells is None:
-            return Recode(ki=self.ki, parts=self.kind.parts, latency=self.latency - TreeDot.latency(self.ki))
+            waits = [self.latency - TreeDot.latency(self.ki)] * self.ki
+            return Recode(ki=self.ki, parts=self.kind.parts, waits=waits)
+        if self.cells.RECODED:
+            waits = [k % chain_length(self.ki) for k in range(self.ki)]
+            return Recode(ki=self.ki, parts=self.kind.parts, waits=waits)
         return Skew(ki=self.ki, period=chain_length(self.ki))
 
     def _dot(self) -> wiring.Component:
@@ -66,47 +66,10 @@ class ShiftAddGroup(Group):
         return ChainDot(ki=self.ki, kind=self.kind, cells=self.cells)
 
 
-class Recode(wiring.Component):
-    """The flags of both partial products of ``ki`` weight codes, lowest first; ``latency`` cycles, at least 1."""
-
-    def __init__(self, *, ki: int, parts: tuple[Part, ...], latency: int):
-        self.ki = ki
-        self.parts = parts
-        self.latency = latency
-        super().__init__({"i": In(unsigned(4 * ki)), "o": Out(unsigned(len(parts) * FLAGS * ki))})
-
-    def elaborate(self, platform):
-        m = Module()
-        word = delay(m, self.i, self.latency - 1, "code")
-        flags = Signal(len(self.o), reset_less=True)
-        m.d.sync += flags.eq(Cat(*(recode(part, code) for code in nibbles(word, self.ki) for part in self.parts)))
-        m.d.comb += self.o.eq(flags)
-        return m
-
-
-def recode(part: Part, code: Value) -> Value:
-    """(once, twice, complemented) of a partial product, for a weight code."""
-    select = Cat(*(code[bit] for bit in part.bits))
-    tables = [sum(bool(term[0] == multiple) << value for value, term in enumerate(part.terms)) for multiple in (1, 2)]
-    tables.append(sum(complemented << value for value, (_, complemented) in enumerate(part.terms)))
-    return Cat(_bit_of(table, select) for table in tables)
-
-
-def _bit_of(table: int, select: Value) -> Value:
-    """Bit ``select`` of ``table``."""
-    result: Value | None = None
-    for value in range(1 << len(select)):
-        if table >> value & 1:
-            here = select == value
-            result = here if result is None else result | here
-    assert result is not None
-    return result
-
-
 class TreeDot(wiring.Component):
     """``o = sum over k of w_k * a_k + correction`` of one row and one pixel, in plain logic.
 
-    ``codes``: weights after :func:`recode`, six bits each.  X and Y (5 bits) are summed apart, in trees of
+    ``codes``: weights after ``recode``, six bits each.  X and Y (5 bits) are summed apart, in trees of
     two-operand adders: words of 5 bits grow slower than products of 9.  Latency: log2(ki) + 1.
     """
 
