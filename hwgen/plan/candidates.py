@@ -17,6 +17,10 @@ Mix = tuple[tuple[int, int, int], ...]
 """Rows that are alike: groups that can run them with 4-bit weights on multipliers, with 8-bit ones, and how many."""
 
 
+REQUANTIZER_BLOCKS = 4
+"""DSP blocks of a requantizer lane, about."""
+
+
 def block_words(part: Part) -> int:
     """Words of a block RAM at the width that engines use."""
     return 256 if part.family == "ice40" else 512
