@@ -29,7 +29,7 @@ def fakes(monkeypatch):
 
     asked = {}
 
-    def plan(graph, part, *, clock_mhz, fps=None, progress):
+    def plan(graph, part, *, clock_mhz, fps=None, engine=None, progress):
         asked.update(part=part.name, clock_mhz=clock_mhz, fps=fps)
         return FakePlan()
 
