@@ -164,7 +164,7 @@ class _Model:
             alive = (len(layout.walks[layer.name].cy) - 1) % engine.px + 1
             written = post - (engine.px - alive) * step - (step - 1) + layout.planes(layer.output) - 1
             # Five cycles to the memory port; the last memory word waits until nothing can join it.
-            self.idle = max(self.idle, written + 6, post + 2)
+            self.idle = max(self.idle, max(written + 6, post + 2) + self.loader.memory.confirm)
 
     def _written(self, layer: Layer, tile: Tile, ends: np.ndarray) -> _Writes:
         """When the words of a tile are written whose groups have left the drain in the cycles ``ends``."""

@@ -4,6 +4,12 @@ from ..engine import Engine
 
 PREFETCH = 64
 """Memory words of the program that may be on their way: hides 48 cycles of latency."""
+AXI_LATENCY = 1
+"""From a request of the engine to the address on an AXI port."""
+AXI_CONFIRM = 2
+"""Cycles that a written word and its response spend in an AXI port."""
+AXI_REQUESTS = 4
+"""Requests that an AXI port keeps for itself while the memory or other ports are slower."""
 MIN_INTERVAL = 4
 """Between the ends of two tiles, so that the drain's queues never overflow."""
 THRESHOLD_STEP = 11

@@ -54,6 +54,7 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
     result = ImageTrace()
     words: list[list[tuple[int, int, int, int]]] = [[] for _ in layout.layers]
     memory: dict[int, int] = {}
+    """Bytes written, by their addresses."""
     engine = layout.engine
     for line in lines:
         parts = line.split()
@@ -63,11 +64,9 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
             bank, address, word = (int(part, 16) for part in parts[1:4])
             words[len(result.begins) - 1].append((bank, address, word, int(parts[4])))
         else:
-            address, mask, data = (int(part, 16) for part in parts[1:])
-            for k in range(engine.scratch_words):
-                if mask >> k & 1:
-                    word = data >> k * engine.word_bits & (1 << engine.word_bits) - 1
-                    memory[address * engine.scratch_words + k] = word
+            address, strobes, data = (int(part, 16) for part in parts[1:])
+            first = address * engine.mem_bits // 8
+            memory |= {first + k: data >> 8 * k & 255 for k in range(engine.mem_bits // 8) if strobes >> k & 1}
     for layer, written in zip(layout.layers, words, strict=True):
         result.written[layer.output] = written
         result.tensors[layer.output], result.missing[layer.output] = _gather(layout, layer.output, written, result)
@@ -76,9 +75,10 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
         found = []
         for address in range(region.base, region.base + region.size):
             for bank in range(engine.banks):
-                stored = memory.get((base + engine.banks * address + bank) % (1 << 32))
-                if stored is not None:
-                    found.append((bank, address, stored, 0))
+                place = (base + engine.banks * address + bank) % (1 << 32) * engine.word_bits // 8
+                stored = [memory[place + k] for k in range(engine.word_bits // 8) if place + k in memory]
+                if len(stored) == engine.word_bits // 8:
+                    found.append((bank, address, int.from_bytes(bytes(stored), "little"), 0))
         result.outputs[name], missing = _gather(layout, name, found, result)
         result.missing[f"{name} in memory"] = missing
     return result
