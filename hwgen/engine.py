@@ -15,6 +15,8 @@ KINDS = (*GROUPS, "high")
 FAMILIES = ("", "xilinx7", "ecp5", "ice40")
 BLOCK_ROWS = 16
 """Rows that share one copy of the operands, so that no operand bit drives more."""
+PREFETCH = 64
+"""Memory words of the program that may be on their way: hides 48 cycles of latency."""
 MAX_COLUMNS = 1024
 """Of the row buffer."""
 
@@ -189,6 +191,11 @@ class Engine:
     def chunks(self) -> int:
         """Row slots per drain lane."""
         return self.rows // self.drain_lanes
+
+    @property
+    def fetch_ahead(self) -> int:
+        """Memory words of a map that may be on their way; they are unpacked one scratchpad word per cycle."""
+        return PREFETCH if self.scratch_words <= 2 else PREFETCH // 2
 
     @property
     def c_bits(self) -> int:

@@ -211,7 +211,7 @@ class _Model:
             alive = (step.walk.evaluations - 1) % engine.px + 1
             written = post - (engine.px - alive) * width - (width - 1) + layout.planes(layer.output) - 1
             # Five cycles to the memory port; the last memory word waits until nothing can join it.
-            self.idle = max(self.idle, written + 6, post + 2)
+            self.idle = max(self.idle, max(written + 6, post + 2) + self.loader.memory.confirm)
 
     def _written(self, step: Step, tile: Tile, ends: np.ndarray) -> _Writes:
         """When the words of a tile are written whose groups have left the drain in the cycles ``ends``."""

@@ -5,9 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import Engine
+from ..engine import PREFETCH, Engine
 from ..isa import END, FETCH, FETCH_WORD, HEADERS, RUN, START
-from ..plan.timing import PREFETCH, fetch_ahead
 from .bits import fields
 
 DESCRIPTORS = PREFETCH // 2 + 1
@@ -46,7 +45,7 @@ class Prefetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        ahead = fetch_ahead(self.engine)
+        ahead = self.engine.fetch_ahead
         self._answers(m, 0, PREFETCH, self.stream, self.stream_have, self.stream_take)
         self._answers(m, 1, ahead, self.map, self.map_have, self.map_take)
         bits = len(self.request_address)
