@@ -68,9 +68,9 @@ class Bench:
         self.yosys = importlib.metadata.version("pyosys")
         self.seconds = 0.0
 
-    def block(self, component: wiring.Component) -> dict:
-        """LUT, FF, DSP and BRAM of a component on its own."""
-        found = self._measure(verilog(Shell(component), "block"), "block", type(component).__name__)
+    def block(self, component: wiring.Component, *, name: str = "", options: str = "") -> dict:
+        """LUT, FF, DSP and BRAM of a component on its own; ``options`` for Yosys' flow."""
+        found = self._measure(verilog(Shell(component), "block"), "block", name or type(component).__name__, options)
         empty = self._measure(verilog(Shell(None), "block"), "block", "empty")
         return {field: found[field] - empty[field] for field in ("lut", "ff", "dsp", "bram")}
 
@@ -78,8 +78,9 @@ class Bench:
         """The same of a whole engine."""
         return self._measure(emit_verilog(replace(engine, family=self.family)), TOP, describe(engine))
 
-    def _measure(self, text: str, top: str, name: str) -> dict:
-        digest = hashlib.sha256(f"{self.family} {self.yosys}\n{text}".encode()).hexdigest()[:24]
+    def _measure(self, text: str, top: str, name: str, options: str = "") -> dict:
+        flow = f"{self.family} {self.yosys} {options}".rstrip()
+        digest = hashlib.sha256(f"{flow}\n{text}".encode()).hexdigest()[:24]
         known = self.folder / f"{digest}.json"
         if known.exists():
             return json.loads(known.read_text())
@@ -87,7 +88,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source.sv"
             source.write_text(text)
-            made = synthesize(source, top, get_part(PARTS[self.family]), Path(folder) / "out")
+            made = synthesize(source, top, get_part(PARTS[self.family]), Path(folder) / "out", options=options)
         self.seconds += time.monotonic() - start
         found = {**made.resources.to_json(), "lutram": made.lutram, "carry": made.carry, "yosys": made.yosys,
                  "cells": made.cells}

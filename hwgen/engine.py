@@ -15,6 +15,8 @@ KINDS = (*GROUPS, "high")
 FAMILIES = ("", "xilinx7", "ecp5", "ice40")
 BLOCK_ROWS = 16
 """Rows that share one copy of the operands, so that no operand bit drives more."""
+PREFETCH = 64
+"""Memory words of the program that may be on their way: hides a latency of 44 cycles."""
 MAX_COLUMNS = 1024
 """Of the row buffer."""
 
@@ -32,7 +34,7 @@ class Engine:
     px: int
     """Output pixels per cycle, 1 to 8."""
     sp2_rows: int = 0
-    """Row slots on lanes that add two shifted operands; 0 or a multiple of ``drain_lanes``, as all of them."""
+    """Row slots on lanes that add two shifted operands."""
     pot_rows: int = 0
     """Row slots on lanes that shift by a power of two."""
     int4_rows: int = 0
@@ -40,7 +42,7 @@ class Engine:
     dsp_rows: int = 0
     """Row slots on multiplier lanes: any 4-bit integers, with ``wide`` any 8-bit ones."""
     drain_lanes: int
-    """Requantizer lanes D; divides ``ki``."""
+    """Requantizer lanes D; divides ``ki`` and the row slots of all groups together."""
     ring_depth: int = 512
     """Words of the weight ring; a power of two."""
     scratch_depth: int = 512
@@ -49,6 +51,8 @@ class Engine:
     """Width of raw lane sums, unsigned; the corrected accumulator fits as signed."""
     m_bits: int = 18
     """Width of the signed multipliers M, R, A and B."""
+    c_extra: int = 0
+    """Bits by which the constants are wider than accumulator and multipliers make them."""
     mem_bits: int = 64
     """Width of a memory word: 64, 128, 256 or 512."""
     ports: int = 1
@@ -84,13 +88,14 @@ class Engine:
              f"drain_lanes must divide ki={self.ki}, not {self.drain_lanes!r}")
         for group in GROUPS:
             value = self.rows_of(group)
-            need(value >= 0 and value % self.drain_lanes == 0,
-                 f"{group}_rows must be a multiple of drain_lanes={self.drain_lanes}, not {value!r}")
+            need(value >= 0, f"{group}_rows must be at least 0, not {value!r}")
         need(0 < self.rows <= 256, f"the rows of all lane groups together must be in 1..256, not {self.rows}")
+        need(self.rows % self.drain_lanes == 0, "the rows of all lane groups together must be a multiple of "
+             f"drain_lanes={self.drain_lanes}, not {self.rows}")
         need(self.dsp_weights in ("dsp", "lut", "single"),
              f"dsp_weights must be 'dsp', 'lut' or 'single', not {self.dsp_weights!r}")
-        need(0 <= self.dsp_products <= (self.dsp_rows * self.ki * self.px if self.dsp_weights == "single" else 0),
-             f"dsp_products must be 0, or with single products at most those of all dsp rows, not {self.dsp_products!r}")
+        most = self.dsp_rows * self.ki * self.px if self.dsp_weights == "single" else 0
+        need(0 <= self.dsp_products <= most, f"dsp_products must be in 0..{most}, not {self.dsp_products!r}")
         need(self.dsp_weights != "single" or self.family in ("", "xilinx7"),
              f"single products are known for family 'xilinx7', not {self.family!r}")
         need(self.family in FAMILIES, f"family must be one of {FAMILIES}, not {self.family!r}")
@@ -102,6 +107,7 @@ class Engine:
              f"acc_bits must be at most 31 with thresholds, which are stored in 32 bits, not {self.acc_bits!r}")
         need(0 <= self.pool_columns <= (MAX_COLUMNS if self.pool else 0),
              f"pool_columns must be in 0..{MAX_COLUMNS}, and 0 without pool, not {self.pool_columns!r}")
+        need(0 <= self.c_extra <= 16, f"c_extra must be in 0..16, not {self.c_extra!r}")
         need(8 <= self.m_bits <= 32, f"m_bits must be in 8..32, not {self.m_bits!r}")
         need(self.mem_bits in (64, 128, 256, 512), f"mem_bits must be 64, 128, 256 or 512, not {self.mem_bits!r}")
         need(self.ports in (1, 2, 4), f"ports must be 1, 2 or 4, not {self.ports!r}")
@@ -121,6 +127,11 @@ class Engine:
     def first_slot(self, group: str) -> int:
         """Row slots before those of a lane group."""
         return sum(self.rows_of(other) for other in GROUPS[:GROUPS.index(group)])
+
+    def lane_rows(self, group: str, lane: int) -> int:
+        """Row slots of a lane group that drain lane ``lane`` serves: those that are ``lane`` modulo D."""
+        first = self.first_slot(group)
+        return len(range(first + (lane - first) % self.drain_lanes, first + self.rows_of(group), self.drain_lanes))
 
     def group_of(self, slot: int) -> str:
         """The lane group of a row slot."""
@@ -182,14 +193,19 @@ class Engine:
         return self.rows // self.drain_lanes
 
     @property
+    def fetch_ahead(self) -> int:
+        """Memory words of a map that may be on their way; they are unpacked one scratchpad word per cycle."""
+        return PREFETCH if self.scratch_words <= 2 else PREFETCH // 2
+
+    @property
     def c_bits(self) -> int:
         """Width of C: acc*M with one bit for the offset-binary correction and one to spare."""
-        return self.acc_bits + self.m_bits + 2
+        return self.acc_bits + self.m_bits + 2 + self.c_extra
 
     @property
     def c2_bits(self) -> int:
         """Width of the second stage's constant."""
-        return self.m_bits + 20
+        return self.m_bits + 20 + self.c_extra
 
     @property
     def record_fields(self) -> dict[str, int]:

@@ -85,6 +85,7 @@ class LaneKind:
     ``correction(weights)``: what a row's dot products have too much, int64 (rows,), summed over the inputs
     given; absent ones (zeros) add nothing.  With two activation planes it counts 16 + 1 times.
     ``largest``: largest contribution of one input to a dot product, all codes and operands considered.
+    ``parts``: the two partial products of a shift-add lane.
     """
 
     name: str
@@ -93,6 +94,7 @@ class LaneKind:
     encode: Callable[[np.ndarray], np.ndarray]
     correction: Callable[[np.ndarray], np.ndarray]
     largest: int
+    parts: tuple[Part, ...] = ()
 
 
 def dot_bits(kind: LaneKind, ki: int) -> int:
@@ -114,32 +116,39 @@ def _levels(words: int) -> int:
     return (words - 1).bit_length()
 
 
+def _levels3(words: int) -> int:
+    """Levels of three-operand adders."""
+    return 0 if words == 1 else 1 + _levels3(-(-words // 3))
+
+
 def latency(group: str, engine: Engine) -> int:
     """Cycles from operands and codes to the dots of a lane group; "sum": to the sum of the operands."""
     if group == "dsp":
         return _multiplier_latency(engine)
-    if group in ("sum", "pot"):
-        return _levels(engine.ki) + (group == "pot")
-    return shift_add_latency(engine.ki)
+    if group == "sum":
+        return _levels(engine.ki)
+    return pot_latency(engine.ki) if group == "pot" else shift_add_latency(engine.ki)
 
 
 def shift_add_latency(ki: int) -> int:
     """From unskewed inputs to the dot: the chain, then levels of three-operand adders."""
-    words, levels = 2 * ki // chain_length(ki), 0
-    while words > 1:
-        words, levels = -(-words // 3), levels + 1
-    return chain_length(ki) + levels
+    return chain_length(ki) + _levels3(2 * ki // chain_length(ki))
+
+
+def pot_latency(ki: int) -> int:
+    """The register of turned operands, the chain, then levels of three-operand adders."""
+    return 1 + chain_length(ki) + _levels3(ki // chain_length(ki))
 
 
 def _multiplier_latency(e: Engine) -> int:
     """By family: registers of the blocks, the cascade where there is one, the tree."""
     if e.dsp_weights == "single":
-        return 3 + _levels(e.ki)
+        return 4 + _levels(e.ki)
     if e.dsp_weights == "lut":
         # Selection, tree over pairs, join of the bit planes.
         return 1 + _levels(e.ki // 2) + (3 if e.wide else 2)
     cascade, pairs = min(4, e.ki), _levels(e.ki if e.wide else e.ki // 2)
-    return {"": 1, "xilinx7": 2 + cascade + _levels(e.ki // cascade), "ecp5": 3 + pairs, "ice40": 1 + pairs}[e.family]
+    return {"": 1, "xilinx7": 2 + cascade + _levels3(e.ki // cascade), "ecp5": 3 + pairs, "ice40": 1 + pairs}[e.family]
 
 
 def dsp_blocks(e: Engine) -> int:
@@ -176,7 +185,8 @@ def _shift_add(name: str, schemes: tuple[str, ...], parts: tuple[Part, ...]) -> 
         takes=takes,
         encode=encode,
         correction=lambda rows: corrections[encode(rows)].sum(axis=1),
-        largest=sum(TERM_MAX << part.shift for part in parts))
+        largest=sum(TERM_MAX << part.shift for part in parts),
+        parts=parts)
 
 
 SP2 = _shift_add("sp2", ("sp2", "binary"), SP2_PARTS)
@@ -188,8 +198,8 @@ INT4 = _shift_add("int4", ("fixed4", "binary"), INT4_PARTS)
 _POT = get("pot4")
 
 POT = LaneKind("pot", ("pot4", "binary"), lambda rows: np.asarray(_POT.contains(rows).all(axis=1)), _POT.encode,
-               lambda rows: (rows < 0).sum(axis=1, dtype=np.int64) * 1023, 1023)
-"""Corrections: 1023 for every negative weight."""
+               lambda rows: np.maximum(-rows, 0).sum(axis=1, dtype=np.int64) * ACT_MAX, 64 * ACT_MAX)
+"""Of a negative weight the operand is complemented, and then shifted.  Corrections: 15 times its magnitude."""
 
 
 def _fixed(schemes: tuple[str, ...], bits: int) -> LaneKind:

@@ -69,7 +69,8 @@ async def watch(dut, port, protocol, seen):
 
     while True:
         await RisingEdge(dut.clk)
-        for channel, names in (("ar", ("arid", "araddr", "arlen")), ("aw", ("awid", "awaddr")), ("w", ("wdata", "wstrb"))):
+        for channel, names in (("ar", ("arid", "araddr", "arlen")), ("aw", ("awid", "awaddr")),
+                               ("w", ("wdata", "wstrb"))):
             valid, ready = value(channel + "valid"), value(channel + "ready")
             now = [int(value(name)) for name in names] if valid else None
             if channel in held:

@@ -12,14 +12,18 @@ from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 import pyosys
 
+from hwgen.synth.yosys import WRONG
+
 CELLS = Path(__file__).parent / "cells"
 SHARE = Path(pyosys.__file__).parent / "share"
 
 FLOWS = {
     "ecp5": ("synth_ecp5 -top {top}", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"),
              ("DP16KD", "TRELLIS_COMB")),
+    "ecp5_unmapped": ("proc", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"), ("DP16KD", "TRELLIS_COMB")),
     "xilinx7": ("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}", "xilinx", "cells_sim.v",
                 ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
+    # Descriptions as they are, with the cells that they instantiate.
     "xilinx7_unmapped": ("proc", "xilinx", "cells_sim.v", ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
     "ice40": ("synth_ice40 -dsp -top {top}", "ice40", "cells_sim.v", (), ()),
 }
@@ -73,7 +77,8 @@ def synthesize(dut, family, folder):
     script = [f"read_rtlil {source}", "rename -hide", FLOWS[family][0].format(top="top"),
               f"write_verilog -noattr {netlist}", f"tee -q -o {folder / 'stat.json'} stat -json"]
     # A process of its own: a fault in Yosys must not take the tests along.
-    subprocess.run([sys.executable, "-c", YOSYS, *script], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", YOSYS, *script], check=True, capture_output=True, text=True)
+    assert WRONG not in done.stdout, "ABC9 finds its own result not equivalent"
     statistics = json.loads((folder / "stat.json").read_text())
     return netlist, statistics["design"]["num_cells_by_type"]
 

@@ -82,7 +82,7 @@ def run_axi(case, protocol: str, runs: list[dict], folder: Path) -> tuple[list[O
 
 
 def as_axi4(verilog: str) -> str:
-    """A top around an AXI3 engine with the widths that the slave models know; lengths and locks are the same numbers."""
+    """A top around an AXI3 engine with the widths that the slave models know; the numbers are the same."""
     ports, lines, links = parse_ports(verilog, TOP), [], []
     for port in ports:
         width = 8 if port.name.endswith("len") and "_axi_" in port.name else port.width
@@ -128,7 +128,8 @@ def test_networks_under_stalls_and_errors(name, tmp_path):
         ({"stall": 10, "fail": "write", "port": 0, "at": 0, "response": "SLVERR"}, 5), ({"stall": 0}, 0),
         ({"stall": 50, "fail": "write", "port": 0, "at": 1, "response": "DECERR"}, 5), ({"stall": 50}, 0),
     ]
-    found, seen = run_axi(case, protocol, [run_ | {"seed": f"{name} {i}"} for i, (run_, _) in enumerate(plan)], tmp_path)
+    runs = [options | {"seed": f"{name} {i}"} for i, (options, _) in enumerate(plan)]
+    found, seen = run_axi(case, protocol, runs, tmp_path)
     expected = {output: codes[0] for output, codes in run(case.graph, case.images, keep=True).items()}
     for index, ((_, error), outcome) in enumerate(zip(plan, found, strict=True)):
         assert outcome.error == error, index

@@ -1,11 +1,11 @@
-"""Maps fetched again while layers run: results and planned cycles stay right, whatever the fetches collide with."""
+"""More fetches than needed, while layers run: codes and planned cycles must stay right whatever they collide with."""
 
 from dataclasses import replace
 import random
 
 import pytest
 
-from conftest import MEMORY_WORDS
+from simulators import MEMORY_WORDS
 from engines import ICARUS
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.layout import Layout

@@ -13,14 +13,16 @@ from hwgen.plan.load import FIRST_WORD, Load
 from hwgen.plan.load import Memory as Timing
 from hwgen.rtl.loader import Loader
 
-COMMON = {"ki": 4, "px": 2, "sp2_rows": 8, "int4_rows": 4, "dsp_rows": 4,
-          "drain_lanes": 2, "ring_depth": 16, "scratch_depth": 64}
+COMMON = {"ki": 4, "px": 2, "sp2_rows": 8, "int4_rows": 4, "dsp_rows": 4, "drain_lanes": 2, "ring_depth": 16,
+          "scratch_depth": 64}
 ENGINES = {"one port": Engine(**COMMON), "two ports": Engine(mem_bits=128, ports=2, **COMMON),
            "four ports": Engine(mem_bits=256, ports=4, **COMMON)}
 ENGINE = ENGINES["one port"]
 BANKS, LANES = 3, 2
-SP2_SLICES = {"one port": 2, "two ports": 1, "four ports": 1}
-"""8 rows of 16 bits in memory words; 4 rows of int4, and of both nibbles on DSPs, take one each."""
+SLICES = {"one port": {"sp2": 2, "int4": 1, "dsp": 1, "high": 1},
+          "two ports": {"sp2": 1, "int4": 1, "dsp": 1, "high": 1},
+          "four ports": {"sp2": 1, "int4": 1, "dsp": 1, "high": 1}}
+"""8, 4 and 4 rows of 16 bits in memory words."""
 RECORD = {"one port": (2, 1), "two ports": (1, 1), "four ports": (1, 2)}
 """Memory words of a record of 18 + 44 + 14 + 18 bits, and lanes that share one."""
 START, FETCH, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
@@ -102,15 +104,12 @@ class Stream:
             self.thresholds += [(i // 8 // LANES, i // 8 % LANES, i % 8, parity, piece)
                                 for i, piece in enumerate(self.pieces(payload))]
 
-    def weights(self, words, *counts):
-        """``counts``: slices of sp2, int4, dsp and high in a ring word."""
-        payload = self.random_words(words * sum(counts))
-        sp2, int4, dsp, high = counts
-        # Nothing of the second kind, pot.
+    def weights(self, words, sp2, int4, dsp, high):
+        payload = self.random_words(words * (sp2 + int4 + dsp + high))
         self.packet(WEIGHTS, [sp2 | int4 << 18 | dsp << 27 | high << 36, *payload], words)
-        first = SP2_SLICES[self.name]
-        slices = [begin + i for begin, count in zip((0, first, first + 1, first + 2), counts, strict=True)
-                  for i in range(count)]
+        first = SLICES[self.name]["sp2"]
+        slices = [*range(sp2), *(first + i for i in range(int4)), *(first + 1 + i for i in range(dsp)),
+                  *(first + 2 + i for i in range(high))]
         for i, word in enumerate(payload):
             self.ring.append((slices[i % len(slices)], (self.ring_at + i // len(slices)) % ENGINE.ring_depth, word))
         self.ring_at += words
@@ -122,7 +121,7 @@ class Stream:
 
     def tile(self, max_words=ENGINE.ring_depth):
         words = self.rng.choice((1, self.rng.randint(1, max_words)))
-        most = SP2_SLICES[self.name]
+        most = SLICES[self.name]["sp2"]
         kinds = self.rng.choice(((most, 0, 1, 1), (most, 1, 1, 0), (1, 0, 1, 0), (most, 0, 0, 0), (1, 1, 0, 0),
                                  (0, 0, 1, 0), (0, 1, 1, 1), (0, 1, 0, 0)))
         self.parameters(self.rng.randint(1, 6), self.rng.random() < 0.4)
@@ -327,7 +326,7 @@ def test_one_word_per_cycle_with_the_on_chip_memory(name):
     stream = Stream(random.Random(1), name)
     stream.command(5)
     stream.parameters(2, True)
-    stream.weights(3, 1, 0, 1, 1)
+    stream.weights(3, 1, 1, 1, 1)
     stream.command(2)
     stream.finish()
     dut = Loader(engine=stream.engine)

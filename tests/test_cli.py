@@ -29,8 +29,8 @@ def fakes(monkeypatch):
 
     asked = {}
 
-    def plan(graph, part, *, clock_mhz, fps=None, progress):
-        asked.update(part=part.name, clock_mhz=clock_mhz, fps=fps)
+    def plan(graph, part, *, clock_mhz, fps=None, engine=None, progress):
+        asked.update(part=part.name, clock_mhz=clock_mhz, fps=fps, engine=engine)
         return FakePlan()
 
     monkeypatch.setattr(hwgen.frontend, "load", lambda path: tiny_graph())

@@ -4,15 +4,15 @@ from dataclasses import replace
 import json
 from pathlib import Path
 
-from amaranth.hdl import Fragment
 import pytest
 
 from hwgen.device import costs, engine_memories, get_part
 from hwgen.device.costs import breakdown, estimate, memory_blocks, spram_blocks
 from hwgen.device.resources import Resources
 from hwgen.engine import Engine
+from hwgen.lanes import DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 from hwgen.rtl import emit_verilog
-from hwgen.rtl.lanes import FixedDot, OperandSum, Sp2Dot
+from hwgen.rtl.lanes import make_group
 from hwgen.synth import synthesize
 
 RECORD = json.loads(Path(__file__).with_name("synthesized_engines.json").read_text(encoding="utf-8"))
@@ -77,17 +77,24 @@ def test_the_blocks_add_up(family):
 
 
 @pytest.mark.parametrize("ki", [2, 4, 8, 16, 32])
-def test_lane_figures_are_those_of_the_hardware(ki):
-    lanes = {"sp2": Sp2Dot(ki=ki), "operand_sum": OperandSum(ki=ki)}
-    for how in ("dsp", "lut"):
-        for wide in (False, True):
-            lanes[f"fixed_{how}_{'wide' if wide else 'narrow'}"] = FixedDot(ki=ki, wide=wide, multiplier=how)
-    for kind, lane in lanes.items():
-        Fragment.get(lane, None)  # Amaranth warns of components that are never elaborated
-        assert (costs.latency(kind, ki), costs.dot_bits(kind, ki)) == (lane.latency, lane.dot_bits)
-        if kind.startswith("fixed"):
-            engine = replace(SMALL, ki=ki, wide=lane.wide, dsp_weights=lane.multiplier, mem_bits=128)
-            assert costs.lane_dsp(engine) == lane.n_dsp
+@pytest.mark.parametrize("family", ["", *sorted(PARTS)])
+def test_lane_figures_are_those_of_the_hardware(ki, family):
+    shape = {"ki": ki, "px": 3, "drain_lanes": 1, "mem_bits": 128, "family": family}
+    engines = [Engine(**shape, **{f"{group}_rows": 5}) for group in ("sp2", "pot", "int4")]
+    engines += [Engine(**shape, dsp_rows=21, wide=wide, dsp_weights=how) for wide in (False, True)
+                for how in ("dsp", "lut")]
+    if family in ("", "xilinx7"):
+        engines += [Engine(**shape, dsp_rows=21, wide=wide, dsp_weights="single", dsp_products=40 * ki)
+                    for wide in (False, True)]
+    for engine in engines:
+        group = engine.group_of(0)
+        blocks = [make_group(group, block, engine, False) for block in range(len(engine.blocks(group)))]
+        kind = DSP_WIDE if group == "dsp" and engine.wide else KINDS[group]
+        assert {(block.latency, block.dot_bits) for block in blocks} == {(latency(group, engine), dot_bits(kind, ki))}
+        if group == "dsp":
+            assert sum(block.blocks for block in blocks) == dsp_blocks(engine)
+        # A twin behaves alike.
+        assert make_group(group, 0, engine, True).latency == latency(group, engine)
 
 
 def test_the_store_is_as_deep_as_the_layout_says():

@@ -14,7 +14,11 @@ from hwgen.device.resources import FIELDS, Resources
 from hwgen.engine import Engine, EngineError
 from hwgen.errors import HwgenError
 from hwgen.graph.ir import Conv, Graph, Requant, Tensor
-from hwgen.plan import layer_macs, make_plan
+from hwgen.plan import make_plan
+from hwgen.plan.ideal import ideal, layer_macs
+from hwgen.plan.load import Memory
+from hwgen.plan.presets import engine_text, parse_engine
+from hwgen.plan.cycles import count_cycles
 from hwgen.plan.candidates import bound, candidates
 from hwgen.plan.layout import STORE_WORDS, lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
@@ -123,6 +127,35 @@ def test_macs_are_those_of_the_network():
         convs = [op for op in plan.layout.network.graph.ops if op.name in layer.ops and isinstance(op, Conv)]
         expected = sum(op.weight.size * np.prod(plan.layout.network.graph.tensors[op.output].shape[1:]) for op in convs)
         assert layer_macs(plan.layout, index) == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("bytes_per_cycle", [2, 8])
+def test_no_engine_beats_the_bound(seed, bytes_per_cycle):
+    for builder in (residual_network, chain_network, odd_network):
+        sized = size(builder(seed)[0], Engine(ki=8, px=3, sp2_rows=8, int4_rows=8, dsp_rows=8, drain_lanes=4), PART)
+        cycles = count_cycles(sized.layout, Memory(bytes_per_cycle=bytes_per_cycle))
+        assert ideal(sized.layout, cycles, bytes_per_cycle).total <= cycles.total
+
+
+def test_bound_by_hand():
+    """16 x 16 weights on 8 x 8 pixels of 8 bits: two planes; 128 multiply-accumulates per cycle."""
+    b = Builder(1, (16, 8, 8), 8, ("sp2",))
+    layout = size(b.graph(b.conv("input", 16)), Engine(ki=8, px=2, sp2_rows=8, drain_lanes=8), PART).layout
+    cycles = count_cycles(layout)
+    found = ideal(layout, cycles, 8)
+    assert found.computing == 16 * 16 * 64 * 2 / 128 and layer_macs(layout, 0) == 16 * 16 * 64
+    # 128 bytes of weights, 1,024 of the input (half a memory word each), parameters and commands.
+    assert 128 + 1024 < 8 * found.moving < 128 + 2048 + 1000
+    assert found.total == max(found.computing + cycles.first_load + cycles.total - cycles.last_word, found.moving)
+
+
+@pytest.mark.parametrize("text", ["d1-2", "ki=16,px=6,sp2=24,dsp=8,drain=8",
+                                  "ki=8,px=2,int4=4,dsp=4,drain=4,mem=256,ports=4,ring=1024,wide=1"])
+def test_engine_text_is_read_back(text):
+    part = get_part("XC7Z020")
+    engine = parse_engine(text, part)
+    assert parse_engine(engine_text(engine), part) == engine
 
 
 def large_network(channels=256, layers=3, size=14):
@@ -246,7 +279,8 @@ def test_large_constants_widen_the_engine():
     ({"ki": 3}, "ki must be a power of two from 2 to 32, not 3"),
     ({"px": 9}, "px must be in 1..8, not 9"),
     ({"drain_lanes": 3}, "drain_lanes must divide ki=4, not 3"),
-    ({"sp2_rows": 3}, "sp2_rows must be a multiple of drain_lanes=2, not 3"),
+    ({"sp2_rows": 3}, "the rows of all lane groups together must be a multiple of drain_lanes=2, not 7"),
+    ({"pot_rows": -2}, "pot_rows must be at least 0, not -2"),
     ({"sp2_rows": 0, "dsp_rows": 0}, "the rows of all lane groups together must be in 1..256, not 0"),
     ({"ring_depth": 24}, "ring_depth must be a power of two of at least 16, not 24"),
     ({"scratch_depth": 8}, "scratch_depth must be at least 16, not 8"),
@@ -283,3 +317,12 @@ def test_bound_of_nothing_but_a_copy():
     b = Builder(6, (1, 1, 1), 4, ("sp2",))
     search = Search(b.graph(b.conv("input", 1)), PART)
     assert bound(search.work, Engine(ki=2, px=1, sp2_rows=1, dsp_rows=0, drain_lanes=1)) == 1
+
+
+def test_an_all_fixed4_network_gets_lut_lanes_and_multipliers():
+    """On a part with many of both, neither is left idle."""
+    b = Builder(7, (32, 14, 14), 4, ("fixed4",))
+    graph = b.graph(b.conv(b.conv("input", 256, (3, 3), pads=(1, 1, 1, 1)), 128, (3, 3), pads=(1, 1, 1, 1)))
+    engine = Search(graph, get_part("XC7Z020")).fastest().engine
+    assert engine.int4_rows and engine.dsp_rows and not engine.sp2_rows and not engine.wide
+    assert engine.family == "xilinx7"

@@ -47,8 +47,8 @@ def test_splits_add_up_and_spans_agree(layout):
                                                  strict=True):
         assert split.total == planned and min(asdict(split).values()) >= 0
         taps = layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * layout.blocks(layer)
-        assert split.busy == layout.walks[layer.name].groups * taps * layout.planes(layer.input) * len(
-            layout.tiles(layer))
+        groups = sum(step.walk.groups for step in layout.steps if step.layer is layer)
+        assert split.busy == groups * taps * layout.planes(layer.input) * len(layout.tiles(layer))
         assert split.activations >= collisions
     assert {span.unit for span in spans} == set(UNITS)
     for unit in UNITS[:2]:
@@ -58,7 +58,9 @@ def test_splits_add_up_and_spans_agree(layout):
     assert all(0 <= span.begin < span.end <= cycles.total for span in spans)
     for layer, split in zip(layout.layers, cycles.splits, strict=True):
         mine = [span for span in spans if span.unit == "compute" and span.layer == layer.name]
-        assert len(mine) == len(layout.tiles(layer)) and sum(span.end - span.begin for span in mine) >= split.busy
+        steps = sum(step.layer is layer for step in layout.steps)
+        assert len(mine) == steps * len(layout.tiles(layer))
+        assert sum(span.end - span.begin for span in mine) >= split.busy
 
 
 @pytest.mark.parametrize("layout", cases())
@@ -68,7 +70,9 @@ def test_traffic_is_the_program_and_its_maps(layout):
     program = assemble_layout(layout)
     stream = sum(t.weights + t.parameters + t.commands for t in moved)
     assert stream + 2 * layout.engine.mem_bits // 8 == len(program.image)
-    assert sum(t.maps_in for t in moved) == program.input_words * layout.engine.mem_bits // 8
+    fetched, given = sum(t.maps_in for t in moved), program.input_words * layout.engine.mem_bits // 8
+    # Strips overlap.
+    assert fetched == given if len(layout.steps) == len(layout.layers) else fetched >= given
     for layer, t in zip(layout.layers, moved, strict=True):
         # Weights of 4 bits at least, present ones only.
         assert t.weights >= layer.conv.weight.size / 2

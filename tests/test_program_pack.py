@@ -112,11 +112,11 @@ SP2_EXCESS = {0: 0, 1: 0, 5: 0, -1: 155, -5: 155, **dict.fromkeys((2, 4, 6, 8), 
 
 
 def correction(engine, slot, weights):
-    """What the slot's lane adds: by the codes of sp2 and int4 weights, by the sign on pot lanes, nothing on dsp."""
+    """What the slot's lane adds: by the codes of sp2 and int4 weights, by negative pot weights, nothing on dsp."""
     if slot < engine.sp2_rows:
         return sum(SP2_EXCESS[w] for w in weights)
     if slot < engine.sp2_rows + engine.pot_rows:
-        return 1023 * sum(w < 0 for w in weights)
+        return 15 * sum(max(0, -w) for w in weights)
     if slot < engine.rows - engine.dsp_rows:
         return sum(31 * (w >> 1 & 1) + 124 * (w < 0) for w in weights)
     return 0

@@ -12,7 +12,7 @@ from hwgen.device import get_part
 from hwgen.errors import HwgenError
 from hwgen.engine import Engine
 from hwgen.rtl import emit_verilog
-from hwgen.synth import place_and_route, pnr, synthesize
+from hwgen.synth import place_and_route, pnr, synthesize, yosys
 from hwgen.synth.count import count_cells
 from hwgen.synth.process import run_tool
 from hwgen.synth.wrapper import Port, make_wrapper, memory_ports, parse_ports
@@ -109,6 +109,12 @@ def test_yosys_error_is_one_message(tmp_path):
         synthesize(write(tmp_path, "module top(input a; endmodule"), "top", get_part("LFE5U-25F"), tmp_path / "out")
     assert "synthesis failed (" in str(error.value) and "syntax error" in str(error.value)
     assert "yosys.log" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_netlist_that_yosys_itself_finds_wrong_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(yosys, "run_passes", lambda *args, **options: "ABC: Networks are NOT EQUIVALENT.  Time = 0.0")
+    with pytest.raises(HwgenError, match="its own check finds the netlist not equivalent"):
+        synthesize(tmp_path / "x.v", "x", get_part("LFE5U-25F"), tmp_path / "out")
 
 
 def test_missing_tool_is_one_message(tmp_path):

@@ -80,13 +80,14 @@ def test_activations_spread(text):
 
 @pytest.mark.parametrize("text, rows", [
     ("fixed4", {"fixed4": 100}), ("sp2=25,fixed4", {"sp2": 25, "fixed4": 75}),
-    ("rmsmp", {"pot4": 60, "fixed4": 35, "fixed8": 5}), ("sp2=100", {"sp2": 100})])
+    ("rmsmp", {"pot4": 60, "fixed4": 35, "fixed8": 5}), ("sp2=100", {"sp2": 100}),
+    ("sp2=20,fixed4=12,fixed8=8", {"sp2": 50, "fixed4": 30, "fixed8": 20})])
 def test_mixes(text, rows):
     mix = Options.parse(text).mix
     assert {name: n for name, n in mix.counts(100).items() if n} == rows
     for count in (1, 7, 10, 64):
         assert sum(mix.counts(count).values()) == count
-        assert all(abs(mix.counts(count)[name] - count * share / 100) < 1 for name, share in mix.shares)
+        assert all(abs(mix.counts(count)[name] - count * share / mix.total) < 1 for name, share in mix.shares)
     graph = find_model(f"resnet18@{SMALL},{text}").load()
     assert set(scheme_rows(graph)) <= set(rows)
 

@@ -18,11 +18,8 @@ from hwgen.device.resources import Resources
 from hwgen.engine import GROUPS, Engine
 from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
-CUT = 17
-"""Bits of the lower part of an accumulator that is multiplied in two parts (RequantLane)."""
-
 ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
-"""LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories: measured with D = 4 and 8."""
+"""LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories; measured with 4 and 8."""
 
 _TABLES: dict[str, dict] = {}
 
@@ -115,8 +112,13 @@ def single_luts(e: Engine, block: int) -> int:
 
 
 def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
-    """What the LUTs and flip-flops of a block of rows depend on, its accumulators left out."""
-    return {"lane_ki": rows * px * ki, "lane": rows * px, "row_ki": rows * ki, "px_ki": px * ki}
+    """What the LUTs and flip-flops of a block of rows depend on, its accumulators left out.
+
+    "beyond": inputs beyond four, whose sum a column of DSP48E1 makes without logic.
+    """
+    lanes = rows * px
+    return {"lane_ki": lanes * ki, "beyond": lanes * max(0, ki - 4), "lane": lanes, "row_ki": rows * ki,
+            "px_ki": px * ki}
 
 
 def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
@@ -159,25 +161,31 @@ def _accumulators(tally: Tally, name: str, count: int, bits: int, late: int, e: 
 
 def requantizer_terms(e: Engine) -> dict[str, float]:
     """What a lane's LUTs and flip-flops depend on."""
-    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits + 1 > CUT + 1, "residual": e.residual,
+    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits > _cut(e), "residual": e.residual,
             "residual_m": e.residual * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
             "rescale_residual": e.rescale and e.residual, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
             "thresholds": e.thresholds, "thresholds_acc": e.thresholds * e.acc_bits}
 
 
 def requantizer_dsp(e: Engine, family: str) -> int:
-    """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b."""
-    if e.acc_bits + 1 <= CUT + 1:
+    """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b; 7-series lanes make those of res in one."""
+    cut = _cut(e)
+    if e.acc_bits + 1 <= cut + 1:
         total = blocks(e.acc_bits + 1, e.m_bits, family)
     else:
-        total = blocks(CUT + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - CUT, e.m_bits, family)
+        total = blocks(cut + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - cut, e.m_bits, family)
     if e.residual:
         total += blocks(e.m_bits, 9, family)
     if e.rescale:
         total += blocks(17 if e.pool else 9, e.m_bits, family)
-        if e.residual:
+        if e.residual and e.family != "xilinx7":
             total += blocks(e.m_bits, 9, family)
     return total
+
+
+def _cut(e: Engine) -> int:
+    """Bits below which the lane cuts a wide accumulator (``dsp_bits`` of RequantLane, less the sign)."""
+    return 24 if e.family == "xilinx7" else 17
 
 
 # Memories

@@ -7,13 +7,15 @@ the block RAM that follows from it with synthesized engines.
 from dataclasses import dataclass
 
 from hwgen import isa
-from hwgen.engine import GROUPS, Engine
+from hwgen.engine import GROUPS, PREFETCH, Engine
 
 STORE_WORDS = 256
 """Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""
 WORDS = {word.name: sum(field.bits for field in word.fields) for word in isa.LAYER_WORDS}
-PREFETCH, COMMANDS, QUEUE = 32, 64, 16
-"""Depths of the loader's FIFOs and of the drain's tile queues."""
+COMMANDS, QUEUE = 64, 16
+"""Depths of the loader's command FIFO and of the drain's tile queues."""
+DESCRIPTORS = PREFETCH // 2 + 1
+"""Fetches between arrival and their requests."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ def memories(engine: Engine) -> list[MemorySpec]:
     e = engine
     result = [
         # A FIFO with an output register keeps one word there.
-        MemorySpec("loader", e.mem_bits, PREFETCH - 1),
+        MemorySpec("loader", e.port_bits, PREFETCH - 1, e.ports),
+        MemorySpec("loader", e.port_bits, e.fetch_ahead - 1, e.ports),
+        MemorySpec("loader", 68, DESCRIPTORS - 1),
         MemorySpec("loader", 64, COMMANDS - 1),
         *_walker(e),
         MemorySpec("store", e.word_bits + 28, STORE_WORDS - 1),
@@ -95,10 +99,16 @@ def _queues(e: Engine) -> list[MemorySpec]:
 
 
 def _parameters(e: Engine) -> list[MemorySpec]:
-    depth, slot = 2 << chunk_bits(e), max(1, (e.chunks - 1).bit_length())
-    used = ((0, e.m_bits), (32, 37), (40, 40 + (slot if e.chunks > 1 else 0))) + (((48, 49),) if e.thresholds else ())
-    result = [MemorySpec("parameters", 49, depth, e.drain_lanes, used=used),
-              MemorySpec("parameters", e.c_bits, depth, e.drain_lanes)]
-    if e.residual:
-        result.append(MemorySpec("parameters", e.m_bits, depth, e.drain_lanes))
+    # Selects among the chunks of a tile, no more; the direction only where thresholds are.
+    read = e.record_fields | {"slot": (e.chunks - 1).bit_length(), "negate": int(e.thresholds)}
+    size, position, used = sum(e.record_fields.values()), 0, []
+    for name, bits in e.record_fields.items():
+        used.append((position, position + read[name]))
+        position += bits
+    result = []
+    for begin in range(0, size, e.mem_bits):
+        end = min(begin + e.mem_bits, size)
+        here = [(max(first, begin) - begin, min(last, end) - begin) for first, last in used]
+        result.append(MemorySpec("parameters", end - begin, 2 << chunk_bits(e), e.drain_lanes,
+                                 used=tuple(part for part in here if part[0] < part[1])))
     return result

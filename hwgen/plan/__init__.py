@@ -10,6 +10,7 @@ from ..graph.ir import Graph
 from ..engine import Engine as Engine
 from .cycles import count_cycles
 from .explain import explain, explain_given
+from .ideal import layer_macs
 from .layout import Layout
 from .presets import parse_engine, size_engine
 from .search import Search, Sized
@@ -85,15 +86,6 @@ class Plan:
                 "cycles": self.cycles, "first_load": self.sized.cycles.first_load, "layers": self.layers,
                 "units": self.units,
                 "regions": regions, "tiles": tiles, "explanation": self.explanation}
-
-
-def layer_macs(layout: Layout, index: int) -> int:
-    """Useful multiply-accumulates of a layer: those of the network, none for copies."""
-    layer = layout.layers[index]
-    if layer.conv.name.endswith("/copy"):
-        return 0
-    _, height, width = layer.conv_shape
-    return layer.conv.weight.size * height * width
 
 
 def make_plan(graph: Graph, part: Part, *, clock_mhz: float, fps: float | None = None, engine: str | None = None,

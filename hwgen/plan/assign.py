@@ -68,56 +68,83 @@ def fewest_tiles(counts: dict[int, int], caps: Sequence[int]) -> int | None:
 def spread(counts: dict[Kind, int], caps: Sequence[int], tiles: int = 1) -> dict[Kind, list[int]] | None:
     """How many rows of each kind go to each group, at most ``tiles`` times its capacity; None when they do not fit.
 
-    A flow, augmented along shortest paths.  Room grows tile by tile, so that groups fill in proportion.
-    As many rows as possible go where they are cheap before any row goes to a multiplier with 8-bit weights.
+    Room grows tile by tile, so that groups fill in proportion.  As many rows as possible go where they
+    are cheap before any row goes to a multiplier with 8-bit weights.
     """
-    flow = {kind: [0] * N for kind in sorted(counts)}
+    kinds = sorted(counts)
+    amounts, flow = [counts[kind] for kind in kinds], [[0] * N for _ in kinds]
     for wide in (False, True):
-        for round_ in range(1, tiles + 1):
-            room = [cap * round_ - sum(used[g] for used in flow.values()) for g, cap in enumerate(caps)]
-            for kind in flow:
-                while left := counts[kind] - sum(flow[kind]):
-                    path = _path(flow, room, kind, wide)
-                    if path is None:
-                        break
-                    _push(flow, room, path, left)
-    complete = all(sum(flow[kind]) == n for kind, n in counts.items())
-    return flow if complete else None
+        limits = [[n * ((kind.all if wide else kind.cheap) >> g & 1) for g in range(N)]
+                  for kind, n in zip(kinds, amounts, strict=True)]
+        for rounds in range(1, tiles + 1):
+            augment(flow, amounts, limits, [cap * rounds for cap in caps])
+    return dict(zip(kinds, flow, strict=True)) if [sum(used) for used in flow] == amounts else None
 
 
-def _path(flow: dict[Kind, list[int]], room: list[int], start: Kind, wide: bool) -> list[tuple[Kind, int]] | None:
-    """Groups from ``start`` to one with room: (kind, group) steps, each kind but the first gives up its last group."""
-    came: dict[int, tuple[Kind, int | None]] = {}
-    queue: list[tuple[Kind, int | None]] = [(start, None)]
-    for kind, source in queue:
-        for group in range(N):
-            if group in came or not (kind.all if wide else kind.cheap) >> group & 1:
+def augment(flow: list[list[int]], amounts: Sequence[int], limits: Sequence[Sequence[int]],
+            caps: Sequence[int]) -> None:
+    """Enlarge a flow ``flow[source][sink]`` as far as ``limits`` of its edges and ``caps`` of the sinks allow.
+
+    Along shortest paths (Edmonds and Karp, 1972); what a source has sent is never taken back, only sent elsewhere.
+    """
+    room = [cap - sum(used[sink] for used in flow) for sink, cap in enumerate(caps)]
+    for source, amount in enumerate(amounts):
+        while left := amount - sum(flow[source]):
+            path = _path(flow, limits, room, source)
+            if path is None:
+                break
+            _push(flow, limits, room, path, left)
+
+
+def _path(flow: list[list[int]], limits: Sequence[Sequence[int]], room: list[int],
+          start: int) -> list[tuple[int, int]] | None:
+    """(source, sink) steps from ``start`` to a sink with room; each source but the first gives up the sink before."""
+    came: dict[int, tuple[int, int | None]] = {}
+    queue: list[tuple[int, int | None]] = [(start, None)]
+    for source, given_up in queue:
+        for sink in range(len(room)):
+            if sink in came or flow[source][sink] >= limits[source][sink]:
                 continue
-            came[group] = (kind, source)
-            if room[group] > 0:
-                return _back(came, group)
-            queue += [(other, group) for other, used in flow.items() if used[group]]
+            came[sink] = source, given_up
+            if room[sink] > 0:
+                return _back(came, sink)
+            queue += [(other, sink) for other, used in enumerate(flow) if used[sink]]
     return None
 
 
-def _back(came: dict[int, tuple[Kind, int | None]], group: int | None) -> list[tuple[Kind, int]]:
-    path = []
-    while group is not None:
-        kind, source = came[group]
-        path.append((kind, group))
-        group = source
+def _back(came: dict[int, tuple[int, int | None]], end: int) -> list[tuple[int, int]]:
+    path: list[tuple[int, int]] = []
+    sink: int | None = end
+    while sink is not None:
+        source, before = came[sink]
+        path.append((source, sink))
+        sink = before
     return path[::-1]
 
 
-def _push(flow: dict[Kind, list[int]], room: list[int], path: list[tuple[Kind, int]], most: int) -> None:
-    """Move as many rows as possible along the path."""
-    amount = min(most, room[path[-1][1]],
-                 *(flow[kind][path[i][1]] for i, (kind, _) in enumerate(path[1:])))
+def _push(flow: list[list[int]], limits: Sequence[Sequence[int]], room: list[int], path: list[tuple[int, int]],
+          most: int) -> None:
+    """Move as much as possible along the path."""
+    taken = [(source, path[i][1]) for i, (source, _) in enumerate(path[1:])]
+    amount = min(most, room[path[-1][1]], *(limits[source][sink] - flow[source][sink] for source, sink in path),
+                 *(flow[source][sink] for source, sink in taken))
+    for source, sink in path:
+        flow[source][sink] += amount
+    for source, sink in taken:
+        flow[source][sink] -= amount
     room[path[-1][1]] -= amount
-    for i, (kind, group) in enumerate(path):
-        flow[kind][group] += amount
-        if i:
-            flow[kind][path[i - 1][1]] -= amount
+
+
+def deal(parts: Sequence[int], engine: Engine, positions: int) -> list[list[int]] | None:
+    """How many rows of each group go to each drain lane, ``deal[group][lane]``; None when they do not fit.
+
+    ``parts``: rows of each group.  A lane serves every D-th of ``positions``, and of each group the slots that
+    are its own, which need not be as many as another lane's.
+    """
+    own = [[engine.lane_rows(group, lane) for lane in range(engine.drain_lanes)] for group in GROUPS]
+    flow = [[0] * engine.drain_lanes for _ in GROUPS]
+    augment(flow, parts, own, [positions // engine.drain_lanes] * engine.drain_lanes)
+    return flow if [sum(used) for used in flow] == list(parts) else None
 
 
 def shares(total: int, low: Sequence[int], high: Sequence[int], even: bool = True) -> list[int]:

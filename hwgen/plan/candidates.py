@@ -17,6 +17,15 @@ Mix = tuple[tuple[int, int, int], ...]
 """Rows that are alike: groups that can run them with 4-bit weights on multipliers, with 8-bit ones, and how many."""
 
 
+REQUANTIZER_BLOCKS = 4
+"""DSP blocks of a requantizer lane, about."""
+
+
+def block_words(part: Part) -> int:
+    """Words of a block RAM at the width that engines use."""
+    return 256 if part.family == "ice40" else 512
+
+
 @dataclass(frozen=True)
 class Work:
     """What a layer asks of any engine."""
@@ -75,12 +84,16 @@ def weight_words(work: list[Work], engine: Engine) -> int:
 
 
 def guess(work: list[Work], engine: Engine) -> int:
-    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full."""
+    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full.
+
+    A tile is loaded beside the one before where the ring holds both.
+    """
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
         words = layer.words(engine.ki)
-        total += max(_computing(layer, words, engine), _tiles(layer, engine) * words * beats)
+        computing, loading = _computing(layer, words, engine), _tiles(layer, engine) * words * beats
+        total += max(computing, loading) if 2 * words <= engine.ring_depth else computing + loading
     return total
 
 
@@ -141,11 +154,12 @@ def demand_of(work: list[Work]) -> Demand:
                   sum(part for (cheap, every), part in plain.items() if cheap and cheap != every))
 
 
-def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Iterator[Engine]:
+def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: int = 0) -> Iterator[Engine]:
     """Every engine within the part's arithmetic that can run all rows, in a fixed order.
 
     Multipliers are made of logic where the part has too few blocks for a useful number of
     rows; with ``idle_blocks`` also where more rows than the blocks can hold may be faster.
+    ``ports``: memory ports of 64 bits; 0 is on-chip memory.
     """
     demand = demand_of(work)
     most = max(layer.rows for layer in work)
@@ -153,7 +167,8 @@ def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Itera
     for ki in (2, 4, 8, 16):
         for px in range(1, 9):
             for drain in (d for d in (1, 2, 4, 8, 16) if ki % d == 0 and d * 8 >= ki):
-                shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family)
+                shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family,
+                               mem_bits=64 * max(1, ports), ports=max(1, ports), ring_depth=block_words(part))
                 for rows in _row_counts(drain, min(96, most + drain)):
                     if ki * px * rows * lane_luts // 2 > part.lut:
                         break
@@ -192,7 +207,8 @@ def _engines(shape: Engine, rows: int, demand: Demand, work: list[Work], part: P
 
 
 def _fields(shape: Engine) -> dict:
-    return {name: getattr(shape, name) for name in ("ki", "px", "drain_lanes", "family")}
+    names = ("ki", "px", "drain_lanes", "family", "mem_bits", "ports", "ring_depth")
+    return {name: getattr(shape, name) for name in names}
 
 
 def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[int, ...]]:
@@ -202,17 +218,23 @@ def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[i
     The others as the network's mix asks, one step up and down, and the extremes.
     """
     drain = shape.drain_lanes
+    unit = max(1, drain // 4)
 
     def near(share: float) -> int:
-        return round(rows * share / drain) * drain
+        return round(rows * share / unit) * unit
 
     blocks = dsp_blocks(Engine(**{**_fields(shape), "dsp_rows": 2 * drain, "wide": False}))
-    full = min(rows, int(2 * part.dsp // blocks) * drain) if blocks else rows
-    multipliers = {0, full, full // 2 // drain * drain, near(demand.wide), max(drain, near(demand.fixed))}
+
+    def most(spare: int) -> int:
+        """Rows for which the part has blocks when ``spare`` of them are wanted elsewhere."""
+        return min(rows, max(0, part.dsp - spare) * 2 * drain // blocks // unit * unit) if blocks else rows
+
+    multipliers = {0, most(0), most(REQUANTIZER_BLOCKS * drain), most(0) // 2 // unit * unit, near(demand.wide),
+                   max(drain, near(demand.fixed))}
     found = set()
     for dsp in sorted(n for n in multipliers if 0 <= n <= rows):
         left = rows - dsp
-        for step in (-drain, 0, drain):
+        for step in (-unit, 0, unit):
             for pot in {0, near(demand.only[1]), max(near(demand.only[1]), drain)} if demand.only[1] else {0}:
                 fixed = max(0, near(demand.fixed) - dsp + step)
                 for int4 in {0, min(left, fixed)} if demand.fixed else {0}:

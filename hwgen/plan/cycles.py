@@ -208,7 +208,7 @@ class _Model:
             alive = (step.walk.evaluations - 1) % engine.px + 1
             written = post - (engine.px - alive) * width - (width - 1) + layout.planes(layer.output) - 1
             # Six cycles to the memory port; the last memory word waits until nothing can join it.
-            self.idle = max(self.idle, written + 7 + IDLE_LATENCY, post + 2 + IDLE_LATENCY)
+            self.idle = max(self.idle, max(written + 7, post + 2) + self.loader.memory.confirm + IDLE_LATENCY)
 
     def _group(self, first: int, n: int, cost: int, tail: list[int]) -> tuple[int, int]:
         """Run the ``n`` words of a group, which take ``cost`` cycles; returns its end, and when its last word left.

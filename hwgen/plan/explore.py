@@ -25,6 +25,9 @@ STEPS = 12
 FRONT_KEEP = 2
 """Engines that are counted exactly per frame rate and axis."""
 
+RATIO_TRIES = 3
+"""Engines of a shape that are counted exactly for a ratio."""
+
 Progress = Callable[[str], None]
 
 
@@ -130,7 +133,7 @@ def ratio_curve(graph: Graph, part: Part, *, clock_mhz: float, percents: Iterabl
         other = with_mix(graph, Mix.of(sp2=percent, fixed4=100 - percent))
         best_before = [ratio.point.sized.engine for ratio in curve[-1:] if ratio.point]
         try:
-            sized = Search(other, part).fastest(climbs=1, starts=best_before)
+            sized = Search(other, part).fastest(tries=RATIO_TRIES, climbs=1, starts=best_before)
             curve.append(Ratio(percent, Point(sized, part, clock_mhz)))
             progress(f"{percent} % SP2: {curve[-1].fps:,.1f} fps")
         except HwgenError:

@@ -13,6 +13,8 @@ from .place import Placement, Tile, Unplaceable, place
 from .strips import Load, Schedule, Step, schedule
 from .timing import MIN_INTERVAL, THRESHOLD_STEP
 
+MULTIPLIER_BITS = 18
+"""Of M, R, A and B at least: what a multiplier block takes."""
 MAX_WORDS = 4095
 """Words of a row tile's weights, per row."""
 MAX_DEPTH = 1 << 14
@@ -200,9 +202,11 @@ def needs(layout: Layout) -> dict:
             if scale is not None:
                 multipliers += [abs(scale.a), abs(scale.b)]
     acc_bits = max(12, sum_bits(layout))
+    m_bits = max(MULTIPLIER_BITS, max(multipliers, default=0).bit_length() + 1)
     return {
         "acc_bits": acc_bits,
-        "m_bits": max(max(multipliers, default=0).bit_length() + 1, _constant_bits(layout, acc_bits)),
+        "m_bits": m_bits,
+        "c_extra": max(0, _constant_bits(layout, acc_bits) - m_bits),
         "wide": any(tile.wide for layer in layers for tile in layout.tiles(layer)),
         "residual": any(layer.residual for layer in layers),
         "rescale": any(layer.add or layer.window.rescale for layer in layers),
@@ -222,15 +226,15 @@ def _span(layout: Layout, step: Step) -> int:
 def lacking(layout: Layout) -> str | None:
     """What the layout's engine lacks to run it, or None; multipliers are checked when they are packed."""
     for name, value in needs(layout).items():
-        if name != "m_bits" and getattr(layout.engine, name) < value:
+        if name not in ("m_bits", "c_extra") and getattr(layout.engine, name) < value:
             return f"{name} is {getattr(layout.engine, name)}, the network needs {value}"
     return None
 
 
 def _constant_bits(layout: Layout, acc_bits: int) -> int:
-    """Least ``m_bits`` for the constants, whose widths in the engine follow from it.
+    """Least ``m_bits + c_extra`` for the constants, whose widths in the engine follow from it.
 
-    c_bits = acc_bits + m_bits + 2 leaves |C| + 2**(S-1) the half below 2**(acc_bits + m_bits),
+    c_bits = acc_bits + m_bits + c_extra + 2 leaves |C| + 2**(S-1) the half below 2**(acc_bits + m_bits),
     because a lane's correction times M stays below 2**(acc_bits + m_bits - 1).
     """
     least = 0
@@ -241,6 +245,6 @@ def _constant_bits(layout: Layout, acc_bits: int) -> int:
                 least = max(least, (abs(c) + (1 << s - 1)).bit_length() - acc_bits)
         for scale in (layer.add, layer.window.rescale):
             if scale is not None:
-                # c2_bits = m_bits + 20, one of them the sign.
+                # c2_bits = m_bits + c_extra + 20, one of them the sign.
                 least = max(least, (abs(scale.constant) + (1 << scale.shift - 1)).bit_length() - 19)
     return least

@@ -2,11 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..engine import Engine
+from ..engine import PREFETCH, Engine
 from ..isa import RUN, WORD_BITS
-from .timing import PREFETCH, fetch_ahead
+from .timing import AXI_CONFIRM, AXI_LATENCY, AXI_REQUESTS
 
 FIRST_WORD = 5
 """Cycle after the start in which the first word of the stream can be taken."""
@@ -28,6 +28,14 @@ class Memory:
     """Bandwidth; None: a memory word per cycle."""
     queue: int = 1
     """Requests that the memory holds at the same time; 1: the next is taken with the last word of the one before."""
+
+    confirm: int = 0
+    """Cycles from a word written to the memory's word that it is there."""
+
+    def behind_axi(self) -> "Memory":
+        """This memory behind the engine's AXI ports, as the engine sees it."""
+        return replace(self, latency=self.latency + AXI_LATENCY, queue=self.queue + AXI_REQUESTS,
+                       confirm=self.latency + AXI_CONFIRM)
 
     def interval(self, engine: Engine) -> int:
         """Cycles per memory word."""
@@ -113,7 +121,7 @@ class Load:
         if not self._pending:
             return None
         # Room for the longest run, whatever is asked for.
-        needed = len(self._map_readable) + RUN - fetch_ahead(self.engine)
+        needed = len(self._map_readable) + RUN - self.engine.fetch_ahead
         if needed > len(self._map_taken):
             return None
         return max(self._pending[0].ready, self._map_taken[needed - 1] + 1 if needed > 0 else 0)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine import GROUPS, Engine
-from .assign import DSP, N, Kind, fewest_tiles, kinds_of, shares, spread
+from .assign import DSP, N, Kind, deal, fewest_tiles, kinds_of, shares, spread
+from .cells import packed_order
 from .lower import Layer, Network
 
 
@@ -56,7 +57,9 @@ def place(network: Network, engine: Engine) -> dict[str, Placement]:
         if root not in orders:
             partners = [other for other in network.layers if groups[other.output] == root]
             if len(partners) > 1 or root == groups[network.graph.input]:
-                orders[root] = _common_order(partners, [kinds[other.name] for other in partners], engine)
+                rows = [kinds[other.name] for other in partners]
+                packed = packed_order(rows, engine)
+                orders[root] = _common_order(partners, rows, engine) if packed is None else packed
         if root in orders:
             tiles = _tiles_in_order(layer, orders[root], kinds[layer.name], engine)
         else:
@@ -114,11 +117,14 @@ def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
     while True:
         flow = spread(counts, caps, count)
         totals = [sum(used[g] for used in flow.values()) for g in range(N)] if flow else []
-        plan = flow and next(filter(None, (_tile_shares(totals, caps, count, engine.ki, even)
+        plan = flow and next(filter(None, (_tile_shares(totals, caps, count, engine, even)
                                            for even in (True, False))), None)
         if flow and plan:
             break
         count += 1
+        if count > len(kinds) * engine.drain_lanes:
+            raise Unplaceable(f"layer {layer.name!r}: {describe_rows(engine)} do not divide into {engine.drain_lanes} "
+                              "drain lanes in a way that its rows could use")
     waiting: list[list[int]] = [[] for _ in range(N)]
     rows_of = {kind: [row for row, other in enumerate(kinds) if other == kind] for kind in flow}
     # Rows with 8-bit weights come first, so that few tiles fetch high nibbles.
@@ -128,14 +134,30 @@ def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
             waiting[group] += [next(rows) for _ in range(flow[kind][group])]
     tiles = []
     for index, parts in enumerate(plan):
-        chosen = [row for group, part in zip(waiting, parts, strict=True) for row in group[:part]]
+        chosen = [group[:part] for group, part in zip(waiting, parts, strict=True)]
         waiting = [group[part:] for group, part in zip(waiting, parts, strict=True)]
-        padding = -len(chosen) % (engine.drain_lanes if index == len(plan) - 1 else engine.ki)
-        tiles.append(_tile(layer, np.array(chosen + [-1] * padding), kinds, engine))
+        positions = _positions(sum(parts), engine, last=index == len(plan) - 1)
+        tiles.append(_tile(layer, _in_lanes(chosen, positions, engine), kinds, engine))
     return tiles
 
 
-def _tile_shares(totals: list[int], caps: list[int], count: int, ki: int, even: bool) -> list[list[int]] | None:
+def _positions(rows: int, engine: Engine, last: bool) -> int:
+    """Positions of a tile: whole words in all but the last, whole chunks there."""
+    return rows + -rows % (engine.drain_lanes if last else engine.ki)
+
+
+def _in_lanes(groups: list[list[int]], positions: int, engine: Engine) -> np.ndarray:
+    """Rows in the order of positions, each at a drain lane that has a slot of its group; holes last."""
+    dealt = deal([len(rows) for rows in groups], engine, positions)
+    assert dealt is not None, "tiles are planned with this in mind"
+    result = np.full(positions, -1)
+    for lane in range(engine.drain_lanes):
+        mine = [rows.pop(0) for rows, n in zip(groups, (parts[lane] for parts in dealt), strict=True) for _ in range(n)]
+        result[lane::engine.drain_lanes][:len(mine)] = mine
+    return result
+
+
+def _tile_shares(totals: list[int], caps: list[int], count: int, engine: Engine, even: bool) -> list[list[int]] | None:
     """Rows per tile and group, or None when ``count`` tiles are too few for whole words in all but the last."""
     plan, left = [], list(totals)
     for index in range(count):
@@ -145,11 +167,13 @@ def _tile_shares(totals: list[int], caps: list[int], count: int, ki: int, even: 
         if any(a > b for a, b in zip(low, high, strict=True)):
             return None
         most = sum(high)
-        if later and most >= ki:
-            most -= most % ki
+        if later and most >= engine.ki:
+            most -= most % engine.ki
             if most < sum(low):
                 return None
         parts = shares(most, low, high, even)
+        if deal(parts, engine, _positions(most, engine, last=parts == left)) is None:
+            return None
         plan.append(parts)
         left = [n - part for n, part in zip(left, parts, strict=True)]
         if not any(left):
@@ -169,35 +193,36 @@ class _Room:
 
     def __init__(self, kinds: list[list[Kind]], engine: Engine):
         self.kinds, self.lanes = kinds, engine.drain_lanes
-        self.caps = [engine.rows_of(group) // engine.drain_lanes for group in GROUPS]
+        self.caps = [tuple(engine.lane_rows(group, lane) for group in GROUPS) for lane in range(self.lanes)]
         self.most = max(engine.rows, engine.ki)
-        self.after: dict[tuple[tuple[int, ...], int], tuple[int, ...] | None] = {}
+        self.after: dict[tuple[tuple[int, ...], tuple[int, ...], int], tuple[int, ...] | None] = {}
         self.clear()
 
     def clear(self) -> None:
         self.rows = 0
         self.states: list[list[tuple[int, ...]]] = [[()] * self.lanes for _ in self.kinds]
 
-    def _next(self, state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
-        if (state, groups) not in self.after:
+    def _next(self, lane: int, state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
+        key = self.caps[lane], state, groups
+        if key not in self.after:
             new = tuple(sorted((*state, groups)))
-            tiles = fewest_tiles(Counter(new), self.caps)
-            self.after[state, groups] = new if tiles is not None and tiles <= 1 else None
-        return self.after[state, groups]
+            tiles = fewest_tiles(Counter(new), self.caps[lane])
+            self.after[key] = new if tiles is not None and tiles <= 1 else None
+        return self.after[key]
 
     def fits(self, channel: int) -> bool:
         """Whether a channel fits the next position; -1, a hole, fits while there is a position."""
         if self.rows == self.most:
             return False
         lane = self.rows % self.lanes
-        return channel < 0 or all(self._next(states[lane], rows[channel].all) is not None
+        return channel < 0 or all(self._next(lane, states[lane], rows[channel].all) is not None
                                   for rows, states in zip(self.kinds, self.states, strict=True))
 
     def put(self, channel: int) -> None:
         lane = self.rows % self.lanes
         if channel >= 0:
             for rows, states in zip(self.kinds, self.states, strict=True):
-                new = self._next(states[lane], rows[channel].all)
+                new = self._next(lane, states[lane], rows[channel].all)
                 assert new is not None
                 states[lane] = new
         self.rows += 1
@@ -287,21 +312,21 @@ def _word(waiting: dict, share: dict, taken: dict, room: _Room, size: int, engin
 def _tile(layer: Layer, rows: np.ndarray, kinds: list[Kind], engine: Engine) -> Tile:
     """Slots for the rows of a tile: position i takes a slot of drain lane i mod D."""
     lanes = engine.drain_lanes
-    caps = [engine.rows_of(group) // lanes for group in GROUPS]
     slots = np.zeros(len(rows), np.int64)
     fetched = [0] * N
     for lane in range(lanes):
         positions = [i for i in range(lane, len(rows), lanes) if rows[i] >= 0]
-        flow = spread(Counter(kinds[rows[i]] for i in positions), caps)
+        flow = spread(Counter(kinds[rows[i]] for i in positions), [engine.lane_rows(group, lane) for group in GROUPS])
         assert flow is not None, f"layer {layer.name!r}: a tile that does not fit its lanes"
-        used = [0] * N
+        firsts = [engine.first_slot(group) for group in GROUPS]
+        free = [first + (lane - first) % lanes for first in firsts]
         for i in positions:
             parts = flow[kinds[rows[i]]]
             group = next(g for g in range(N) if parts[g])
             parts[group] -= 1
-            slots[i] = engine.first_slot(GROUPS[group]) + used[group] * lanes + lane
-            used[group] += 1
-        fetched = [max(a, b * lanes) for a, b in zip(fetched, used, strict=True)]
+            slots[i] = free[group]
+            free[group] += lanes
+            fetched[group] = max(fetched[group], int(slots[i]) - firsts[group] + 1)
     on_dsp = [row for row, slot in zip(rows, slots, strict=True)
               if row >= 0 and engine.group_of(int(slot)) == "dsp"]
     return Tile(rows, slots, tuple(fetched), any(not kinds[row].cheap >> DSP & 1 for row in on_dsp))

@@ -20,7 +20,8 @@ PRESETS: dict[str, dict] = {
 """The designs of MSQ (HPCA 2021) on XC7Z020: 16 channels, one pixel, 16 fixed rows and 0, 16 or 24 SP2 rows; one
 product per DSP block, and what exceeds the blocks in multipliers of LUTs."""
 
-NAMES = {"ki": "ki", "px": "px", "drain": "drain_lanes", "mem": "mem_bits", "ports": "ports", "wide": "wide",
+NAMES = {"ki": "ki", "px": "px", "drain": "drain_lanes", "mem": "mem_bits", "ports": "ports", "ring": "ring_depth",
+         "wide": "wide",
          "weights": "dsp_weights", **{group: f"{group}_rows" for group in GROUPS}}
 """Names in an engine's free form, and what they stand for."""
 
@@ -43,6 +44,13 @@ def parse_engine(text: str, part: Part) -> Engine:
         return replace(engine, dsp_products=_most_products(engine, part.dsp))
     except (EngineError, TypeError) as error:
         raise HwgenError(f"--engine {text}: {error}") from error
+
+
+def engine_text(engine: Engine) -> str:
+    """The free form of an engine: what :func:`parse_engine` reads."""
+    values = {short: getattr(engine, name) for short, name in NAMES.items()}
+    return ",".join(f"{short}={int(value) if isinstance(value, bool) else value}" for short, value in values.items()
+                    if value not in (0, ""))
 
 
 def _pair(item: str, text: str) -> tuple[str, object]:

@@ -10,7 +10,7 @@ from ..device.parts import PARTS, Part
 from ..device.resources import FIELDS, Resources
 from ..errors import HwgenError
 from ..graph.ir import Graph
-from .candidates import Work, bound, candidates, guess, weight_words, work_of
+from .candidates import Work, block_words, bound, candidates, guess, weight_words, work_of
 from .cycles import Cycles, count_cycles
 from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
 from .layout import MAX_DEPTH, Layout, fit_scratchpad, lay_out, needs
@@ -20,9 +20,13 @@ from .refuse import FILL, refuse_early
 from .stream import memory_words
 
 KEEP = 40
-"""Engines that are laid out and counted exactly before a search goes step by step."""
+"""Engines that are looked at when none fits."""
+TRIES = 10
+"""Engines of a shape of which the best is taken."""
 HOPE = 1.05
 """How much slower than the best a neighbour may look and is still counted exactly."""
+FAR = 2
+"""How much slower than the best a shape may look and is still tried."""
 CLIMBS = 4
 """Searches step by step for the fastest engine, each from another shape."""
 
@@ -91,11 +95,10 @@ def _shaped(layout: Layout, part: Part) -> Layout:
 def _widths(layout: Layout, part: Part) -> Layout:
     """The same layout on an engine with the widths and depths that it needs."""
     engine, asked = layout.engine, needs(layout)
-    block = _block_words(part)
-    # A ring as deep as a block RAM costs no more than a shallow one, and weights are fetched ahead.
-    ring = max(block, 1 << (asked.pop("ring_depth") - 1).bit_length())
+    block = block_words(part)
+    # A ring as deep as a block RAM costs no more than a shallow one; a deeper one fetches further ahead.
+    ring = max(block, engine.ring_depth, 1 << (asked.pop("ring_depth") - 1).bit_length())
     depth = -(-asked.pop("scratch_depth") // block) * block
-    asked["m_bits"] = max(18, asked["m_bits"])
     try:
         return replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
     except EngineError as error:
@@ -112,25 +115,26 @@ class Rough:
     """An engine with figures that need no layout."""
 
     engine: Engine
-    shaped: Engine
-    """With about the widths that the network needs, and the shallowest memories: one block."""
+    features: dict
+    """Widths and features of about any engine for this network."""
     work: list[Work]
     part: Part
 
     @functools.cached_property
     def least(self) -> int:
         """Cycles at least."""
-        return bound(self.work, self.shaped)
+        return bound(self.work, self.engine)
 
     @functools.cached_property
     def likely(self) -> int:
         """Cycles, about."""
-        return guess(self.work, self.shaped)
+        return guess(self.work, self.engine)
 
     @functools.cached_property
     def resources(self) -> Resources:
-        return estimate(self.shaped, self.part) + program_memory(weight_words(self.work, self.shaped), self.shaped,
-                                                                 self.part)
+        """With the shallowest scratchpad: one block."""
+        shaped = replace(self.engine, **self.features, scratch_depth=block_words(self.part))
+        return estimate(shaped, self.part) + program_memory(weight_words(self.work, shaped), shaped, self.part)
 
     @functools.cached_property
     def area(self) -> float:
@@ -150,7 +154,6 @@ class Search:
         self.graph, self.part, self.progress = graph, part, progress
         self.work: list[Work] = work_of(lower(graph, 8))
         self._work_at = functools.lru_cache(maxsize=None)(lambda ki: work_of(lower(graph, ki)))
-        self.block = _block_words(part)
         self.features = self._features()
         self.reasons: list[str] = []
         """Why engines could not take the network at all."""
@@ -164,20 +167,18 @@ class Search:
         except Unplaceable:
             return {}
         # Too wide for any engine: the exact layout says so.
-        asked["m_bits"], asked["acc_bits"] = min(32, max(18, asked["m_bits"])), min(31, asked["acc_bits"])
-        widths = ("acc_bits", "m_bits", "residual", "rescale", "pool", "thresholds")
+        asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
+        asked["c_extra"] = min(16, asked["c_extra"])
+        widths = ("acc_bits", "m_bits", "c_extra", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
     def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:
         """Engines of all shapes, with the part's memory ports or some of them."""
-        ports = self.part.ports if ports is None else ports
-        for engine in candidates(self.work, self.part, idle_blocks):
-            yield replace(engine, mem_bits=64 * ports, ports=ports) if ports else engine
+        return candidates(self.work, self.part, idle_blocks, self.part.ports if ports is None else ports)
 
     def measure(self, engine: Engine) -> Rough:
         """The cheap figures of an engine."""
-        shaped = replace(engine, **self.features, ring_depth=self.block, scratch_depth=self.block)
-        return Rough(engine, shaped, self._work_at(engine.ki), self.part)
+        return Rough(engine, self.features, self._work_at(engine.ki), self.part)
 
     def rough(self, idle_blocks: bool = False, ports: int | None = None) -> list[Rough]:
         """The cheap figures of every candidate."""
@@ -200,32 +201,38 @@ class Search:
             self.reasons.append(str(reason))
             return None
 
-    def fastest(self, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
+    def fastest(self, tries: int = TRIES, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
         """The engine with the fewest cycles that fits.  Raises HwgenError when none fits.
 
-        ``starts``: engines to begin with beside the best of every shape; the best ``climbs`` of all these
-        are improved step by step.
+        ``tries`` engines of every shape are counted exactly; the best ``climbs`` of these and of ``starts`` are
+        improved step by step.
         """
         rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
         shapes: dict[tuple[int, str], list[Engine]] = {}
+        least = None
         for item in rough:
             shape = shapes.setdefault((item.engine.ki, item.engine.dsp_weights), [])
             # Resources take longer to estimate than cycles: only of those that are looked at.
-            if len(shape) < KEEP and item.fits:
+            if len(shape) < KEEP and (least is None or item.likely <= FAR * least or not shape) and item.fits:
+                least = least or item.likely
                 shape.append(item.engine)
-        found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines))]
+        if least is not None:
+            # Shapes that look much slower take longest to count and are never the fastest.
+            shapes = {key: engines for key, engines in shapes.items()
+                      if engines and self.measure(engines[0]).likely <= FAR * least}
+        found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines, tries))]
         if not found:
             raise HwgenError(self._refusal())
         found.sort(key=self._cycles)
         return min((self._climb(start, self._cycles) for start in found[:climbs]), key=self._cycles)
 
-    def _first(self, engines: list[Engine]) -> Sized | None:
+    def _first(self, engines: list[Engine], tries: int) -> Sized | None:
         """The fastest of the first few that fit; of all when none of them does."""
         best: Sized | None = None
         for index, engine in enumerate(engines):
-            if best is not None and index >= KEEP // 4:
+            if best is not None and index >= tries:
                 break
             best = self._better(best, engine, self._cycles)
         return best
@@ -242,7 +249,7 @@ class Search:
             best = self._better(best, item.engine, key)
             # The order is by a rough size: a few more may be smaller still.
             found += best is not None and key(best)[0] < math.inf
-            if found > KEEP // 4:
+            if found > TRIES:
                 break
         if best is not None and key(best)[0] < math.inf:
             return self._climb(best, key)
@@ -310,11 +317,6 @@ class Search:
         return "; ".join(lines)
 
 
-def _block_words(part: Part) -> int:
-    """Words of a block RAM at the width that engines use."""
-    return 256 if part.family == "ice40" else 512
-
-
 def _fits_other(graph: Graph, part: Part) -> bool:
     try:
         return Search(graph, part).any_fits()
@@ -333,12 +335,13 @@ def neighbours(engine: Engine) -> list[Engine]:
         for second in GROUPS:
             if second != first:
                 # Rows move from one group to another, or (pairs of present ones) both grow or shrink.
-                changes.append({f"{first}_rows": engine.rows_of(first) - d,
-                                f"{second}_rows": engine.rows_of(second) + d})
+                changes += [{f"{first}_rows": engine.rows_of(first) - step,
+                             f"{second}_rows": engine.rows_of(second) + step} for step in sorted({max(1, d // 2), d})]
             if second in present[present.index(first) + 1:]:
                 changes += [{f"{name}_rows": engine.rows_of(name) + step for name in (first, second)}
                             for step in (-d, d)]
     changes.append({"wide": not engine.wide})
+    changes += [{"ring_depth": 2 * engine.ring_depth}, {"ring_depth": engine.ring_depth // 2}]
     changes += [{"drain_lanes": 2 * d}, {"drain_lanes": d // 2}]
     changes += [{"ki": engine.ki * 2, "px": max(1, engine.px // 2)}, {"ki": engine.ki // 2, "px": engine.px * 2}]
     changes += [{"ki": engine.ki * 2}, {"ki": engine.ki // 2}]

@@ -3,8 +3,12 @@
 from ..engine import GROUPS, Engine
 from ..lanes import latency
 
-PREFETCH = 64
-"""Memory words of the program that may be on their way: hides a latency of 44 cycles."""
+AXI_LATENCY = 1
+"""From a request of the engine to the address on an AXI port."""
+AXI_CONFIRM = 2
+"""Cycles that a written word and its response spend in an AXI port."""
+AXI_REQUESTS = 4
+"""Requests that an AXI port keeps for itself while the memory or other ports are slower."""
 MIN_INTERVAL = 4
 """Between the ends of two tiles, so that the drain's queues never overflow."""
 THRESHOLD_STEP = 15
@@ -45,11 +49,6 @@ def lane_latency(engine: Engine) -> int:
     """From an operand to its code: a requantizer lane, and the row buffer where there is one."""
     return (9 + (9 if engine.rescale else 0) + (1 if engine.pool else 0)
             + (1 if engine.pool and engine.rescale else 0) + (RASTER_LATENCY if engine.pool_columns else 0))
-
-
-def fetch_ahead(engine: Engine) -> int:
-    """Memory words of a map that may be on their way; they are unpacked one scratchpad word per cycle."""
-    return PREFETCH if engine.scratch_words <= 2 else PREFETCH // 2
 
 
 def search_latency() -> int:

@@ -76,7 +76,8 @@ class Array(wiring.Component):
     def __init__(self, *, engine: Engine, simulation: bool = False):
         self.engine = e = engine
         self.logic = logic_family(e, simulation)
-        groups = [(name, make_group(name, block, e, simulation)) for name in GROUPS for block in range(len(e.blocks(name)))]
+        groups = [(name, make_group(name, block, e, simulation))
+                  for name in GROUPS for block in range(len(e.blocks(name)))]
         self._units = [OperandSum(ki=e.ki) for _ in range(e.px)]
         self.dot_latency = max(e.broadcast_latency + max(group.latency for _, group in groups), self._units[0].latency)
         self._blocks = [(name, RowBlock(engine=e, group=group, dot_latency=self.dot_latency, simulation=simulation))

@@ -10,7 +10,7 @@ from ..engine import Engine
 from ..isa import POOL_RASTER
 from ..plan.timing import RASTER_LATENCY, SELECT_LATENCY, lane_latency, search_latency
 from .bits import delay, select
-from .requantize import RasterPool, RequantLane, ThresholdSearch
+from .requantize import DSP_BITS, RasterPool, RequantLane, ThresholdSearch
 from .sequencer import settings_layout, tile_layout
 from .walker import slot_layout
 
@@ -61,7 +61,7 @@ class Drain(wiring.Component):
         e = self.engine
         return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                            residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                           pool_depth=self._chunks)
+                           dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=self._chunks, c2_bits=e.c2_bits)
 
     def elaborate(self, platform):
         m = Module()
@@ -152,11 +152,13 @@ class Drain(wiring.Component):
             raw, offset = Signal(e.acc_bits, name=f"raw_{lane}"), Signal(2, name=f"offset_{lane}")
             early, held = ({name: Signal(value.shape(), name=f"{name}_{lane}_{cycle}")
                             for name, value in params.items()} for cycle in (2, 3))
+            # Multiplier rows are a lane's last.
+            first_dsp = e.chunks - e.lane_rows("dsp", lane)
             m.d.sync += [
                 *(early[name].eq(value) for name, value in params.items()),
                 *(held[name].eq(value) for name, value in early.items()),
                 raw.eq(select(chosen[lane::e.drain_lanes], early["slot"])),
-                offset.eq(Mux(early["slot"] < e.first_slot("dsp") // e.drain_lanes, 0, Mux(wide_2, 2, 1))),
+                offset.eq(Mux(early["slot"] < first_dsp, 0, Mux(wide_2, 2, 1))),
             ]
             m.submodules[f"requant_{lane}"] = unit = self._lanes[lane]
             valid = begin

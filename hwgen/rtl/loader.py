@@ -228,8 +228,8 @@ class Loader(wiring.Component):
                     m.d.sync += [self.scratch_bank.eq(0), self.scratch_address.eq(self.scratch_address + 1)]
                 with m.If(last):
                     m.next = "HEADER"
-        m.d.comb += self.scratch_data.eq(
-            select([prefetch.map[i * bits:(i + 1) * bits] for i in range(count)], position))
+        words = [prefetch.map[i * bits:(i + 1) * bits] for i in range(count)]
+        m.d.comb += self.scratch_data.eq(select(words, position))
 
 
 class _Slices:

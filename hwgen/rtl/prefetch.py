@@ -5,9 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import Engine
+from ..engine import PREFETCH, Engine
 from ..isa import END, FETCH, FETCH_WORD, HEADERS, RUN, START
-from ..plan.timing import PREFETCH, fetch_ahead
 from .bits import fields
 
 DESCRIPTORS = PREFETCH // 2 + 1
@@ -47,7 +46,7 @@ class Prefetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        ahead = fetch_ahead(self.engine)
+        ahead = self.engine.fetch_ahead
         self._valid, self._tag, self._data = (Signal.like(port) for port in (
             self.answer_valid, self.answer_tag, self.answer_data))
         m.d.sync += [self._valid.eq(self.answer_valid), self._tag.eq(self.answer_tag), self._data.eq(self.answer_data)]

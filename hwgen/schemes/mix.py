@@ -19,27 +19,30 @@ NAMED = {
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares in percent, by scheme; they add up to 100."""
+    """Parts of a whole, by scheme: 60 and 40 are percent, 20 and 12 the rows of an engine's lane groups."""
 
     shares: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of(cls, **percent: int) -> "Mix":
-        """HwgenError for an unknown scheme or shares that do not add up to 100."""
-        for name, share in percent.items():
+    def of(cls, **parts: int) -> "Mix":
+        """HwgenError for an unknown scheme or no parts at all."""
+        for name, share in parts.items():
             if name not in (*BY_VARIANCE, "fixed8"):
                 raise HwgenError(f"no mix with scheme {name!r}; known are fixed4, fixed8, sp2, pot4")
-            if not 0 <= share <= 100:
-                raise HwgenError(f"the share of {name} must be 0 to 100 percent, not {share}")
-        if sum(percent.values()) != 100:
-            raise HwgenError(f"the shares of {', '.join(percent)} add up to {sum(percent.values())} percent, not 100")
-        return cls(tuple(sorted((name, share) for name, share in percent.items() if share)))
+            if share < 0:
+                raise HwgenError(f"the share of {name} must not be negative, not {share}")
+        if not any(parts.values()):
+            raise HwgenError(f"the shares of {', '.join(parts) or 'a mix'} must not all be 0")
+        return cls(tuple(sorted((name, share) for name, share in parts.items() if share)))
+
+    @property
+    def total(self) -> int:
+        return sum(share for _, share in self.shares)
 
     def counts(self, rows: int) -> dict[str, int]:
         """Rows per scheme, shares rounded so that they add up to ``rows``."""
-        exact = {name: rows * share / 100 for name, share in self.shares}
-        counts = {name: int(value) for name, value in exact.items()}
-        left = sorted(exact, key=lambda name: (counts[name] - exact[name], name))
+        counts = {name: rows * share // self.total for name, share in self.shares}
+        left = [name for _, name in sorted((-(rows * share % self.total), name) for name, share in self.shares)]
         for name in left[:rows - sum(counts.values())]:
             counts[name] += 1
         return counts

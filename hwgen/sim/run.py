@@ -57,14 +57,15 @@ def environment() -> dict[str, str]:
 
 
 def compile_engine(verilog: str, engine: Engine, memory_words: int, folder: Path, simulator: str = "verilator",
-                   extra: tuple[str, ...] = ()) -> Simulator:
+                   extra: tuple[str, ...] = (), protocol: str | None = None) -> Simulator:
     """Compile ``verilog`` (top hwgen_engine) with a memory of at least ``memory_words`` words into ``folder``.
 
+    ``protocol``: "axi3" or "axi4" for an engine with AXI ports (top hwgen_axi_engine).
     ``extra``: more Verilog texts, such as cell models.  Nothing is done when the folder
     already holds the result of the same text.  Raises HwgenError with the end of the log.
     """
     depth = 1 << max(10, (memory_words - 1).bit_length())
-    bench = testbench(engine, depth)
+    bench = testbench(engine, depth, protocol)
     stamp = hashlib.sha256("\0".join((simulator, verilog, bench, *extra)).encode()).hexdigest()
     result = Simulator(simulator, folder, engine, depth)
     mark = folder / "stamp"

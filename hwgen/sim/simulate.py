@@ -16,6 +16,7 @@ from ..plan.layout import Layout, lay_out
 from ..plan.load import Memory
 from ..program.assemble import Program, assemble_layout, input_words
 from ..rtl import emit_verilog
+from ..rtl.axi import emit_axi_verilog
 from .run import Simulator, compile_engine, run_jobs
 from .trace import ImageTrace, read_trace
 
@@ -47,10 +48,11 @@ class Job:
 
 
 def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lambda text: None,
-             simulator: str = "verilator", memory: Memory | None = None) -> SimResult:
+             simulator: str = "verilator", memory: Memory | None = None, protocol: str | None = None) -> SimResult:
     """Run ``codes`` (N, C, H, W) through a build directory's engine.v with its program.bin.
 
-    ``memory``: latency and bandwidth of the memory, by default the on-chip memory.
+    ``memory``: latency and bandwidth of the memory, by default the on-chip memory; with
+    ``protocol`` ("axi3", "axi4") behind the engine's AXI ports.
     An engine made of a family's primitives is replaced by its portable twin, the same in every cycle.
     Raises HwgenError when the simulator is missing or fails, and when the engine reports an error.
     """
@@ -60,9 +62,13 @@ def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lamb
     if program.image != build.image:
         raise HwgenError(f"program.bin in {build.path} is not the program of its own network; build it again")
     progress("compiling the engine")
-    verilog = emit_verilog(engine, simulation=True) if engine.family else build.verilog.read_text()
+    if protocol is not None:
+        verilog = emit_axi_verilog(engine, protocol, simulation=True)
+    else:
+        verilog = emit_verilog(engine, simulation=True) if engine.family else build.verilog.read_text()
     compiled = compile_engine(verilog, engine, program.memory_words,
-                              Path(build.path) / "sim" / simulator, simulator)
+                              Path(build.path) / "sim" / "_".join(filter(None, (simulator, protocol))), simulator,
+                              protocol=protocol)
     golden = run(graph, codes, keep=True)
     comparison = Comparison(graph, engine)
     for begin in range(0, len(codes), BATCH):

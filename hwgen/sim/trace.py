@@ -55,6 +55,7 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
     result = ImageTrace()
     words: list[list[tuple[int, int, int, int]]] = [[] for _ in layout.steps]
     memory: dict[int, int] = {}
+    """Scratchpad words written, by their addresses."""
     engine = layout.engine
     for line in lines:
         parts = line.split()
@@ -64,9 +65,10 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
             bank, address, word = (int(part, 16) for part in parts[1:4])
             words[len(result.begins) - 1].append((bank, address, word, int(parts[4])))
         else:
-            address, mask, data = (int(part, 16) for part in parts[1:])
+            address, strobes, data = (int(part, 16) for part in parts[1:])
+            size = engine.word_bits // 8
             for k in range(engine.scratch_words):
-                if mask >> k & 1:
+                if strobes >> k * size & 1:
                     word = data >> k * engine.word_bits & (1 << engine.word_bits) - 1
                     memory[address * engine.scratch_words + k] = word
     maps: dict[str, _Map] = {layer.output: _Map(layout, layer.output, result) for layer in layout.layers}

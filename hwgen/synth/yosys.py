@@ -18,6 +18,8 @@ PASSES = {
     "xilinx7": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}",
     "ice40": "synth_ice40 -dsp -top {top}",
 }
+WRONG = "Networks are NOT EQUIVALENT"
+"""What ABC9 writes when it finds that its result differs from its input; Yosys goes on all the same."""
 STEP = re.compile(r"^\d+\.\d+\. Executing ([A-Z0-9_]+)", re.MULTILINE)
 
 
@@ -40,20 +42,23 @@ class Synthesis:
                 "spram": self.spram, "yosys": self.yosys}
 
 
-def synthesize(verilog_path: Path, top: str, part: Part, out_dir: Path, *, progress: Progress = silent) -> Synthesis:
+def synthesize(verilog_path: Path, top: str, part: Part, out_dir: Path, *, options: str = "",
+               progress: Progress = silent) -> Synthesis:
     """Map one Verilog file to ``part`` and count what it takes.
 
-    ``out_dir`` gets the script, Yosys' log and the statistics.  Raises HwgenError when Yosys fails.
+    ``options``: more options for the family's flow.  ``out_dir`` gets the script, Yosys' log and the statistics.
+    Raises HwgenError when Yosys fails.
     """
-    cells, version = map_design([verilog_path], top, part, out_dir, progress=progress)
+    cells, version = map_design([verilog_path], top, part, out_dir, options=options, progress=progress)
     counted = count_cells(cells, part)
     return Synthesis(resources=counted.resources, cells=cells, lutram=counted.lutram, carry=counted.carry,
                      spram=counted.spram, yosys=version)
 
 
 def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netlist: Path | None = None,
-               verilog: Path | None = None, progress: Progress = silent) -> tuple[dict[str, int], str]:
-    """Run the part's synthesis; returns cell counts and Yosys' version.
+               verilog: Path | None = None, options: str = "",
+               progress: Progress = silent) -> tuple[dict[str, int], str]:
+    """Run the part's synthesis, with more ``options`` for it; returns cell counts and Yosys' version.
 
     ``netlist`` gets the mapped design as JSON for nextpnr, ``verilog`` as Verilog for gate-level simulation.
     """
@@ -64,13 +69,16 @@ def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netl
     # Wires that Amaranth names like a bit of a port ("x[0]" beside port x) stop ABC9 with an assertion: hide the names.
     # Without -check: the family's cells are not read yet; the flow checks once they are.
     script += [f"hierarchy -top {top}", "rename -hide"]
-    script.append(PASSES[part.family].format(top=top))
+    script.append(f"{PASSES[part.family].format(top=top)} {options}".rstrip())
     script.append("tee -q -o stat.json stat -json")
     if netlist is not None:
         script.append(f"write_json {_quoted(netlist)}")
     if verilog is not None:
         script.append(f"write_verilog -noattr {_quoted(verilog)}")
-    run_passes(script, out_dir, what="synthesis", progress=progress)
+    log = run_passes(script, out_dir, what="synthesis", progress=progress)
+    if WRONG in log:
+        raise HwgenError(f"Yosys mapped {', '.join(map(str, sources))} wrong: its own check finds the netlist not "
+                         f"equivalent to the design (log: {out_dir / 'yosys.log'}); use another version of pyosys")
     try:
         data = json.loads(statistics.read_bytes())
         return dict(sorted(data["design"]["num_cells_by_type"].items())), data["creator"].split(" (")[0]

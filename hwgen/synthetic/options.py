@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from hwgen.errors import HwgenError
 from hwgen.schemes.mix import BY_VARIANCE, NAMED, Mix
 
-HELP = ("after '@' stand, separated by commas: msq (the default), rmsmp, or shares of rows like sp2=75,fixed4 (the one "
-        "without a number is the rest); size=N, pixels of the image's side; channels=N, channels of the first layer; "
-        "seed=N; fused, residual adds rounded once")
+HELP = ("after '@' stand, separated by commas: msq (the default), rmsmp, or shares of rows in percent like "
+        "sp2=75,fixed4 (the one without a number is the rest) or as parts like sp2=20,fixed4=12; size=N, pixels of the "
+        "image's side; channels=N, channels of the first layer; seed=N; fused, residual adds rounded once")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,14 @@ class Options:
             else:
                 raise HwgenError(f"model option {word!r} is not known: {HELP}")
         if rest is not None:
-            shares[rest] = 100 - sum(share for name, share in shares.items() if name != rest)
+            given = sum(shares.values())
+            if rest in shares or given > 100:
+                raise HwgenError(f"model option {rest!r}: the other shares leave {100 - given} percent for it")
+            shares[rest] = 100 - given
+        elif len(shares) == 1 and 100 not in shares.values():
+            name, share = shares.popitem()
+            raise HwgenError(f"model option '{name}={share}': say which scheme the other rows have, as in "
+                             f"{name}={share},fixed4")
         if options.size < 32 or options.size % 32 or not 4 <= options.channels <= 256:
             raise HwgenError(f"a generated model needs a size that is a multiple of 32, and 4 to 256 channels, not "
                              f"{options.size} and {options.channels}")

@@ -1,17 +1,16 @@
 """One AXI master port: requests for runs of words become bursts, written words single transfers."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from ...errors import HwgenError
 from ...isa import RUN
+from ...plan.timing import AXI_REQUESTS
 
 PROTOCOLS = ("axi3", "axi4")
 ADDRESS_BITS = 32
-REQUESTS = 4
-"""Requests that a port keeps for itself while others are slower."""
 MAX_WRITES = 15
 """Writes that may be without a response."""
 BUFFERABLE = 3
@@ -30,7 +29,7 @@ def check_port(data_bits: int, protocol: str) -> None:
 def axi_ports(data_bits: int, protocol: str) -> dict[str, tuple[str, int]]:
     """Signals of a master port by their AXI names: "out" or "in", and width.  IDs have one bit."""
     length, lock = (4, 2) if protocol == "axi3" else (8, 1)
-    result = {}
+    result: dict[str, tuple[str, int]] = {}
     for channel in ("aw", "ar"):
         widths = {"id": 1, "addr": ADDRESS_BITS, "len": length, "size": 3, "burst": 2, "lock": lock, "cache": 4,
                   "prot": 3, "valid": 1}
@@ -92,7 +91,7 @@ class AxiMaster(wiring.Component):
     def _reads(self, m):
         length_bits = RUN.bit_length() - 1
         entry = Cat(self._place(self.request_address), (self.request_count - 1)[:length_bits], self.request_tag)
-        m.submodules.requests = fifo = SyncFIFO(width=len(entry), depth=REQUESTS)
+        m.submodules.requests = fifo = SyncFIFO(width=len(entry), depth=AXI_REQUESTS)
         m.d.comb += [
             fifo.w_data.eq(entry), fifo.w_en.eq(self.request_valid), self.request_ready.eq(fifo.w_rdy),
             Cat(self.araddr, self.arlen[:length_bits], self.arid).eq(fifo.r_data), self.arvalid.eq(fifo.r_rdy),

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Lanes: groups of rows whose dot products are made alike, and the accumulators behind them."""
 
 from hwgen.engine import Engine

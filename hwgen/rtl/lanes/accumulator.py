@@ -1,6 +1,6 @@
 """The accumulator of one row and one pixel, with the register that drains behind it."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,7 +44,11 @@ class Accumulator(wiring.Component):
         acc = Signal(self.acc_bits)
         total = Signal(self.acc_bits, reset_less=True)
         new = Signal(self.acc_bits)
-        m.d.comb += [new.eq(self.cells.accumulate(m, acc, self.dot, self.high)), self.total.eq(total)]
+        if self.cells is None:
+            m.d.comb += new.eq(acc + Mux(self.high, self.dot << 4, self.dot))
+        else:
+            m.d.comb += new.eq(self.cells.accumulate(m, acc, self.dot, self.high))
+        m.d.comb += self.total.eq(total)
         with m.If(self.valid & self.last):
             m.d.sync += [acc.eq(0), total.eq(new)]
         with m.Elif(self.valid):

@@ -1,16 +1,21 @@
-"""Families of parts for which lanes have descriptions of their own."""
+"""Families of parts for which LUT lanes are described with the family's own cells."""
 
 from types import ModuleType
 
-from . import portable
-from .xilinx7 import logic
+from .ecp5 import logic as ecp5
+from .ecp5 import pot as ecp5_pot
+from .xilinx7 import logic as xilinx7
+from .xilinx7 import pot as xilinx7_pot
 
-CELLS: dict[str, ModuleType] = {"": portable, "xilinx7": logic}
-"""The operations of lanes, by family; "" is the description for every part."""
+CELLS: dict[str, ModuleType] = {"xilinx7": xilinx7, "ecp5": ecp5}
+POT_CELLS: dict[str, ModuleType] = {"xilinx7": xilinx7_pot, "ecp5": ecp5_pot}
 
 
-def cells_of(family: str) -> ModuleType:
-    """The operations of ``family``.  ValueError if it has none of its own."""
-    if family not in CELLS:
-        raise ValueError(f"family must be one of {tuple(CELLS)}, not {family!r}")
-    return CELLS[family]
+def cells_of(family: str) -> ModuleType | None:
+    """The operations of lanes in ``family``'s cells; None for "", the portable description.
+
+    ValueError for a family without cells here.
+    """
+    if family and family not in CELLS:
+        raise ValueError(f"family must be one of {('', *CELLS)}, not {family!r}")
+    return CELLS.get(family)

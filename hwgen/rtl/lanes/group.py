@@ -1,6 +1,6 @@
 """What all lane groups have in common: all rows of one kind times all pixels, as one component."""
 
-from amaranth.hdl import Module, Value, unsigned
+from amaranth.hdl import Cat, Module, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -40,9 +40,33 @@ class Group(wiring.Component):
         super().__init__(ports)
 
 
-def skew(m: Module, word: Value, ki: int, period: int, name: str) -> list[Value]:
-    """The nibbles of ``word``, number k delayed by ``k mod period`` cycles.
+class Delay(wiring.Component):
+    """``o`` is ``i`` of ``cycles`` cycles ago."""
+
+    def __init__(self, *, width: int, cycles: int):
+        self.cycles = cycles
+        super().__init__({"i": In(unsigned(width)), "o": Out(unsigned(width))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(delay(m, self.i, self.cycles, "word"))
+        return m
+
+
+class Skew(wiring.Component):
+    """``o``'s nibble k is ``i``'s of ``k mod period`` cycles ago.
 
     With reset: synthesis for 7-series would make shift registers of LUTs from registers without one.
     """
-    return [delay(m, nibble, k % period, f"{name}_{k}", reset_less=False) for k, nibble in enumerate(nibbles(word, ki))]
+
+    def __init__(self, *, ki: int, period: int):
+        self.ki = ki
+        self.period = period
+        super().__init__({"i": In(unsigned(4 * ki)), "o": Out(unsigned(4 * ki))})
+
+    def elaborate(self, platform):
+        m = Module()
+        late = [delay(m, nibble, k % self.period, f"nibble_{k}", reset_less=False)
+                for k, nibble in enumerate(nibbles(self.i, self.ki))]
+        m.d.comb += self.o.eq(Cat(*late))
+        return m

@@ -1,6 +1,6 @@
 """Lanes for any 4-bit two's complement weights, without a multiplier."""
 
-from ...lanes import INT4, INT4_PARTS
+from ...lanes import INT4
 from .shift_add import ShiftAddGroup
 
 
@@ -12,4 +12,3 @@ class Int4Group(ShiftAddGroup):
     """
 
     kind = INT4
-    parts = INT4_PARTS

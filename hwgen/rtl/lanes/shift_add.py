@@ -1,166 +1,103 @@
-"""Dot products of weights that are two shifts: SP2 weights, or two Booth digits of a 4-bit integer."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from types import ModuleType
+"""Groups of rows whose weights are two shifts: SP2 weights, or two Booth digits of a 4-bit integer."""
 
 from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...lanes import LaneKind, Part, TERM_MAX, chain_length, dot_bits, shift_add_latency
+from ...lanes import LaneKind, TERM_MAX, chain_length, dot_bits, shift_add_latency
 from ..once import place
-from .adder_tree import check_ki, nibbles
+from .adder_tree import add_tree, check_ki, nibbles, tree_levels
+from .chain import ChainDot
 from .families import cells_of
-from .group import Group, skew
-
-@dataclass(frozen=True)
-class Word:
-    """A term of the sum: ``value << shift``, ``value`` at most ``largest``."""
-
-    value: Value
-    largest: int
-    shift: int
-
-
-class ShiftAddDot(wiring.Component):
-    """``dot = sum over k of w_k * a_k + correction`` of one row and one pixel (correction: hwgen.lanes).
-
-    Inputs are skewed: number k comes ``k mod chain_length(ki)`` cycles after number 0.  Latency from
-    number 0: ``shift_add_latency``.
-
-    A product is X + 4*Y, 5 bits each (``parts``).  A chain adds the X (or the Y) of up to eight inputs, one per
-    cycle, to a register of 5 bits: a bit of the product depends on at most five signals, so with the register's
-    bit it is one LUT6 in front of the carry.  What leaves the 5 bits is counted apart, seven carries in four
-    full adders, which is less than wider steps would take.  Chains of X and of Y then meet in adders of three words.
-    """
-
-    def __init__(self, *, ki: int, kind: LaneKind, parts: tuple[Part, Part], family: str):
-        check_ki(ki)
-        self.ki = ki
-        self.parts = parts
-        self.cells = cells_of(family)
-        self.dot_bits = dot_bits(kind, ki)
-        super().__init__({
-            "acts": In(unsigned(4 * ki)), "codes": In(unsigned(4 * ki)), "dot": Out(unsigned(self.dot_bits)),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        length = chain_length(self.ki)
-        acts, codes = nibbles(self.acts, self.ki), nibbles(self.codes, self.ki)
-        words: list[list[Word]] = [[], []]
-        for begin in range(0, self.ki, length):
-            for plane, word in zip(words, self._chains(m, acts[begin:begin + length], codes[begin:begin + length],
-                                                       begin // length), strict=True):
-                plane.append(word)
-        total = self._sum(m, [*words[0], *words[1]])
-        m.d.comb += self.dot.eq(total.value << total.shift)
-        return m
-
-    def _chains(self, m: Module, acts: list[Value], codes: list[Value], chain: int) -> list[Word]:
-        """The chains of all parts, for the same inputs: a step of both fits three carry blocks."""
-        def register(value: Value, name: str, reset_less: bool = True) -> Signal:
-            result = Signal(len(value), name=f"{name}_{chain}", reset_less=reset_less)
-            m.d.sync += result.eq(value)
-            return result
-
-        first = self.cells.products(m, self.parts, codes[0], acts[0])
-        running: list[Value] = [register(value, f"run_{part}_0") for part, value in enumerate(first)]
-        counters = [_Counter(m, self.cells, register, f"carry_{part}", len(acts) - 1)
-                    for part in range(len(self.parts))]
-        for step in range(1, len(acts)):
-            sums = self.cells.steps(m, self.parts, codes[step], acts[step], running)
-            running = [register(total, f"run_{part}_{step}") for part, (total, _) in enumerate(sums)]
-            for counter, (_, carry) in zip(counters, sums, strict=True):
-                counter.take(carry)
-        return [Word(Cat(value, counter.count()), TERM_MAX * len(acts), part.shift)
-                for value, counter, part in zip(running, counters, self.parts, strict=True)]
-
-    def _sum(self, m: Module, words: list[Word]) -> Word:
-        level = 0
-        while len(words) > 1:
-            sums: list[Word] = []
-            for index in range(0, len(words), 3):
-                terms = words[index:index + 3]
-                shift = min(word.shift for word in terms)
-                largest = sum(word.largest << word.shift - shift for word in terms)
-                total = Signal(largest.bit_length(), reset_less=True, name=f"sum_{level}_{index // 3}")
-                aligned = [(word.value, word.shift - shift) for word in terms]
-                m.d.sync += total.eq(self.cells.add(m, aligned, len(total)) if len(terms) > 1 else terms[0].value)
-                sums.append(Word(total, largest, shift))
-            words, level = sums, level + 1
-        return words[0]
-
-
-class _Counter:
-    """Counts the carries of a chain (1, 3 or 7), given step by step, one in each cycle.
-
-    Every sum is formed as soon as three carries are there, the last of them straight from its adder.
-    """
-
-    def __init__(self, m: Module, cells: ModuleType, register: Callable[..., Signal], name: str, n: int):
-        self.m, self.cells, self.register, self.name, self.n = m, cells, register, name, n
-        self.step = 0
-        self.ones: list[Value] = []
-        self.twos: list[Value] = []
-        self.result: list[Value] = []
-
-    def take(self, carry: Value) -> None:
-        """The next carry, at the end of its step."""
-        m, last = self.m, self.step == self.n - 1
-        self.step += 1
-        self.ones.append(carry)
-        if len(self.ones) == 3:
-            if last and self.twos:
-                self.result = list(self.cells.count_last(m, *self.ones, *self.twos))
-                self.ones, self.twos = [], []
-            else:
-                total, two = self.cells.full_add(m, *self.ones)
-                self.ones = [total]
-                self.twos.append(two)
-        if last and not self.result:
-            self.result = [*self.ones, *self.twos]
-        if last:
-            self.result = [self.register(bit, f"{self.name}_count_{i}") for i, bit in enumerate(self.result)]
-        else:
-            self.ones = [self.register(bit, f"{self.name}_one_{self.step}_{i}") for i, bit in enumerate(self.ones)]
-            # With reset, as in group.skew: these wait for cycles.
-            self.twos = [self.register(bit, f"{self.name}_two_{self.step}_{i}", False)
-                         for i, bit in enumerate(self.twos)]
-
-    def count(self) -> Value:
-        """The number of carries, in the cycle in which the chain's register holds the rest."""
-        return Cat(*self.result)
-
+from .group import Delay, Group, Skew
+from .recode import FLAGS, Recode
 
 class ShiftAddGroup(Group):
     """All rows of a kind whose weights are two shifts, times all pixels.
 
-    ``family``: "" for any part, "xilinx7" for LUTs and carry blocks of the 7-series; the same integers at the
-    same time from both.  Codes are skewed once per row, operands once per pixel.
+    ``family``: "" for any part, "xilinx7" and "ecp5" for these families' LUTs and carry cells; the same
+    integers at the same time from all.  What rows or pixels have in common is made once: weights are recoded
+    or skewed once per row, operands once per pixel.
     """
 
     kind: LaneKind
-    parts: tuple[Part, Part]
 
     def __init__(self, *, ki: int, px: int, rows: int, family: str = ""):
-        cells_of(family)
+        check_ki(ki)
         self.family = family
+        self.cells = cells_of(family)
         super().__init__(ki=ki, px=px, rows=rows, dot_bits=dot_bits(self.kind, ki), latency=shift_add_latency(ki))
 
     def elaborate(self, platform):
         m = Module()
-        length = chain_length(self.ki)
-        acts = [Cat(*skew(m, self.operands[p], self.ki, length, f"act_{p}")) for p in range(self.px)]
+        name = f"{self.kind.name}_{self.ki}_{self.family}"
+
+        def component(what: str, at: str, make, **inputs: Value) -> Value:
+            submodule, ports = place(platform, f"{name}_{what}", make)
+            m.submodules[f"{what}_{at}"] = submodule
+            m.d.comb += [ports[port].eq(value) for port, value in inputs.items()]
+            return ports["o"]
+
+        acts = [component("acts", f"{p}", self._acts, i=self.operands[p]) for p in range(self.px)]
         for row in range(self.rows):
-            codes = Cat(*skew(m, self.codes[row], self.ki, length, f"code_{row}"))
+            codes = component("codes", f"{row}", self._codes, i=self.codes[row])
             for p in range(self.px):
-                dot, ports = place(platform, f"{self.kind.name}_dot_{self.ki}_{self.family}", self._dot)
-                m.submodules[f"dot_{row}_{p}"] = dot
-                m.d.comb += [ports["acts"].eq(acts[p]), ports["codes"].eq(codes),
-                             self.dots[row * self.px + p].eq(ports["dot"])]
+                dot = component("dot", f"{row}_{p}", self._dot, acts=acts[p], codes=codes)
+                m.d.comb += self.dots[row * self.px + p].eq(dot)
         return m
 
-    def _dot(self) -> ShiftAddDot:
-        return ShiftAddDot(ki=self.ki, kind=self.kind, parts=self.parts, family=self.family)
+    def _acts(self) -> wiring.Component:
+        if self.cells is None:
+            return Delay(width=4 * self.ki, cycles=self.latency - TreeDot.latency(self.ki))
+        return Skew(ki=self.ki, period=chain_length(self.ki))
+
+    def _codes(self) -> wiring.Component:
+        if self.cells is None:
+            waits = [self.latency - TreeDot.latency(self.ki)] * self.ki
+            return Recode(ki=self.ki, parts=self.kind.parts, waits=waits)
+        if self.cells.RECODED:
+            waits = [k % chain_length(self.ki) for k in range(self.ki)]
+            return Recode(ki=self.ki, parts=self.kind.parts, waits=waits)
+        return Skew(ki=self.ki, period=chain_length(self.ki))
+
+    def _dot(self) -> wiring.Component:
+        if self.cells is None:
+            return TreeDot(ki=self.ki, kind=self.kind)
+        return ChainDot(ki=self.ki, kind=self.kind, cells=self.cells)
+
+
+class TreeDot(wiring.Component):
+    """``o = sum over k of w_k * a_k + correction`` of one row and one pixel, in plain logic.
+
+    ``codes``: weights after ``recode``, six bits each.  X and Y (5 bits) are summed apart, in trees of
+    two-operand adders: words of 5 bits grow slower than products of 9.  Latency: log2(ki) + 1.
+    """
+
+    def __init__(self, *, ki: int, kind: LaneKind):
+        check_ki(ki)
+        self.ki = ki
+        self.parts = kind.parts
+        super().__init__({"acts": In(unsigned(4 * ki)), "codes": In(unsigned(2 * FLAGS * ki)),
+                          "o": Out(unsigned(dot_bits(kind, ki)))})
+
+    @staticmethod
+    def latency(ki: int) -> int:
+        """Cycles from ``acts`` and ``codes`` to ``o``."""
+        return tree_levels(ki) + 1
+
+    def elaborate(self, platform):
+        m = Module()
+        sums: list[Value] = []
+        for number, name in enumerate("xy"):
+            terms: list[Value] = []
+            for k, act in enumerate(nibbles(self.acts, self.ki)):
+                flags = self.codes[(2 * k + number) * FLAGS:][:FLAGS]
+                once, twice, complemented = (flag.replicate(5) for flag in flags)
+                terms.append((act & once | act << 1 & twice) ^ complemented)
+            total, _ = add_tree(m, terms, TERM_MAX, name)
+            sums.append(total)
+        distance = self.parts[1].shift - self.parts[0].shift
+        dot = Signal(len(self.o), reset_less=True)
+        m.d.sync += dot.eq(Cat(sums[0][:distance], sums[0][distance:] + sums[1]))
+        m.d.comb += self.o.eq(dot)
+        return m

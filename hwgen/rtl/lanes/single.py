@@ -1,13 +1,17 @@
 """Multiplier lanes with one product per DSP block and, where blocks run out, multipliers of logic."""
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Value
 
+from ..bits import delay
 from .adder_tree import ACT_MAX, add_tree, nibbles, tree_levels
 from .dsp48 import Cascade
 from .group import Group
 
-PRODUCT_LATENCY = 3
-"""Input, product and output registers of a block."""
+PRODUCT_LATENCY = 4
+"""Input, product and output registers of a block, and one behind it.
+
+Without that one Yosys packs the adder behind a product into the block, whose own registers it overlooks.
+"""
 
 
 class SingleGroup(Group):
@@ -15,7 +19,7 @@ class SingleGroup(Group):
 
     Weights in offset binary, 4 bits or (``wide``) 8, high nibbles on ``high``.  The first ``products`` of the
     ``rows * px * ki`` products, inputs inside, take a block of the family each ("xilinx7": DSP48E1; "" has none),
-    the others are ``*`` on 4 bits, which synthesis makes of LUTs.  Latency log2(ki) + 3.
+    the others are ``*`` on 4 bits, which synthesis makes of LUTs.  Latency log2(ki) + 4.
     """
 
     def __init__(self, *, ki: int, px: int, rows: int, wide: bool, products: int, family: str = "",
@@ -47,9 +51,8 @@ class SingleGroup(Group):
         if number < self._used:
             m.submodules[f"dsp_{number}"] = block = Cascade(n=1)
             m.d.comb += [block.a[0].eq(a), block.b[0].eq(w)]
-            return block.p[:bits]
-        first, second, result = (Signal(width, name=f"{name}_{number}", reset_less=True)
-                                 for name, width in (("a", 4), ("w", len(w)), ("product", bits)))
-        out = Signal(bits, name=f"out_{number}", reset_less=True)
-        m.d.sync += [first.eq(a), second.eq(w), result.eq(first * second), out.eq(result)]
-        return out
+            return delay(m, block.p[:bits], 1, f"product_{number}")
+        first, second = delay(m, a, 1, f"a_{number}"), delay(m, w, 1, f"w_{number}")
+        # Nibble by nibble: synthesis gives wider products a block of its own accord.
+        product = first * second[:4] + ((first * second[4:]) << 4 if self.wide else 0)
+        return delay(m, product[:bits], PRODUCT_LATENCY - 1, f"product_{number}")

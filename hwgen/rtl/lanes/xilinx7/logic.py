@@ -6,6 +6,9 @@ from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
 from ....lanes import Part
 
+RECODED = False
+"""Weights come as their codes."""
+
 Table = Callable[..., int]
 """A Boolean function: one argument per input of its LUT, 0 or 1 each."""
 

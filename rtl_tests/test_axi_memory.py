@@ -1,0 +1,33 @@
+"""Engines on simulated AXI memories with latency and bandwidth: golden codes, and the planner's cycles."""
+
+import pytest
+
+from engines import ICARUS
+from hwgen.plan.cycles import count_cycles
+from hwgen.plan.load import Memory
+from hwgen.rtl.axi import emit_axi_verilog
+from hwgen.sim.run import compile_engine
+from program_bench import differences, random_cases, run_cases
+from simulators import need_simulator
+
+MEMORY_WORDS = 1 << 14
+MEMORIES = (Memory(30, queue=8), Memory(30, 4, 8), Memory(2, queue=4))
+"""As fast as the ports; 4 bytes per cycle; near."""
+
+
+@pytest.mark.parametrize("name,protocol", [("mixed", "axi3"), ("lut", "axi4")])
+def test_planned_cycles_are_the_simulated_ones(name, protocol, tmp_path):
+    need_simulator("icarus")
+    engine = ICARUS[name]
+    sim = compile_engine(emit_axi_verilog(engine, protocol), engine, MEMORY_WORDS, tmp_path, "icarus",
+                         protocol=protocol)
+    cases, _ = random_cases(engine, 20, 3, MEMORY_WORDS)
+    for memory in MEMORIES:
+        for case, traces in zip(cases, run_cases(sim, cases, memory=memory), strict=True):
+            assert differences(case, traces) is None
+            planned = count_cycles(case.layout, memory.behind_axi())
+            assert {trace.cycles for trace in traces} == {planned.total}, (case.label, memory)
+    for case, traces in zip(cases, run_cases(sim, cases, memory=Memory(7, queue=3), stall=40, seed=5), strict=True):
+        assert differences(case, traces) is None
+    (trace,) = run_cases(sim, cases[:1], memory=Memory(7, queue=3), fail_at=cases[0].program.words // 2)[0]
+    assert trace.error == 5
