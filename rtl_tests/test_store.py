@@ -213,7 +213,7 @@ def test_errors_stop_the_engine(monkeypatch):
     # Word k is answered in cycle k + 1.
     one(words, (20 + 1 + 2, 5), fail_at=20)
     # The third word is not answered: 128 cycles after word 1 was taken the watchdog ends it.
-    one(words, (FIRST_WORD + 1 + 2**7 + 2, 4), silent_after=2)
+    one(words, (FIRST_WORD + 1 + 2**7 + 3, 4), silent_after=2)
 
 
 def bad(words, position, value):

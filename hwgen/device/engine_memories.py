@@ -12,8 +12,8 @@ from hwgen.engine import GROUPS, PREFETCH, Engine
 STORE_WORDS = 256
 """Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""
 WORDS = {word.name: sum(field.bits for field in word.fields) for word in isa.LAYER_WORDS}
-COMMANDS, QUEUE = 64, 16
-"""Depths of the loader's command FIFO and of the drain's tile queues."""
+COMMANDS, QUEUE, WORDS_IN_FLIGHT = 64, 32, 8
+"""Depths of the loader's command FIFO, of the drain's tile queues and of the reader's queue of steps."""
 DESCRIPTORS = PREFETCH // 2 + 1
 """Fetches between arrival and their requests."""
 
@@ -51,10 +51,11 @@ def memories(engine: Engine) -> list[MemorySpec]:
         MemorySpec("loader", 68, DESCRIPTORS - 1),
         MemorySpec("loader", 64, COMMANDS - 1),
         *_walker(e),
-        MemorySpec("store", e.word_bits + 28, STORE_WORDS - 1),
+        MemorySpec("store", e.word_bits + 33, STORE_WORDS - 1),
         MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),
         *_ring(e),
         *_queues(e),
+        MemorySpec("reader", _step_bits(e), WORDS_IN_FLIGHT, clocked=False),
         *_parameters(e),
     ]
     if e.residual:
@@ -112,3 +113,9 @@ def _parameters(e: Engine) -> list[MemorySpec]:
         result.append(MemorySpec("parameters", end - begin, 2 << chunk_bits(e), e.drain_lanes,
                                  used=tuple(part for part in here if part[0] < part[1])))
     return result
+
+
+def _step_bits(e: Engine) -> int:
+    """A step that waits in the reader's queue: its word's flags and numbers, and the place of every slot."""
+    turn, bank = max(1, (e.px - 1).bit_length()), max(1, (e.banks - 1).bit_length())
+    return 5 + (e.ring_depth - 1).bit_length() + 14 + 12 + 12 + turn + e.px * (bank + e.point_bits + 1 + turn)

@@ -153,10 +153,12 @@ class HwgenEngine(wiring.Component):
         m.d.comb += self.engine_id.eq(self.engine.id)
         watchdog, finished = Signal(WATCHDOG_BITS + 1), Signal()
         failed, waiting, begin = Signal(), Signal(), Signal()
-        moved = loader.moved | reader.complete | (self.write_valid & self.write_ready)
+        moved = Signal()
         m.d.comb += [begin.eq((self.start | waiting) & ~self.busy & ~failed), loader.start.eq(begin),
-                     finished.eq(seq.finish & loader.ended), seq.finished.eq(finished), seq.clear.eq(begin),
-                     clear.eq(failed & ~self.busy & loader.quiet & self.write_idle)]
+                     finished.eq(seq.finish & loader.ended), seq.finished.eq(finished), seq.clear.eq(begin)]
+        # Both go to many places or come from many: a register in between.
+        m.d.sync += [moved.eq(loader.moved | reader.complete | (self.write_valid & self.write_ready)),
+                     clear.eq(failed & ~self.busy & loader.quiet & self.write_idle & ~clear)]
 
         def stop(error):
             return [self.error.eq(error), failed.eq(1), self.busy.eq(0), self.done.eq(1)]
