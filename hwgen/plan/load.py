@@ -14,8 +14,8 @@ READABLE = 4
 """From an answer on the memory port to the load unit: through a FIFO between two registers."""
 DESCRIBED = 4
 """From an answer that names a fetch to the first request of it, less one: through a FIFO between two registers."""
-COMMAND_LATENCY = 2
-"""From a command in the load unit to the sequencer."""
+COMMAND_LATENCY = 3
+"""From a command in the load unit to the sequencer: through a FIFO and a register."""
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,11 @@ class Loader(wiring.Component):
             *(getattr(prefetch, f"answer_{name}").eq(getattr(self, f"answer_{name}"))
               for name in ("valid", "tag", "data")),
             prefetch.stream_take.eq(take & have), self.data.eq(word),
-            self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy),
-            commands.r_en.eq(self.command_ready), self.moved.eq(prefetch.stream_take | self.scratch_write),
+            commands.r_en.eq(~self.command_valid | self.command_ready),
+            self.moved.eq(prefetch.stream_take | self.scratch_write),
         ]
+        with m.If(commands.r_en):
+            m.d.sync += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
         # Commands and thresholds: 64 bits of a memory word at a time.
         n_pieces, last_piece = engine.mem_bits // 64, Signal()
         piece, commands_left, last_command = Signal(range(max(2, n_pieces))), Signal(16), Signal()

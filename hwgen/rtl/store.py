@@ -1,6 +1,6 @@
 """The store queue: words of a stored layer on their way to memory, side by side where they share a memory word."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -50,7 +50,7 @@ class Store(wiring.Component):
         row, first, come = Signal(offset_bits), Signal(PLACE_BITS), Signal(e.word_bits)
         new, before = Signal(entry), Signal(PLACE_BITS - piece)
         m.d.sync += [
-            arrived.eq(self.write & self.enable), row.eq(self.address * e.banks), first.eq(self.base + self.bank),
+            arrived.eq(self.write & self.enable), row.eq(_times(self.address, e.banks)), first.eq(self.base + self.bank),
             come.eq(self.data), located.eq(arrived), new.place.eq(first + row), new.word.eq(come),
         ]
         with m.If(located):
@@ -86,3 +86,17 @@ class Store(wiring.Component):
         ]
         m.d.comb += self.idle.eq((self.room == STORE_WORDS) & ~valid & ~held)
         return m
+
+
+def _times(value: Value, factor: int) -> Value:
+    """``value * factor`` from shifts and adders: synthesis would take a multiplier block."""
+    total, shift = Value.cast(Const(0, 1)), 0
+    while factor:
+        if factor & 1:
+            # A run of ones is one subtraction.
+            digit = -1 if factor & 3 == 3 and factor > 3 else 1
+            term = value << shift
+            total = total + term if digit == 1 else total - term
+            factor -= digit
+        factor, shift = factor >> 1, shift + 1
+    return total
