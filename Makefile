@@ -29,7 +29,7 @@ help:
 	@echo 'make demo         Fashion-MNIST network -> engine for the ULX3S -> simulation, synthesis, report'
 	@echo 'make test         the test-suite, without torch'
 	@echo 'make test-train   the training tests, with torch'
-	@echo 'make bench        thousands of random programs (long)'
+	@echo 'make bench        the figures of docs/benchmarks.md, then thousands of random programs (hours)'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make build|simulate|synth|pnr|report MODEL=fmnist_cnn BOARD=ulx3s_85f [FPS=2000] [DIR=build/x]'
 	@echo 'make clean        remove build/ and caches (distclean: the virtual environments too)'
@@ -101,6 +101,7 @@ test-train: $(TRAIN)/.ready
 	$(TRAIN)/bin/python -m pytest $(or $(TESTS),tests/train)
 
 bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.bench $(BENCH)
 	$(BIN)/python -m pytest -m bench --ignore=tests/train -n $(JOBS) $(TESTS)
 
 lint: $(VENV)/.ready

@@ -28,15 +28,17 @@ from hwgen.device import costs, get_part
 from hwgen.device.engine_memories import memories
 from hwgen.engine import Engine
 from hwgen.rtl.bits import select
-from hwgen.rtl.lanes import Accumulator, FixedDot, OperandSum, Sp2Dot
+from hwgen.rtl.lanes import Accumulator, OperandSum, make_group
+from hwgen.rtl.lanes.families import CELLS
 from hwgen.rtl.requantize import RequantLane
-from measure import PARTS, Bench, Pair, describe
+from measure import PARTS, Bench, describe
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "tests" / "synthesized_engines.json"
 KI = (2, 4, 8, 16, 32)
 SELECT_BITS = 8
-SHARED_KI = 4
+SHAPES = ((4, 2, 2), (4, 2, 4), (4, 4, 2), (8, 3, 3), (16, 2, 2), (16, 2, 4), (16, 4, 2))
+"""(ki, px, rows) of the groups that are measured."""
 
 
 class Select(wiring.Component):
@@ -54,33 +56,30 @@ class Select(wiring.Component):
 
 
 def measure_lanes(bench: Bench) -> dict:
-    """LUT and FF of every lane at every ki; ``row``: what lanes of one row share, ``pixel``: of one pixel."""
-    kinds = {
-        "sp2": lambda ki: Sp2Dot(ki=ki), "operand_sum": lambda ki: OperandSum(ki=ki),
-        **{f"fixed_{how}_{width}": lambda ki, how=how, width=width:
-           FixedDot(ki=ki, wide=width == "wide", multiplier=how)
-           for how in ("dsp", "lut") for width in ("narrow", "wide")},
-    }
+    """LUT and FF of every kind of lane group, fitted to its shape (``costs.block_terms``), and of the operand sums."""
+    engines = {"sp2": ("sp2", {}), "pot": ("pot", {}), "int4": ("int4", {})}
+    for how in ("dsp", "lut"):
+        for width in ("narrow", "wide"):
+            engines[f"dsp_{how}_{width}"] = "dsp", {"dsp_weights": how, "wide": width == "wide"}
     table: dict = {}
-    for kind, make in kinds.items():
-        table[kind] = {}
-        for ki in KI:
-            found = bench.block(make(ki))
-            table[kind][str(ki)] = {"lut": found["lut"], "ff": found["ff"], "dsp": found["dsp"]}
-    # What two lanes have in common when they see the same weights (a row) or activations (a pixel).
-    for kind, make, shared, name in (("sp2", kinds["sp2"], "codes", "row"),
-                                     ("fixed_lut_narrow", kinds["fixed_lut_narrow"], "acts", "pixel"),
-                                     ("fixed_lut_wide", kinds["fixed_lut_wide"], "acts", "pixel")):
-        pair = bench.block(Pair(make(SHARED_KI), make(SHARED_KI), shared))
-        saved = max(0, 2 * table[kind][str(SHARED_KI)]["lut"] - pair["lut"])
-        for ki in KI:
-            table[kind][str(ki)][name] = round(saved * ki / SHARED_KI, 2)
+    for key, (group, options) in engines.items():
+        terms, found = [], []
+        for ki, px, rows in SHAPES:
+            engine = Engine(ki=ki, px=px, drain_lanes=1, family=bench.family, **{f"{group}_rows": rows}, **options)
+            terms.append(costs.block_terms(ki, px, rows))
+            found.append(bench.block(make_group(group, 0, engine, False)))
+        table[key] = {field: fit(terms, [item[field] for item in found]) for field in ("lut", "ff")}
+    table["operand_sum"] = {}
+    for ki in KI:
+        found_sum = bench.block(OperandSum(ki=ki))
+        table["operand_sum"][str(ki)] = {field: found_sum[field] for field in ("lut", "ff")}
     return table
 
 
 def measure_accumulators(bench: Bench) -> dict:
     points = [(9, 16), (11, 16), (11, 20), (13, 24), (9, 28)]
-    found = [bench.block(Accumulator(dot_bits=dot, acc_bits=acc)) for dot, acc in points]
+    family = bench.family if bench.family in CELLS else ""
+    found = [bench.block(Accumulator(dot_bits=dot, acc_bits=acc, family=family)) for dot, acc in points]
     terms = [{"one": 1, "acc": acc, "dot": dot} for dot, acc in points]
     return {field: fit(terms, [item[field] for item in found]) for field in ("lut", "ff")}
 
@@ -182,12 +181,18 @@ def main() -> None:
     parser.add_argument("--check", action="store_true",
                         help="compare with the table that is there, larger engines too, and record")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "calibrate")
+    parser.add_argument("--lanes", action="store_true", help="measure lanes and accumulators only")
     options = parser.parse_args()
     os.nice(5)
     bench = Bench(options.family, options.cache)
+    target = Path(costs.__file__).with_name(f"calibration_{options.family}.py")
+    if options.lanes:
+        table = dict(costs.calibration(options.family), yosys=bench.yosys, date=datetime.date.today().isoformat(),
+                     lanes=measure_lanes(bench), accumulator=measure_accumulators(bench))
+        write_table(target, table)
+        return
     if not options.check:
-        table: dict = {"family": options.family, "yosys": bench.yosys, "date": datetime.date.today().isoformat()}
-        target = Path(costs.__file__).with_name(f"calibration_{options.family}.py")
+        table = {"family": options.family, "yosys": bench.yosys, "date": datetime.date.today().isoformat()}
         table["multiplexer"] = measure_multiplexers(bench)
         costs.use_table(options.family, table)
         table["lanes"] = measure_lanes(bench)

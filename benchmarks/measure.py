@@ -4,6 +4,7 @@ Results are kept in a folder by a digest of family, Yosys version and Verilog te
 run repeats only what has changed in between.
 """
 
+from dataclasses import replace
 import hashlib
 import importlib.metadata
 import json
@@ -16,7 +17,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.device import get_part
-from hwgen.engine import Engine
+from hwgen.engine import GROUPS, Engine
 from hwgen.rtl.emit import TOP, emit_verilog, verilog
 from hwgen.synth import synthesize
 
@@ -57,26 +58,6 @@ class Shell(wiring.Component):
         return m
 
 
-class Pair(wiring.Component):
-    """Two equal components with some inputs in common."""
-
-    def __init__(self, first: wiring.Component, second: wiring.Component, shared: str):
-        self.units, self.shared = (first, second), shared
-        members = {}
-        for name, member in first.signature.members.items():
-            members |= {name: member} if name == shared else {f"{name}_0": member, f"{name}_1": member}
-        super().__init__(members)
-
-    def elaborate(self, platform):
-        m = Module()
-        for index, unit in enumerate(self.units):
-            m.submodules[f"unit_{index}"] = unit
-            for name, member in unit.signature.members.items():
-                mine = getattr(self, name if name == self.shared else f"{name}_{index}")
-                m.d.comb += getattr(unit, name).eq(mine) if member.flow is In else mine.eq(getattr(unit, name))
-        return m
-
-
 class Bench:
     """Measures for one family, with the folder of what was measured before."""
 
@@ -87,18 +68,19 @@ class Bench:
         self.yosys = importlib.metadata.version("pyosys")
         self.seconds = 0.0
 
-    def block(self, component: wiring.Component) -> dict:
-        """LUT, FF, DSP and BRAM of a component on its own."""
-        found = self._measure(verilog(Shell(component), "block"), "block", type(component).__name__)
+    def block(self, component: wiring.Component, *, name: str = "", options: str = "") -> dict:
+        """LUT, FF, DSP and BRAM of a component on its own; ``options`` for Yosys' flow."""
+        found = self._measure(verilog(Shell(component), "block"), "block", name or type(component).__name__, options)
         empty = self._measure(verilog(Shell(None), "block"), "block", "empty")
         return {field: found[field] - empty[field] for field in ("lut", "ff", "dsp", "bram")}
 
     def engine(self, engine: Engine) -> dict:
         """The same of a whole engine."""
-        return self._measure(emit_verilog(engine), TOP, describe(engine))
+        return self._measure(emit_verilog(replace(engine, family=self.family)), TOP, describe(engine))
 
-    def _measure(self, text: str, top: str, name: str) -> dict:
-        digest = hashlib.sha256(f"{self.family} {self.yosys}\n{text}".encode()).hexdigest()[:24]
+    def _measure(self, text: str, top: str, name: str, options: str = "") -> dict:
+        flow = f"{self.family} {self.yosys} {options}".rstrip()
+        digest = hashlib.sha256(f"{flow}\n{text}".encode()).hexdigest()[:24]
         known = self.folder / f"{digest}.json"
         if known.exists():
             return json.loads(known.read_text())
@@ -106,7 +88,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source.sv"
             source.write_text(text)
-            made = synthesize(source, top, get_part(PARTS[self.family]), Path(folder) / "out")
+            made = synthesize(source, top, get_part(PARTS[self.family]), Path(folder) / "out", options=options)
         self.seconds += time.monotonic() - start
         found = {**made.resources.to_json(), "lutram": made.lutram, "carry": made.carry, "yosys": made.yosys,
                  "cells": made.cells}
@@ -120,5 +102,6 @@ def describe(engine: Engine) -> str:
     """An engine in one line."""
     flags = "".join(letter for letter, on in (("w", engine.wide), ("r", engine.residual), ("s", engine.rescale),
                                               ("p", engine.pool), ("t", engine.thresholds)) if on)
-    return (f"ki{engine.ki} px{engine.px} {engine.sp2_rows}+{engine.dsp_rows} D{engine.drain_lanes} a{engine.acc_bits} "
+    rows = "+".join(str(engine.rows_of(group)) for group in GROUPS)
+    return (f"ki{engine.ki} px{engine.px} {rows} D{engine.drain_lanes} a{engine.acc_bits} "
             f"m{engine.m_bits} ring{engine.ring_depth} scratch{engine.scratch_depth} {flags} {engine.dsp_weights}")

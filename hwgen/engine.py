@@ -8,7 +8,15 @@ import json
 ENGINE_VERSION = 2
 """Rises whenever a program for one engine would not run on the other."""
 
-GROUPS = ("sp2", "dsp")
+GROUPS = ("sp2", "pot", "int4", "dsp")
+"""Lane groups in the order of their row slots (hwgen.lanes)."""
+KINDS = (*GROUPS, "high")
+"""What a ring word holds, in this order: codes of each group, and the high nibbles of 8-bit weights on dsp lanes."""
+FAMILIES = ("", "xilinx7", "ecp5", "ice40")
+BLOCK_ROWS = 16
+"""Rows that share one copy of the operands, so that no operand bit drives more."""
+MAX_COLUMNS = 1024
+"""Of the row buffer."""
 
 
 class EngineError(ValueError):
@@ -23,12 +31,16 @@ class Engine:
     """Input channels per cycle; a power of two from 2 to 32."""
     px: int
     """Output pixels per cycle, 1 to 8."""
-    sp2_rows: int
-    """Row slots on shift-add lanes; 0 or a multiple of ``drain_lanes``."""
-    dsp_rows: int
-    """Row slots on multiplier lanes (they run every scheme); a multiple of ``drain_lanes``."""
+    sp2_rows: int = 0
+    """Row slots on lanes that add two shifted operands."""
+    pot_rows: int = 0
+    """Row slots on lanes that shift by a power of two."""
+    int4_rows: int = 0
+    """Row slots on lanes of LUTs for any 4-bit integers."""
+    dsp_rows: int = 0
+    """Row slots on multiplier lanes: any 4-bit integers, with ``wide`` any 8-bit ones."""
     drain_lanes: int
-    """Requantizer lanes D; divides ``ki``."""
+    """Requantizer lanes D; divides ``ki`` and the row slots of all groups together."""
     ring_depth: int = 512
     """Words of the weight ring; a power of two."""
     scratch_depth: int = 512
@@ -37,6 +49,8 @@ class Engine:
     """Width of raw lane sums, unsigned; the corrected accumulator fits as signed."""
     m_bits: int = 18
     """Width of the signed multipliers M, R, A and B."""
+    c_extra: int = 0
+    """Bits by which the constants are wider than accumulator and multipliers make them."""
     mem_bits: int = 64
     """Width of a memory word: 64, 128, 256 or 512."""
     ports: int = 1
@@ -49,10 +63,17 @@ class Engine:
     """The second requantizer stage: two-step residual and average pooling."""
     pool: bool = True
     """The drain can pool."""
+    pool_columns: int = 0
+    """Columns of the row buffer for maxima of overlapping windows, at most MAX_COLUMNS; 0 for none."""
     thresholds: bool = True
     """The drain has the binary search of threshold mode."""
     dsp_weights: str = "dsp"
-    """Multipliers of the dsp lanes: "dsp" blocks or "lut" logic (parts with few blocks)."""
+    """Multipliers of the dsp lanes: "dsp" blocks with as many products as they hold, "lut" logic (parts with few
+    blocks), or "single", one product per block as in published designs."""
+    dsp_products: int = 0
+    """Of "single" multipliers the products that take a block; the others are made of LUTs."""
+    family: str = ""
+    """Whose primitives the lanes are made of; "" is a portable description."""
 
     def __post_init__(self):
         def need(ok, what):
@@ -63,17 +84,28 @@ class Engine:
         need(1 <= self.px <= 8, f"px must be in 1..8, not {self.px!r}")
         need(self.drain_lanes >= 1 and self.ki % self.drain_lanes == 0,
              f"drain_lanes must divide ki={self.ki}, not {self.drain_lanes!r}")
-        for name in ("sp2_rows", "dsp_rows"):
-            value = getattr(self, name)
-            need(value >= 0 and value % self.drain_lanes == 0,
-                 f"{name} must be a multiple of drain_lanes={self.drain_lanes}, not {value!r}")
-        need(0 < self.rows <= 256, f"sp2_rows + dsp_rows must be in 1..256, not {self.rows}")
+        for group in GROUPS:
+            value = self.rows_of(group)
+            need(value >= 0, f"{group}_rows must be at least 0, not {value!r}")
+        need(0 < self.rows <= 256, f"the rows of all lane groups together must be in 1..256, not {self.rows}")
+        need(self.rows % self.drain_lanes == 0, "the rows of all lane groups together must be a multiple of "
+             f"drain_lanes={self.drain_lanes}, not {self.rows}")
+        need(self.dsp_weights in ("dsp", "lut", "single"),
+             f"dsp_weights must be 'dsp', 'lut' or 'single', not {self.dsp_weights!r}")
+        most = self.dsp_rows * self.ki * self.px if self.dsp_weights == "single" else 0
+        need(0 <= self.dsp_products <= most, f"dsp_products must be in 0..{most}, not {self.dsp_products!r}")
+        need(self.dsp_weights != "single" or self.family in ("", "xilinx7"),
+             f"single products are known for family 'xilinx7', not {self.family!r}")
+        need(self.family in FAMILIES, f"family must be one of {FAMILIES}, not {self.family!r}")
         need(self.ring_depth & (self.ring_depth - 1) == 0 and self.ring_depth >= 16,
              f"ring_depth must be a power of two of at least 16, not {self.ring_depth!r}")
         need(self.scratch_depth >= 16, f"scratch_depth must be at least 16, not {self.scratch_depth!r}")
         need(12 <= self.acc_bits <= 32, f"acc_bits must be in 12..32, not {self.acc_bits!r}")
         need(self.acc_bits <= 31 or not self.thresholds,
              f"acc_bits must be at most 31 with thresholds, which are stored in 32 bits, not {self.acc_bits!r}")
+        need(0 <= self.pool_columns <= (MAX_COLUMNS if self.pool else 0),
+             f"pool_columns must be in 0..{MAX_COLUMNS}, and 0 without pool, not {self.pool_columns!r}")
+        need(0 <= self.c_extra <= 16, f"c_extra must be in 0..16, not {self.c_extra!r}")
         need(8 <= self.m_bits <= 32, f"m_bits must be in 8..32, not {self.m_bits!r}")
         need(self.mem_bits in (64, 128, 256, 512), f"mem_bits must be 64, 128, 256 or 512, not {self.mem_bits!r}")
         need(self.ports in (1, 2, 4), f"ports must be 1, 2 or 4, not {self.ports!r}")
@@ -83,8 +115,46 @@ class Engine:
 
     @property
     def rows(self) -> int:
-        """Row slots of a tile; sp2 slots come first."""
-        return self.sp2_rows + self.dsp_rows
+        """Row slots of a tile, group after group."""
+        return sum(self.rows_of(group) for group in GROUPS)
+
+    def rows_of(self, group: str) -> int:
+        """Row slots of a lane group; ``high`` nibbles belong to the dsp rows."""
+        return getattr(self, "dsp_rows" if group == "high" else f"{group}_rows")
+
+    def first_slot(self, group: str) -> int:
+        """Row slots before those of a lane group."""
+        return sum(self.rows_of(other) for other in GROUPS[:GROUPS.index(group)])
+
+    def lane_rows(self, group: str, lane: int) -> int:
+        """Row slots of a lane group that drain lane ``lane`` serves: those that are ``lane`` modulo D."""
+        first = self.first_slot(group)
+        return len(range(first + (lane - first) % self.drain_lanes, first + self.rows_of(group), self.drain_lanes))
+
+    def group_of(self, slot: int) -> str:
+        """The lane group of a row slot."""
+        return next(group for group in reversed(GROUPS) if self.rows_of(group) and slot >= self.first_slot(group))
+
+    def blocks(self, group: str) -> list[int]:
+        """Rows of the blocks that a lane group is made of: as equal as even sizes can be, none above BLOCK_ROWS."""
+        rows = self.rows_of(group)
+        count, sizes = -(-rows // BLOCK_ROWS), []
+        while rows:
+            # An even number of rows, because multipliers take rows in pairs.
+            size = min(rows, -(-rows // (2 * count)) * 2)
+            sizes.append(size)
+            rows, count = rows - size, count - 1
+        return sizes
+
+    def single_products(self, block: int) -> int:
+        """Of ``dsp_products`` those of a block of dsp rows: the first blocks take them."""
+        sizes = [rows * self.ki * self.px for rows in self.blocks("dsp")]
+        return min(sizes[block], max(0, self.dsp_products - sum(sizes[:block])))
+
+    @property
+    def broadcast_latency(self) -> int:
+        """Cycles that operands need to reach the lanes: one when there are several blocks, each with a copy."""
+        return int(sum(len(self.blocks(group)) for group in GROUPS) > 1 and self.rows > BLOCK_ROWS)
 
     @property
     def banks(self) -> int:
@@ -123,12 +193,12 @@ class Engine:
     @property
     def c_bits(self) -> int:
         """Width of C: acc*M with one bit for the offset-binary correction and one to spare."""
-        return self.acc_bits + self.m_bits + 2
+        return self.acc_bits + self.m_bits + 2 + self.c_extra
 
     @property
     def c2_bits(self) -> int:
         """Width of the second stage's constant."""
-        return self.m_bits + 20
+        return self.m_bits + 20 + self.c_extra
 
     @property
     def record_fields(self) -> dict[str, int]:
@@ -147,12 +217,16 @@ class Engine:
         """Memory words of one group of ``records_per_word`` parameter records."""
         return -(-sum(self.record_fields.values()) // self.mem_bits)
 
-    def slices(self, kind: str) -> int:
-        """Memory words that one ring word of ``kind`` (sp2, dsp or high) takes when all rows are there."""
-        rows = self.sp2_rows if kind == "sp2" else self.dsp_rows
+    def slices(self, kind: str, rows: int | None = None) -> int:
+        """Memory words that a ring word's part of a ``kind`` takes when its first ``rows`` (or all) are there."""
         if kind == "high" and not self.wide:
             return 0
-        return -(-rows * self.word_bits // self.mem_bits)
+        return -(-(self.rows_of(kind) if rows is None else rows) * self.word_bits // self.mem_bits)
+
+    @property
+    def ring_slices(self) -> int:
+        """Memory words of a whole ring word."""
+        return sum(self.slices(kind) for kind in KINDS)
 
     @cached_property
     def id(self) -> int:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .engine import KINDS
+
 WORD_BITS = 64
 
 
@@ -68,13 +70,16 @@ HEADERS = {
     FETCH: _word("fetch", ("packet", 4), ("count", 24), ("address", 16), ("bank", 4), ("wait", 16)),
     PARAMS: _word("params", ("packet", 4), ("count", 24)),
     THRESHOLDS: _word("thresholds", ("packet", 4), ("count", 24)),
-    WEIGHTS: _word("weights", ("packet", 4), ("count", 24), ("words", 12), ("sp2", 8), ("dsp", 8), ("high", 8)),
+    WEIGHTS: _word("weights", ("packet", 4), ("count", 24), ("words", 12)),
     COMMANDS: _word("commands", ("packet", 4), ("count", 24), ("words", 16)),
     END: _word("end", ("packet", 4), ("spare", 28), ("checksum", 32)),
 }
 
 FETCH_WORD = _word("fetch_source", ("memory", 32), ("words", 20))
 """Payload of FETCH: how many scratchpad words, and where in memory the first one lies, counted in scratchpad words."""
+
+SLICES = _word("slices", *((kind, 9) for kind in KINDS))
+"""First payload word of WEIGHTS: memory words of each kind in a ring word."""
 
 RUN = 16
 """Memory words of one read request at most; a request never crosses a multiple of this."""
@@ -85,7 +90,7 @@ LAYER, TILE, FINISH = 1, 2, 3
 TILE_WORDS = (
     _word("tile", ("command", 4), ("words", 12), ("chunks", 8), ("interval", 14), ("wide", 1),
           ("res_words", 8), ("store_words", 12), ("end", 1)),
-    _word("tile_addresses", ("out_address", 16), ("res_address", 16)),
+    _word("tile_addresses", ("out_address", 24), ("res_address", 16)),
 )
 
 # A point of a map is carried as quotient and remainder of its linear index by the number of banks.
@@ -97,17 +102,20 @@ STEPS = ("pool_column", "pool_row", "column", "row", "origin")
 """Moves of the walker, innermost first; "origin" is absolute."""
 
 LAYER_WORDS = (
-    _word("layer", ("command", 4), ("kernel_h", 6), ("kernel_w", 6), ("blocks", 10), ("two_planes", 1),
-          ("res_two_planes", 1), ("out_two_planes", 1), ("half_even", 1), ("threshold_mode", 1), ("store", 1),
-          ("res_on", 1), ("pool_mode", 2), ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8), ("pool_pad", 8)),
+    _word("layer", ("command", 4), ("kernel_w", 6), ("blocks", 10), ("two_planes", 1),
+          ("res_two_planes", 1), ("out_two_planes", 1), ("half_even", 1), ("threshold_mode", 1), ("keep", 1),
+          ("store", 1), ("res_on", 1), ("pool_mode", 2), ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8),
+          ("pool_pad", 8)),
     _word("input_map", ("base", 16), ("block_step", 16), ("plane_step", 16), ("row_q", 12, True), ("row_r", 4)),
     _word("input_size", ("height", 12), ("width", 12), ("conv_h", 12), ("conv_w", 12), ("res_step", 16)),
-    _word("evaluations", ("pool_h", 6), ("pool_w", 6), ("out_h", 12), ("out_w", 12), ("out_step", 16)),
+    _word("evaluations", ("pool_h", 6), ("pool_w", 6), ("out_h", 12), ("out_w", 12), ("out_step", 24)),
     _word("clamp", ("zero", 9, True), ("low", 8), ("high", 8), ("zero2", 9, True), ("low2", 8), ("high2", 8),
           ("shift2", 5)),
     _word("rescale_ab", ("a", 32, True), ("b", 32, True)),
     _word("rescale_c", ("c2", 52, True),),
     _word("store", ("store_base", 32),),
+    _word("raster", ("begin_h", 6), ("begin_w", 6), ("ahead_h", 2), ("ahead_w", 2), ("lead_h", 2), ("lead_w", 2),
+          ("start_h", 6), ("start_w", 6)),
     *(_STEP for _ in STEPS),
     *(_MOVE for _ in STEPS),
 )
@@ -122,7 +130,8 @@ ERRORS = {
     5: "memory error response",
 }
 
-POOL_NONE, POOL_MAX, POOL_SUM = range(3)
+POOL_NONE, POOL_MAX, POOL_SUM, POOL_RASTER = range(4)
+"""MAX and SUM run over windows evaluated one after the other, RASTER over the map row by row."""
 RESCALE_OFF, RESCALE_ADD, RESCALE_AVERAGE = range(3)
 
 

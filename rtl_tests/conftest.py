@@ -33,7 +33,8 @@ def simulator_for(tmp_path_factory):
         if name not in made:
             with open(shared / f"{name}.lock", "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                common = compile_engine(emit_verilog(engine), engine, memory_words, shared / name, simulator)
+                common = compile_engine(emit_verilog(engine, simulation=True), engine, memory_words, shared / name,
+                                        simulator)
                 made[name] = common
                 if shared != base:
                     made[name] = replace(common, folder=base / name)

@@ -1,5 +1,6 @@
 """Drive a component with one set of inputs per cycle and record its outputs."""
 
+from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 
@@ -10,7 +11,7 @@ def drive(dut, vectors, outputs):
     Entry t of the result was read in the cycle in which ``vectors[t]`` was applied, so a pipeline of
     latency n answers it in entry t + n.
     """
-    ports = [getattr(dut, name) for name in outputs]
+    ports = [Value.cast(getattr(dut, name)) for name in outputs]
     record = []
 
     async def bench(ctx):
@@ -18,7 +19,7 @@ def drive(dut, vectors, outputs):
         for vector in vectors:
             for name, value in vector.items():
                 if applied.get(name) != value:
-                    ctx.set(getattr(dut, name), value)
+                    ctx.set(Value.cast(getattr(dut, name)), value)
                     applied[name] = value
             sample = (await ctx.tick().sample(*ports))[2:]
             record.append(tuple(int(value) for value in sample))

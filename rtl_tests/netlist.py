@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 from amaranth.back import rtlil
+from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 import pyosys
 
@@ -17,8 +18,10 @@ SHARE = Path(pyosys.__file__).parent / "share"
 FLOWS = {
     "ecp5": ("synth_ecp5 -top {top}", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"),
              ("DP16KD", "TRELLIS_COMB")),
+    "ecp5_unmapped": ("proc", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"), ("DP16KD", "TRELLIS_COMB")),
     "xilinx7": ("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}", "xilinx", "cells_sim.v",
                 ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
+    "xilinx7_unmapped": ("proc", "xilinx", "cells_sim.v", ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
     "ice40": ("synth_ice40 -dsp -top {top}", "ice40", "cells_sim.v", (), ()),
 }
 
@@ -67,19 +70,25 @@ def synthesize(dut, family, folder):
     folder = Path(folder)
     source, netlist = folder / "dut.il", folder / "dut.v"
     source.write_text(rtlil.convert(dut, emit_src=False))
-    script = [f"read_rtlil {source}", FLOWS[family][0].format(top="top"), f"write_verilog -noattr {netlist}",
-              f"tee -q -o {folder / 'stat.json'} stat -json"]
+    # Wires named like an element of an array port stop ABC9, as in hwgen.synth.
+    script = [f"read_rtlil {source}", "rename -hide", FLOWS[family][0].format(top="top"),
+              f"write_verilog -noattr {netlist}", f"tee -q -o {folder / 'stat.json'} stat -json"]
     # A process of its own: a fault in Yosys must not take the tests along.
     subprocess.run([sys.executable, "-c", YOSYS, *script], check=True, capture_output=True)
     statistics = json.loads((folder / "stat.json").read_text())
     return netlist, statistics["design"]["num_cells_by_type"]
 
 
+def bits_of(dut, name):
+    """Width of a port, an array's elements together."""
+    return len(Value.cast(getattr(dut, name)))
+
+
 def run_netlist(netlist, family, dut, vectors, outputs, folder):
     """As ``lane_bench.drive``, on a netlist of ``dut``; values with unknown bits are returned as None."""
     folder = Path(folder)
-    inputs = [(name, len(getattr(dut, name))) for name, member in dut.signature.members.items() if member.flow == In]
-    results = [(name, len(getattr(dut, name))) for name in outputs]
+    inputs = [(name, bits_of(dut, name)) for name, member in dut.signature.members.items() if member.flow == In]
+    results = [(name, bits_of(dut, name)) for name in outputs]
     current = dict.fromkeys((name for name, _ in inputs), 0)
     rows = []
     for vector in vectors:

@@ -1,6 +1,6 @@
 """Run many programs on one simulated engine and name the first difference of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from hwgen.sim.trace import ImageTrace
 from random_networks import random_network
 
 
+SHARES = (1.0, 0.7, 0.5, 0.3, 0.1)
+"""Of the scratchpad that a random network needs for whole maps."""
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A network laid out on an engine, its program, and the images to run."""
@@ -28,10 +32,23 @@ class Case:
     program: Program
 
 
-def make_case(label: str, graph: Graph, images: np.ndarray, engine: Engine, memory_words: int) -> Case | str:
-    """The case, or why the network does not fit the engine."""
+def make_case(label: str, graph: Graph, images: np.ndarray, engine: Engine, memory_words: int,
+              share: float = 1.0) -> Case | str:
+    """The case, or why the network does not fit the engine.
+
+    With a ``share`` below 1 it is laid out as if there were only this part of the scratchpad that it
+    needs otherwise, or more where that is too little, so that layers run in strips.
+    """
     try:
         layout = lay_out(graph, engine)
+        words = layout.schedule.depth
+        while share < 1:
+            try:
+                small = replace(engine, scratch_depth=max(16, int(words * share)))
+                layout = replace(lay_out(graph, small), engine=engine)
+                break
+            except Unplaceable:
+                share += 0.1
     except Unplaceable as error:
         return str(error)
     reason = lacking(layout)
@@ -52,7 +69,8 @@ def random_cases(engine: Engine, first_seed: int, count: int, memory_words: int)
     skipped: list[str] = []
     seed = first_seed
     while len(cases) < count:
-        made = make_case(f"seed {seed}", *random_network(seed, engine), engine, memory_words)
+        made = make_case(f"seed {seed}", *random_network(seed, engine), engine, memory_words,
+                         SHARES[seed % len(SHARES)])
         if isinstance(made, Case):
             cases.append(made)
         else:
@@ -87,15 +105,15 @@ def differences(case: Case, traces: list[ImageTrace]) -> str | None:
 def _image_difference(case: Case, trace: ImageTrace, expected: dict[str, np.ndarray]) -> str | None:
     if trace.error:
         return f"the engine stopped with error {trace.error}"
-    if len(trace.begins) != len(case.layout.layers):
-        return f"{len(trace.begins)} of {len(case.layout.layers)} layers began"
+    if len(trace.begins) != len(case.layout.steps):
+        return f"{len(trace.begins)} of {len(case.layout.steps)} steps began"
     for layer in case.layout.layers:
         name = layer.output
         if not np.array_equal(trace.tensors[name], expected[name]):
             return first_difference(case.layout, layer, expected[name], trace.tensors[name])
         if trace.missing[name]:
             return f"layer {layer.name}: {trace.missing[name]} words were never written"
-        if name in case.graph.outputs:
+        if name in case.program.output_base:
             if trace.missing[f"{name} in memory"]:
                 return f"layer {layer.name}: {trace.missing[f'{name} in memory']} words never reached memory"
             if not np.array_equal(trace.outputs[name], expected[name]):
@@ -112,7 +130,7 @@ def first_difference(layout: Layout, layer: Layer, want: np.ndarray, got: np.nda
                 continue
             y, x = np.argwhere(wrong[row])[0]
             slot = tile.slots[position]
-            group = "sp2" if slot < engine.sp2_rows else "dsp"
+            group = engine.group_of(slot)
             return (f"layer {layer.name} ({'+'.join(layer.ops)}), row {row} ({layer.conv.schemes[row]}, tile {index}, "
                     f"position {position}, {group} slot {slot}), pixel ({y}, {x}): expected {want[row, y, x]}, "
                     f"got {got[row, y, x]}; {int(wrong.sum())} of {wrong.size} codes differ in "

@@ -223,6 +223,16 @@ def _add(draft: _Draft, x: str, y: str) -> str:
                       add(op, draft.maps[x], draft.maps[y]))
 
 
+def _overlapping(draft: _Draft, size):
+    """Kernel, strides and pads of which the windows overlap, mostly few at a time, as the row buffer takes them."""
+    kernel, strides = draft.pick([((3, 3), (2, 2)), ((3, 3), (2, 2)), ((3, 3), (1, 1)), ((2, 2), (1, 1)),
+                                  ((5, 4), (2, 3)), ((1, 3), (1, 2)), ((7, 2), (3, 1)), ((4, 4), (1, 2))])
+    if draft.chance(0.3):
+        kernel, strides = kernel[::-1], strides[::-1]
+    kernel = min(kernel[0], size[0]), min(kernel[1], size[1])
+    return kernel, strides, _pads(draft, kernel, size) if draft.chance(0.7) else (0, 0, 0, 0)
+
+
 def _pool(draft: _Draft, source: str) -> str:
     """Maximum or average; overlapping, padded, whole-map."""
     tensor, codes = draft.tensors[source], draft.maps[source]
@@ -233,6 +243,9 @@ def _pool(draft: _Draft, source: str) -> str:
         kernel = tuple(min(draft.pick([1, 2, 2, 3, 4, 5]), side) for side in size)
         pads = _pads(draft, kernel, size) if draft.chance(0.5) else (0, 0, 0, 0)
     strides = draft.pick([1, 2, 2, 3, 4]), draft.pick([1, 2, 2, 3, 4])
+    overlapping = draft.engine.pool_columns > 0 and draft.chance(0.5)
+    if overlapping:
+        kernel, strides, pads = _overlapping(draft, size)
     if kernel[0] * kernel[1] > 250:
         kernel = (2, 2)
     out_of = MaxPool("probe", source, "", kernel, strides, pads)
@@ -241,7 +254,7 @@ def _pool(draft: _Draft, source: str) -> str:
     if evaluations > MAX_CYCLES:
         strides = kernel
         shape = output_shape(MaxPool("probe", source, "", kernel, strides, pads), tensor.shape)
-    if not draft.engine.rescale or draft.chance(0.5):
+    if not draft.engine.rescale or overlapping or draft.chance(0.5):
         name = draft.name("max")
         op = MaxPool(name, source, f"{name}_out", kernel, strides, pads)
         target = Tensor(op.output, shape, min(8, tensor.bits + draft.pick([0, 0, 0, 1])), tensor.scale,

@@ -39,11 +39,10 @@ class Dice:
 def schemes_of(dice: Dice, rows: int) -> tuple[str, ...]:
     """Schemes of the rows, interleaved at random, of the kinds that the engine's lanes compute."""
     e = dice.engine
-    known = ["sp2", "binary"]
-    if e.dsp_rows:
-        known += ["fixed4"] + (["fixed8", "pot4"] if e.wide else [])
-        if not e.wide and not e.sp2_rows:
-            known = ["fixed4"]
+    known = (["sp2"] if e.sp2_rows or e.dsp_rows and e.wide else []) + ["binary"]
+    known += ["fixed4"] if e.dsp_rows or e.int4_rows else []
+    known += ["pot4"] if e.pot_rows or e.dsp_rows and e.wide else []
+    known += ["fixed8"] if e.dsp_rows and e.wide else []
     kinds = dice.pick([known, known[:1], [known[0], dice.pick(known)],
                         [dice.pick(known), dice.pick(known), dice.pick(known)]])
     return tuple(dice.pick(kinds) for _ in range(rows))
@@ -53,8 +52,6 @@ def weights_of(dice: Dice, scheme: str, shape) -> np.ndarray:
     kind = dice.rng.random()
     grid = EXTREMES[scheme] if kind < 0.15 else GRIDS[scheme]
     weights = dice.rng.choice(np.array(grid, np.int64), (1, 1, 1) if kind < 0.06 else shape)
-    if scheme == "sp2" and dice.engine.dsp_rows and not dice.engine.wide:
-        weights = np.where(weights == 8, -8, weights)  # a row that overflows to 4-bit multipliers has no +8
     return np.broadcast_to(weights, shape).copy()
 
 

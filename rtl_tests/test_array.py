@@ -1,11 +1,12 @@
 # amaranth: UnusedElaboratable=no
-"""The dense array against numpy: random tiles back to back, planes, both lane groups, 4- and 8-bit weights."""
+"""The dense array against numpy: random tiles back to back, planes, all lane groups, 4- and 8-bit weights."""
 
 from block_bench import pack_array, simulate, split
 import numpy as np
 import pytest
 
 from hwgen.engine import Engine
+from hwgen.lanes import KINDS
 from hwgen.plan.timing import tile_latency
 from hwgen.rtl.array import Array
 from hwgen.rtl.reader import Reader
@@ -18,8 +19,20 @@ ENGINES = {
                             dsp_weights="lut"),
     "wide port": Engine(ki=32, px=1, sp2_rows=1, dsp_rows=1, drain_lanes=1, ring_depth=16, mem_bits=128, acc_bits=26,
                         dsp_weights="lut"),
+    "all groups": Engine(ki=4, px=2, sp2_rows=1, pot_rows=2, int4_rows=3, dsp_rows=2, drain_lanes=1, ring_depth=16,
+                         acc_bits=24),
+    "blocks": Engine(ki=2, px=2, sp2_rows=17, int4_rows=2, dsp_rows=2, drain_lanes=1, ring_depth=16, acc_bits=20),
+    "another family": Engine(ki=4, px=2, sp2_rows=17, pot_rows=1, int4_rows=2, dsp_rows=2, drain_lanes=1,
+                             ring_depth=16, acc_bits=20, family="xilinx7"),
 }
-SP2 = {0: 0, 1: 1, 2: 2, 3: 8, 4: 4, 5: 5, 6: 6}
+WEIGHTS = {"sp2": [sign * w for sign in (1, -1) for w in (0, 1, 2, 4, 5, 6, 8)], "int4": range(-8, 8),
+           "pot": [0, *(1 << e for e in range(7)), *(-(1 << e) for e in range(7))]}
+
+
+def lane(group, weights, acts):
+    """What a lane delivers for the weights of a row and the operands of a pixel; numpy on integers."""
+    excess = 0 if group == "dsp" else int(KINDS[group].correction(np.array([weights]))[0])
+    return sum(w * a for w, a in zip(weights, acts, strict=True)) + excess
 
 
 class Tile:
@@ -32,27 +45,29 @@ class Tile:
         self.high = [1] * words + [0] * words if planes == 2 else [0] * words
         n = len(self.high)
         self.acts = rng.integers(0, 16, (n, e.px, e.ki))
-        self.codes = rng.choice([sign | code for sign in (0, 8) for code in SP2], (n, e.sp2_rows, e.ki))
-        self.operands = rng.integers(0, 256 if self.wide else 16, (n, e.dsp_rows, e.ki))
+        self.rows = {group: rng.choice(np.array(WEIGHTS[group]), (n, getattr(e, f"{group}_rows"), e.ki))
+                     for group in ("sp2", "pot", "int4")}
+        self.codes = {group: KINDS[group].encode(weights.reshape(-1, e.ki)).reshape(weights.shape)
+                      for group, weights in self.rows.items()}
+        # Multiplier lanes take weights with an offset, which is theirs to multiply.
+        self.codes["dsp"] = self.rows["dsp"] = rng.integers(0, 256 if self.wide else 16, (n, e.dsp_rows, e.ki))
         self.noise = rng.integers(0, 16, (n, e.dsp_rows, e.ki))
-        weight = np.where(np.array(self.high)[:, None, None] == 1, 16, 1)
-        magnitude = np.vectorize(lambda code: SP2[code & 7], otypes=[int])(self.codes)
-        # A negative weight's lane delivers 155 - |w|*a.
-        a = self.acts[:, None]
-        products = np.where(self.codes[:, :, None] & 8, 155 - magnitude[:, :, None] * a, magnitude[:, :, None] * a)
-        rows = np.concatenate([products.sum(axis=3), (self.operands[:, :, None] * a).sum(axis=3)], axis=1)
-        modulus = 1 << e.acc_bits
-        self.totals = ((rows * weight).sum(axis=0) % modulus).ravel().tolist()
-        self.sums = ((self.acts.sum(axis=2) * weight[:, 0]).sum(axis=0) % modulus).tolist()
+        modulus, weight = 1 << e.acc_bits, [16 if high else 1 for high in self.high]
+        acts = self.acts.tolist()
+        self.totals = [sum(weight[i] * lane(group, weights[i, row].tolist(), acts[i][p]) for i in range(n)) % modulus
+                       for group, weights in self.rows.items() for row in range(weights.shape[1])
+                       for p in range(e.px)]
+        self.sums = [sum(weight[i] * sum(acts[i][p]) for i in range(n)) % modulus for p in range(e.px)]
 
     def weights(self, engine, index):
         """The ring's data for word ``index``: slices of every lane group, row 0 lowest."""
         word, at = 0, 0
-        for kind, nibbles in (("sp2", self.codes[index]), ("dsp", self.operands[index] & 15),
-                              ("high", self.operands[index] >> 4 if self.wide else self.noise[index])):
-            if engine.slices(kind):
-                word |= pack_array(nibbles.ravel().tolist(), 4) << at
-            at += engine.slices(kind) * engine.mem_bits
+        parts = {group: codes[index] & 15 for group, codes in self.codes.items()}
+        if engine.wide:
+            parts["high"] = self.codes["dsp"][index] >> 4 if self.wide else self.noise[index]
+        for nibbles in parts.values():
+            word |= pack_array(nibbles.ravel().tolist(), 4) << at
+            at += -(-nibbles.size * 4 // engine.mem_bits) * engine.mem_bits
         return word
 
     def acts_of(self, index):
@@ -65,7 +80,7 @@ def test_random_tiles(name, gaps):
     """Totals appear ``latency`` cycles after the last word's operands and stay until those of the next tile."""
     engine = ENGINES[name]
     rng = np.random.default_rng([len(name), int(gaps * 10)])
-    dut = Array(engine=engine)
+    dut = Array(engine=engine, simulation=True)
     tiles = [Tile(rng, engine) for _ in range(12)]
     # One entry per cycle: a word of a tile, or a gap.
     schedule = []

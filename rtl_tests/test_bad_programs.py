@@ -112,7 +112,7 @@ def test_illegal_command(sim, case, opcode):
 @pytest.mark.parametrize("bit", [0, 31, 32, 63])
 def test_flipped_weight_bit(sim, case, bit):
     words = words_of(case)
-    words[first(words, isa.WEIGHTS) + 1] ^= 1 << bit
+    words[first(words, isa.WEIGHTS) + 2] ^= 1 << bit
     assert error_of(sim, case, words) == 3
 
 

@@ -4,7 +4,7 @@
 import random
 import subprocess
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from lane_bench import drive
@@ -120,6 +120,57 @@ def test_multiplier(a, b):
     expected = [None] + [x * y & mask for x, y in pairs]
     cells = compare(Product(a=a, b=b), "ecp5", vectors, ["o"], expected, skip=1)
     assert "MULT18X18D" in cells
+
+
+class Mult18(wiring.Component):
+    """A MULT18X18D with the given registers; operands of 18 bits, their signs, enable and reset."""
+
+    def __init__(self, *, a=False, b=False, pipeline=False, output=False):
+        self.registers = {"INPUTA": a, "INPUTB": b, "PIPELINE": pipeline, "OUTPUT": output}
+        super().__init__({"a": In(18), "b": In(18), "signed_a": In(1), "signed_b": In(1), "ce": In(1), "clear": In(1),
+                          "p": Out(36)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.mult = Instance(
+            "MULT18X18D", **{f"p_REG_{name}_CLK": "CLK0" for name, used in self.registers.items() if used},
+            i_CLK0=ClockSignal(), i_CE0=self.ce, i_RST0=self.clear, i_SIGNEDA=self.signed_a, i_SIGNEDB=self.signed_b,
+            i_SOURCEA=Const(0, 1), i_SOURCEB=Const(0, 1),
+            **{f"i_A{j}": self.a[j] for j in range(18)}, **{f"i_B{j}": self.b[j] for j in range(18)},
+            **{f"o_P{j}": self.p[j] for j in range(36)})
+        return m
+
+
+@pytest.mark.parametrize("registers", [{}, {"a": True}, {"b": True, "output": True}, {"pipeline": True},
+                                       {"a": True, "b": True, "pipeline": True, "output": True}], ids=str)
+def test_mult18_registers(registers):
+    """Against integers that move through the registers by themselves."""
+    rng = random.Random(str(registers))
+    names = ("a", "b", "pipeline", "output")
+    held = dict.fromkeys(names, None)
+    vectors, expected = [], []
+
+    def value(word, is_signed):
+        return word - (1 << 18) if is_signed and word >> 17 else word
+
+    for t in range(400):
+        vector = {"a": rng.choice([rng.getrandbits(18), (1 << 18) - 1]), "b": rng.getrandbits(18),
+                  "signed_a": rng.getrandbits(1), "signed_b": rng.getrandbits(1),
+                  "ce": int(t < 6 or rng.random() < 0.7), "clear": int(t == 0 or rng.random() < 0.05)}
+        after = {"a": value(vector["a"], vector["signed_a"]), "b": value(vector["b"], vector["signed_b"])}
+        seen = {name: held[name] if registers.get(name) else after[name] for name in ("a", "b")}
+        after["pipeline"] = None if None in seen.values() else seen["a"] * seen["b"]
+        seen["pipeline"] = held["pipeline"] if registers.get("pipeline") else after["pipeline"]
+        after["output"] = seen["pipeline"]
+        seen["output"] = held["output"] if registers.get("output") else after["output"]
+        vectors.append(vector)
+        expected.append(None if seen["output"] is None else seen["output"] % (1 << 36))
+        if vector["clear"]:
+            held = dict.fromkeys(names, 0)
+        elif vector["ce"]:
+            held = after
+    assert expected.count(None) <= 1
+    compare(Mult18(**registers), "ecp5", vectors, ["p"], expected)
 
 
 def test_block_ram_reads_unknown_where_ports_collide(tmp_path):

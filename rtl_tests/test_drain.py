@@ -17,7 +17,8 @@ COMMON = {"ring_depth": 16, "scratch_depth": 4096, "acc_bits": 18, "m_bits": 12}
 ENGINES = {
     "two lanes": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, **COMMON),
     "whole words": Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=2, **COMMON),
-    "one lane": Engine(ki=4, px=3, sp2_rows=2, dsp_rows=5, drain_lanes=1, **COMMON),
+    "one lane": Engine(ki=4, px=3, sp2_rows=1, pot_rows=1, int4_rows=2, dsp_rows=5, drain_lanes=1, pool_columns=5,
+                       **COMMON),
     "fewer rows than channels": Engine(ki=8, px=1, sp2_rows=2, dsp_rows=0, drain_lanes=2, mem_bits=128, **COMMON),
     "plain": Engine(ki=4, px=2, sp2_rows=0, dsp_rows=4, drain_lanes=2, residual=False, rescale=False, pool=False,
                     thresholds=False, **COMMON),
@@ -166,7 +167,7 @@ def expected_writes(engine, layer, group, go):
             for lane in range(lanes):
                 record = group.records[chunk * lanes + lane]
                 row = record["slot"] * lanes + lane
-                offset = 0 if row < e.sp2_rows else 128 if group.tile["wide"] else 8
+                offset = 0 if row < e.rows - e.dsp_rows else 128 if group.tile["wide"] else 8
                 codes[chunk, lane, p] = layer.code(record, group.totals[row * e.px + p], group.sums[p], offset,
                                                    group.residual[chunk * lanes + lane][p], slot, (chunk, lane))
             if (chunk + 1) % per_word and chunk != chunks - 1:
@@ -185,7 +186,8 @@ def expected_writes(engine, layer, group, go):
                     skipped.append(cycle)
                     continue
                 address = group.tile["out_address"] + (chunk // per_word * layer.out_planes + plane) * layer.out_step
-                writes.append((cycle, slot["out_r"], (address + slot["out_q"]) % 4096, word, mask))
+                # Places count modulo the scratchpad, blocks may lie further apart.
+                writes.append((cycle, slot["out_r"], address + slot["out_q"] % 4096, word, mask))
     return writes, skipped
 
 

@@ -13,14 +13,16 @@ from hwgen.plan.load import FIRST_WORD, Load
 from hwgen.plan.load import Memory as Timing
 from hwgen.rtl.loader import Loader
 
-COMMON = {"ki": 4, "px": 2, "sp2_rows": 8, "dsp_rows": 4, "drain_lanes": 2, "ring_depth": 16, "scratch_depth": 64}
+COMMON = {"ki": 4, "px": 2, "sp2_rows": 8, "int4_rows": 4, "dsp_rows": 4, "drain_lanes": 2, "ring_depth": 16,
+          "scratch_depth": 64}
 ENGINES = {"one port": Engine(**COMMON), "two ports": Engine(mem_bits=128, ports=2, **COMMON),
            "four ports": Engine(mem_bits=256, ports=4, **COMMON)}
 ENGINE = ENGINES["one port"]
 BANKS, LANES = 3, 2
-SLICES = {"one port": {"sp2": 2, "dsp": 1, "high": 1}, "two ports": {"sp2": 1, "dsp": 1, "high": 1},
-          "four ports": {"sp2": 1, "dsp": 1, "high": 1}}
-"""8 and 4 rows of 16 bits in memory words."""
+SLICES = {"one port": {"sp2": 2, "int4": 1, "dsp": 1, "high": 1},
+          "two ports": {"sp2": 1, "int4": 1, "dsp": 1, "high": 1},
+          "four ports": {"sp2": 1, "int4": 1, "dsp": 1, "high": 1}}
+"""8, 4 and 4 rows of 16 bits in memory words."""
 RECORD = {"one port": (2, 1), "two ports": (1, 1), "four ports": (1, 2)}
 """Memory words of a record of 18 + 44 + 14 + 18 bits, and lanes that share one."""
 START, FETCH, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
@@ -102,11 +104,12 @@ class Stream:
             self.thresholds += [(i // 8 // LANES, i // 8 % LANES, i % 8, parity, piece)
                                 for i, piece in enumerate(self.pieces(payload))]
 
-    def weights(self, words, sp2, dsp, high):
-        payload = self.random_words(words * (sp2 + dsp + high))
-        self.packet(WEIGHTS, payload, words | sp2 << 12 | dsp << 20 | high << 28)
-        behind = [0, SLICES[self.name]["sp2"], SLICES[self.name]["sp2"] + SLICES[self.name]["dsp"]]
-        slices = [first + i for first, count in zip(behind, (sp2, dsp, high), strict=True) for i in range(count)]
+    def weights(self, words, sp2, int4, dsp, high):
+        payload = self.random_words(words * (sp2 + int4 + dsp + high))
+        self.packet(WEIGHTS, [sp2 | int4 << 18 | dsp << 27 | high << 36, *payload], words)
+        first = SLICES[self.name]["sp2"]
+        slices = [*range(sp2), *(first + i for i in range(int4)), *(first + 1 + i for i in range(dsp)),
+                  *(first + 2 + i for i in range(high))]
         for i, word in enumerate(payload):
             self.ring.append((slices[i % len(slices)], (self.ring_at + i // len(slices)) % ENGINE.ring_depth, word))
         self.ring_at += words
@@ -119,7 +122,8 @@ class Stream:
     def tile(self, max_words=ENGINE.ring_depth):
         words = self.rng.choice((1, self.rng.randint(1, max_words)))
         most = SLICES[self.name]["sp2"]
-        kinds = self.rng.choice(((most, 1, 1), (most, 1, 0), (1, 1, 0), (most, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 1)))
+        kinds = self.rng.choice(((most, 0, 1, 1), (most, 1, 1, 0), (1, 0, 1, 0), (most, 0, 0, 0), (1, 1, 0, 0),
+                                 (0, 0, 1, 0), (0, 1, 1, 1), (0, 1, 0, 0)))
         self.parameters(self.rng.randint(1, 6), self.rng.random() < 0.4)
         self.weights(words, *kinds)
         self.command(self.rng.choice((2, 3, 70)))
@@ -322,7 +326,7 @@ def test_one_word_per_cycle_with_the_on_chip_memory(name):
     stream = Stream(random.Random(1), name)
     stream.command(5)
     stream.parameters(2, True)
-    stream.weights(3, 1, 1, 1)
+    stream.weights(3, 1, 1, 1, 1)
     stream.command(2)
     stream.finish()
     dut = Loader(engine=stream.engine)
@@ -454,7 +458,7 @@ def test_waits_until_room_is_given_back(what):
     # Two tiles fill the ring to its last word; one more word has to wait.
     for words in (8, 8, 1) if what == "ring" else (1, 1, 1):
         stream.parameters(1, False)
-        stream.weights(words, 1, 0, 0)
+        stream.weights(words, 1, 0, 0, 0)
         stream.command(1)
     stream.finish()
     dut = Loader(engine=ENGINE)
@@ -471,8 +475,9 @@ def test_waits_until_room_is_given_back(what):
         cycles = [cycle for cycle, _ in consumer.log[waiting]]
         third = 16 if what == "ring" else len(cycles) * 2 // 3
         assert cycles[third - 1] < 80
-        # Released in cycle 200: room from 201, in which the header is taken; its payload follows.
-        assert cycles[third] == release + 2
+        # Released in cycle 200: room from 201, in which the header is taken; its payload follows, and before
+        # the weights the word with the numbers of slices.
+        assert cycles[third] == release + (3 if what == "ring" else 2)
         check_log(stream, consumer)
 
     simulate(dut, bench)

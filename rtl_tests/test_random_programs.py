@@ -11,6 +11,7 @@ import pytest
 
 from simulators import MEMORY_WORDS
 from engines import ICARUS, VERILATOR
+from hwgen.engine import GROUPS
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.load import Memory
 from program_bench import differences, random_cases, run_cases
@@ -31,9 +32,10 @@ def check_programs(sim, first_seed: int, count: int) -> None:
         problems.append(differences(case, traces))
         planned = count_cycles(case.layout)
         for trace in traces:
-            if not problems[-1] and (trace.cycles, tuple(trace.layer_cycles())) != (planned.total, planned.layers):
+            found = trace.layer_cycles(case.layout)
+            if not problems[-1] and (trace.cycles, tuple(found)) != (planned.total, planned.layers):
                 problems.append(f"{case.label}: planned {planned.total} cycles, by layer {planned.layers}, simulated "
-                                f"{trace.cycles}, by layer {trace.layer_cycles()}")
+                                f"{trace.cycles}, by layer {found}")
     latency, stall, seed, queue = (int(rng.integers(*b)) for b in ((1, 41), (0, 61), (1, 1 << 30), (1, 17)))
     memory = {"memory": Memory(latency, queue=queue), "stall": stall, "seed": seed}
     for case, traces in zip(slow, run_cases(sim, slow, **memory), strict=True):
@@ -87,5 +89,9 @@ def test_generator_covers_what_the_engine_can_do(name):
     assert any(len(case.graph.outputs) > 1 for case in cases)
     schemes = {scheme for layer in layers for scheme in layer.conv.schemes}
     assert schemes >= ({"sp2", "binary"} if engine.sp2_rows else set())
-    assert schemes >= ({"fixed4"} if engine.dsp_rows else set())
+    assert schemes >= ({"fixed4"} if engine.dsp_rows or engine.int4_rows else set())
+    assert schemes >= ({"pot4"} if engine.pot_rows else set())
     assert schemes >= ({"fixed8", "pot4"} if engine.dsp_rows and engine.wide else set())
+    used = {engine.group_of(slot) for case in cases for layer in case.layout.layers
+            for tile in case.layout.tiles(layer) for slot in tile.slots[tile.rows >= 0].tolist()}
+    assert used == {group for group in GROUPS if engine.rows_of(group)}

@@ -36,7 +36,9 @@ class Model:
     def __call__(self, operand):
         get = {**self.layer, **operand}.get
         acc = get("raw") - {0: 0, 1: 8, 2: 128}[get("offset", 0)] * get("operand_sum", 0)
-        v = acc * get("m") + get("r", 0) * get("res", 0) + get("c")
+        # The residual joins one stage; a lane with one block for both ignores R where it joins the second.
+        r = 0 if get("shared") and get("rescale_on") == 1 else get("r", 0)
+        v = acc * get("m") + r * get("res", 0) + get("c")
         q = clamped(get("zero") + rounded(v, get("shift"), get("half_even")), get("low"), get("high"))
         if get("override"):
             q = get("override_code")
@@ -124,7 +126,7 @@ def run(dut, layers, rng, count, density=0.8, model_of=Model, operand_of=random_
     """Feed ``count`` operands per layer; compare codes, and o_valid with the valid input, cycle by cycle."""
     vectors, expected = [], []
     for layer in layers:
-        model = model_of(layer)
+        model = model_of(layer | {"shared": dut.shared})
         pools = pool_operands(rng, dut, count) if dut.pool else ({} for _ in range(count))
         vectors.append(layer)
         expected.append(None)

@@ -14,7 +14,7 @@ from hwgen.rtl.walker import slot_layout
 
 PX, BANKS, RING_DEPTH, RING_BITS = 2, 3, 64, 6
 LAYER, TILE, FINISH = 1, 2, 3
-N_SETTINGS = 8
+N_SETTINGS = 9
 SLOT_BITS = slot_layout().size
 
 
@@ -28,12 +28,13 @@ class LayerCommand:
         rng = self.rng
         self.kernel = rng.randint(1, 3), rng.randint(1, 3)
         self.blocks, self.planes = rng.randint(1, 3), rng.randint(1, 2)
+        self.spare = rng.randrange(self.blocks)
         self.pitch = rng.randint(3, 20)
         self.base, self.block_step, self.plane_step = (rng.randint(0, 900) for _ in range(3))
         self.res_step = rng.randint(1, 90)
         row_q, row_r = divmod(self.pitch - (self.kernel[1] - 1), BANKS)
         values = [
-            {"command": LAYER, "kernel_h": self.kernel[0] - 1, "kernel_w": self.kernel[1] - 1,
+            {"command": LAYER, "kernel_w": self.kernel[1] - 1,
              "blocks": self.blocks - 1, "two_planes": self.planes - 1, "pad": rng.randrange(256)},
             {"base": self.base, "block_step": self.block_step, "plane_step": self.plane_step, "row_q": row_q,
              "row_r": row_r},
@@ -43,6 +44,7 @@ class LayerCommand:
             {"a": -rng.randrange(2**31), "b": rng.randrange(2**31)},
             {"c2": -rng.randrange(2**51)},
             {"store_base": rng.randrange(2**32)},
+            {"begin_h": rng.randrange(64), "begin_w": rng.randrange(64), "lead_w": rng.randrange(4)},
         ]
         self.settings = {name: value for word in values for name, value in word.items() if name != "command"}
         self.config = [rng.getrandbits(60) for _ in range(5)] + [rng.getrandbits(52) for _ in range(5)]
@@ -51,7 +53,8 @@ class LayerCommand:
 
     @property
     def words(self):
-        return self.kernel[0] * self.kernel[1] * self.blocks
+        """Of a tile and plane; some at the end may be left out."""
+        return self.kernel[0] * self.kernel[1] * self.blocks - self.spare
 
 
 class TileCommand:
@@ -78,7 +81,7 @@ class TileCommand:
             for ky in range(layer.kernel[0]):
                 for kx in range(layer.kernel[1]):
                     tap_q, tap_r = divmod(ky * layer.pitch + kx, BANKS)
-                    for block in range(layer.blocks):
+                    for block in range(min(layer.blocks, layer.words - index)):
                         last = plane == layer.planes - 1 and index == layer.words - 1
                         yield common | {
                             "residual": 0, "high": int(layer.planes == 2 and plane == 0), "last": int(last),

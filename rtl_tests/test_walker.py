@@ -12,6 +12,7 @@ from hwgen.rtl.walker import Walker, slot_layout
 SLOT_BITS = slot_layout().size
 STEP_BITS = (("in_q", 16), ("in_r", 4), ("res_q", 16), ("res_r", 4), ("out_q", 16), ("out_r", 4))
 MOVE_BITS = (("ix", 13), ("iy", 13), ("cx", 13), ("cy", 13))
+FLAGS = tuple(f"{axis}_{what}" for axis in "xy" for what in ("start", "begin", "end"))
 EVENTS = ("pool_column", "pool_row", "column", "row", "origin")
 
 
@@ -28,9 +29,20 @@ class Map:
     conv: tuple[int, int]
     pitches: tuple[int, int, int]
     """Of input, residual and output."""
+    raster: bool = False
+    lead: tuple[int, int] = (0, 0)
+    begin: tuple[int, int] = (0, 0)
+    start: tuple[int, int] = (0, 0)
 
     def evaluations(self):
         """Every evaluation in order: linear points, places, flags."""
+        if self.raster:
+            for y in range(self.out[0] * self.pool[0]):
+                for x in range(self.out[1] * self.pool[1]):
+                    (oy, pi), (ox, pj) = divmod(y, self.pool[0]), divmod(x, self.pool[1])
+                    if y >= self.start[0] and x >= self.start[1]:
+                        yield self.evaluation(oy, ox, pi, pj)
+            return
         for oy in range(self.out[0]):
             for ox in range(self.out[1]):
                 for pi in range(self.pool[0]):
@@ -45,12 +57,19 @@ class Map:
             "in": iy * in_pitch + ix, "res": cy * res_pitch + cx, "out": oy * out_pitch + ox,
             "ix": ix, "iy": iy, "cx": cx, "cy": cy,
             "inside": int(0 <= cy < self.conv[0] and 0 <= cx < self.conv[1]),
-            "first": int(pi == pj == 0), "last": int((pi, pj) == (self.pool[0] - 1, self.pool[1] - 1)),
+            "first": int(pi == pj == 0),
+            "last": int((pi, pj) == (self.pool[0] - 1, self.pool[1] - 1) and oy >= self.lead[0] and ox >= self.lead[1]),
+            "x_start": int((ox, pj) == (0, self.start[1])), "y_start": int((oy, pi) == (0, self.start[0])),
+            "x_begin": int(pj == self.begin[1]), "y_begin": int(pi == self.begin[0]),
+            "x_end": int(pj == self.pool[1] - 1), "y_end": int(pi == self.pool[0] - 1),
         }
 
     def settings(self):
         return {"pool_h": self.pool[0] - 1, "pool_w": self.pool[1] - 1, "out_h": self.out[0] - 1,
-                "out_w": self.out[1] - 1, "conv_h": self.conv[0], "conv_w": self.conv[1]}
+                "out_w": self.out[1] - 1, "conv_h": self.conv[0], "conv_w": self.conv[1],
+                "raster": int(self.raster), "begin_h": self.begin[0], "begin_w": self.begin[1],
+                "lead_h": self.lead[0], "lead_w": self.lead[1],
+                "start_h": self.start[0], "start_w": self.start[1]}
 
     def config(self, banks):
         """The step and the move of every event, as the difference of any two evaluations that it leads between."""
@@ -62,6 +81,12 @@ class Map:
             "row": ((0, self.out[1] - 1, ph - 1, pw - 1), (1, 0, 0, 0)),
             "origin": (None, (0, 0, 0, 0)),
         }
+        if self.raster:
+            left = self.start[1]
+            ends["pool_row"] = ((0, self.out[1] - 1, 0, pw - 1), (0, 0, 1, left))
+            ends["row"] = (ends["row"][0], (1, 0, 0, left))
+            ends["origin"] = (None, (0, 0, *self.start))
+            ends["column"] = ((0, 0, 0, pw - 1), (0, 1, 0, 0))
         for event in EVENTS:
             before, after = ends[event]
             delta = dict(self.evaluation(*after))
@@ -92,15 +117,24 @@ def random_map(rng) -> Map:
     strides = pick(1, 3) if pool != (1, 1) else (1, 1)
     conv = tuple(max(1, (o - 1) * s + k - p - rng.randint(0, 1))
                  for o, s, k, p in zip(out, strides, pool, pads, strict=True))
+
+    def within():
+        return rng.randrange(pool[0]), rng.randrange(pool[1])
+
+    raster = rng.random() < 0.5
+    if raster:
+        # The flags follow the counters, whatever the windows are.
+        strides = pool
     return Map(out, pool, strides, pads, pick(1, 4), pick(0, 5), conv,
-               (rng.randint(1, 40), rng.randint(1, 30), rng.randint(1, 30)))
+               (rng.randint(1, 40), rng.randint(1, 30), rng.randint(1, 30)), raster,
+               pick(0, 2) if raster else (0, 0), *([within(), within()] if raster else []))
 
 
 def groups_of(map_: Map, px: int, banks: int):
     """Expected groups of one walk: lists of px slots, dead ones as {"alive": 0}."""
     slots = []
     for evaluation in map_.evaluations():
-        slot = {name: evaluation[name] for name in ("ix", "iy", "inside", "first", "last")} | {"alive": 1}
+        slot = {name: evaluation[name] for name in ("ix", "iy", "inside", "first", "last", *FLAGS)} | {"alive": 1}
         for name in ("in", "res", "out"):
             slot[f"{name}_q"], slot[f"{name}_r"] = divmod(evaluation[name], banks)
         slots.append(slot)

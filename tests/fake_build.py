@@ -25,6 +25,10 @@ endmodule
 """
 
 
+SPLIT = {"busy": 1, "weights": 2, "activations": 3, "drain": 4, "memory": 5}
+BYTES = {"weights": 6, "parameters": 7, "commands": 8, "maps_in": 9, "maps_out": 10}
+
+
 def tiny_graph() -> Graph:
     """2 x 4 x 4 codes -> 3 rows of 3x3 -> average of the 2x2 map.  Weights and constants by hand."""
     weight = (np.arange(54).reshape(3, 2, 3, 3) % 15 - 7).astype(np.int64)
@@ -45,13 +49,17 @@ class FakePlan:
     engine: Engine = Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2)
     cycles: int = 1000
     layers: list = field(default_factory=lambda: [
-        {"name": "conv", "planned": 900, "macs": 216, "utilization": 0.0075},
-        {"name": "pool", "planned": 100, "macs": 0, "utilization": 0.0}])
+        {"name": "conv", "planned": 900, "macs": 216, "utilization": 0.0075, "split": SPLIT, "bytes": BYTES},
+        {"name": "pool", "planned": 100, "macs": 0, "utilization": 0.0, "split": SPLIT, "bytes": BYTES}])
+    units: dict = field(default_factory=lambda: {"array": SPLIT, "load": {"busy": 7}, "drain": {"busy": 8}})
     explanation: list = field(default_factory=lambda: ["bound by nothing"])
     estimate: Resources = Resources(lut=8, ff=4, dsp=0, bram=0)
 
     def to_json(self):
         return {"cycles": self.cycles}
+
+    def timeline(self):
+        return {"traceEvents": []}
 
 
 @dataclass
@@ -90,7 +98,7 @@ def write_fake_build(path, *, known: bool = True, images: int = 5):
         write_files(stage, {
             "engine.v": VERILOG.encode(), "program.bin": FakeProgram().image, "plan.json": json_bytes(plan.to_json()),
             "graph.json": structure, "graph.npz": arrays, "golden.npz": npz_bytes(golden),
-            "facts.json": json_bytes(facts),
+            "facts.json": json_bytes(facts), "timeline.json": b"{}\n",
         }, options={"fps": 2000.0}, tools={"python": "3"})
         write_report(load_build(stage))
     return load_build(path)

@@ -3,8 +3,14 @@
 from dataclasses import dataclass, field
 
 START, FETCH, PARAMS, THRESHOLDS, WEIGHTS, COMMANDS, END = range(1, 8)
-LAYER_SIZE = 18
-SP2 = {0: 0, 1: 1, 2: 2, 3: 8, 4: 4, 5: 5, 6: 6}
+LAYER_SIZE = 19
+SP2 = {0: 0, 1: 1, 8: 4, 9: 5, 2: 0, 3: -1, 10: -4, 11: -5, 4: 4, 5: 2, 12: 8, 13: 6, 6: -4, 7: -2, 14: -8, 15: -6}
+VALUES = {
+    "sp2": lambda c: SP2[c],
+    "pot": lambda c: (1 << (c & 7) >> 1) * (-1) ** (c >> 3),
+    "int4": lambda c: c - 16 if c & 8 else c,
+    "dsp": lambda c: c,
+}
 
 
 def bits(word, low, count, signed=False):
@@ -20,6 +26,7 @@ class TileImage:
     thresholds: list[int] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
     header: int = 0
+    slices: int = 0
     command: tuple[int, int] = (0, 0)
 
     def records(self, engine):
@@ -41,27 +48,28 @@ class TileImage:
                        "r": bits(record, m + c + 14, m, True) if engine.residual else 0}
 
     def lane_operands(self, engine):
-        """{slot: what the lane multiplies with, per word and channel}: signed on sp2 lanes, in offset binary on dsp."""
-        words, counts = bits(self.header, 28, 12), [bits(self.header, low, 8) for low in (40, 48, 56)]
-        beats = sum(counts)
+        """{slot: what the lane multiplies with, per word and channel}: signed, but in offset binary on dsp lanes."""
+        words, counts = bits(self.header, 28, 12), [bits(self.slices, low, 9) for low in (0, 9, 18, 27, 36)]
+        beats, kinds = sum(counts), ("sp2", "pot", "int4", "dsp", "high")
         assert len(self.weights) == words * beats
         found: dict[int, list[int]] = {}
         for index in range(words):
             part = self.weights[index * beats:(index + 1) * beats]
             nibbles = {}
-            for kind, count in zip(("sp2", "dsp", "high"), counts, strict=True):
+            for kind, count in zip(kinds, counts, strict=True):
                 value, part = sum(word << engine.mem_bits * i for i, word in enumerate(part[:count])), part[count:]
                 # The last memory word of a kind may have room for more rows than there are.
-                most = engine.sp2_rows if kind == "sp2" else engine.dsp_rows
+                most = getattr(engine, "dsp_rows" if kind == "high" else f"{kind}_rows")
                 n_rows = min(most, count * engine.mem_bits // (4 * engine.ki))
                 nibbles[kind] = [[bits(value, 4 * (row * engine.ki + k), 4) for k in range(engine.ki)]
                                  for row in range(n_rows)]
-            for row, codes in enumerate(nibbles["sp2"]):
-                found.setdefault(row, []).extend(-SP2[c & 7] if c & 8 else SP2[c & 7] for c in codes)
-            for row, low in enumerate(nibbles["dsp"]):
-                high = nibbles["high"][row] if counts[2] else [0] * engine.ki
-                slot = engine.sp2_rows + row
-                found.setdefault(slot, []).extend(16 * h + v for h, v in zip(high, low, strict=True))
+            slot = 0
+            for kind in kinds[:4]:
+                for row, codes in enumerate(nibbles[kind]):
+                    high = nibbles["high"][row] if kind == "dsp" and counts[4] else [0] * engine.ki
+                    found.setdefault(slot + row, []).extend(
+                        VALUES[kind](c) + 16 * h for c, h in zip(codes, high, strict=True))
+                slot += getattr(engine, f"{kind}_rows")
         return found
 
 
@@ -108,7 +116,7 @@ def read_program(data: bytes, mem_bits: int) -> ProgramImage:
         elif kind == THRESHOLDS:
             tile.thresholds = pieces
         elif kind == WEIGHTS:
-            tile.header, tile.weights = header, payload
+            tile.header, tile.slices, tile.weights = header, payload[0], payload[1:]
         elif kind == COMMANDS:
             n_commands = bits(header, 28, 16)
             assert count == -(-n_commands * 64 // mem_bits) and not any(pieces[n_commands:])

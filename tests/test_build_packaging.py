@@ -51,6 +51,7 @@ def test_every_version_is_pinned_with_a_reason():
 def test_doctor_knows_the_requirements():
     assert {name for name, _, extra in requirements() if extra is None} == {
         line.split("==")[0] for line in PROJECT["project"]["dependencies"]}
+    assert len({name for name, _, _ in requirements()}) == len(requirements())
 
 
 @pytest.mark.parametrize("name", ["boards", "models"])

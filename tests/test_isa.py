@@ -58,12 +58,12 @@ def test_packets_in_numbers():
         2 | 1 << 4 | 7 << 28 | 3 << 44 | 9 << 48)
     assert isa.FETCH_WORD.encode(memory=5, words=6) == 5 | 6 << 32
     assert isa.HEADERS[isa.COMMANDS].encode(packet=6, count=1, words=3) == 6 | 1 << 4 | 3 << 28
-    assert isa.HEADERS[isa.WEIGHTS].encode(packet=5, count=1, words=2, sp2=3, dsp=4, high=5) == (
-        5 | 1 << 4 | 2 << 28 | 3 << 40 | 4 << 48 | 5 << 56)
+    assert isa.HEADERS[isa.WEIGHTS].encode(packet=5, count=1, words=2) == 5 | 1 << 4 | 2 << 28
+    assert isa.SLICES.encode(sp2=3, pot=4, int4=5, dsp=6, high=7) == 3 | 4 << 9 | 5 << 18 | 6 << 27 | 7 << 36
     assert isa.HEADERS[isa.END].encode(packet=7, checksum=9) == 7 | 9 << 32
     assert isa.TILE_WORDS[0].encode(command=2, words=3, chunks=4, interval=5, wide=1, res_words=6, store_words=7,
                                     end=1) == 2 | 3 << 4 | 4 << 16 | 5 << 24 | 1 << 38 | 6 << 39 | 7 << 47 | 1 << 59
-    step = isa.LAYER_WORDS[8]
+    step = isa.LAYER_WORDS[9]
     assert step.encode(in_q=-1, res_r=3) == 0xFFFF | 3 << 36
 
 

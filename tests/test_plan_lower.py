@@ -7,7 +7,8 @@ from small_networks import NETWORKS, Builder
 from hwgen.golden import rescale, run
 from hwgen.golden.operations import avg_pool, conv, max_pool
 from hwgen.graph.ir import AvgPool, MaxPool
-from hwgen.plan.lower import InputPacking, lower, pack_codes
+from hwgen.plan.lower import lower
+from hwgen.plan.packing import InputPacking, pack_codes
 
 
 def execute(network, images):
@@ -35,11 +36,11 @@ def execute(network, images):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("ki", [2, 4, 8, 16, 32])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_layers_compute_the_graph(name, ki, seed):
+@pytest.mark.parametrize("seed,px,slots", [(1, 1, 1), (2, 1, 1), (2, 8, 64)])
+def test_layers_compute_the_graph(name, ki, seed, px, slots):
     graph, images = NETWORKS[name](seed)
     golden = run(graph, images, keep=True)
-    network = lower(graph, ki)
+    network = lower(graph, ki, px, slots)
     maps = execute(network, images)
     for layer in network.layers:
         assert np.array_equal(maps[layer.output], golden[layer.output]), layer.name
@@ -104,18 +105,52 @@ def test_output_tensor_is_not_swallowed():
     assert left in [layer.output for layer in layers_of(b, left, total).values()]
 
 
-def test_packing_saves_words_or_is_not_done():
-    """Three columns of three channels are 9 channels: one word of 16 instead of three, five of 2 instead of six."""
-    def packing(ki, channels=3, kernel=(3, 3)):
-        b = Builder(6, (channels, 8, 8), 8)
-        found = lower(b.graph(b.conv("input", 4, kernel, (2, 2), (1, 1, 1, 1))), ki).packing
-        return found and (found.columns, found.stride, found.left, found.width)
+def packing_of(ki, channels=3, kernel=(3, 3), strides=(2, 2), size=8, rows=4, **array):
+    b = Builder(6, (channels, size, size), 8)
+    pads = [k // 2 for k in kernel] * 2
+    network = lower(b.graph(b.conv("input", rows, kernel, strides, pads)), ki, **array)
+    layer = network.layers[0]
+    words = layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * -(-layer.conv.weight.shape[1] // ki)
+    return network.packing, words - layer.spare_words
 
-    assert packing(16) == (3, 2, 1, 4)
-    assert packing(2) == (3, 2, 1, 4)
+
+def test_packing_saves_words_or_is_not_done():
+    """The whole kernel side by side is 27 channels, two words of 16 instead of nine."""
+    assert packing_of(16) == (InputPacking((3, 3), (2, 2), (1, 1), (4, 4)), 2)
+    # 27 channels are 14 words of 2 instead of 18.
+    assert packing_of(2)[1] == 14
     # 4 channels are whole words of 4: nothing to gain.
-    assert packing(4, channels=4) is None
-    assert packing(16, kernel=(3, 1)) is None
+    assert packing_of(4, channels=4) == (None, 9)
+    # Three rows of three channels are one word, and so is the kernel that has no more than that.
+    assert packing_of(16, kernel=(3, 1)) == (InputPacking((3, 1), (2, 1), (1, 0), (4, 8)), 1)
+
+
+def test_packing_weighs_what_is_fetched():
+    """7x7x3, stride 2: the fewest words are 10; where computing is quick the map is fetched with less in it."""
+    assert packing_of(16, kernel=(7, 7), size=64, rows=64)[1] == 10
+    # Two rows of seven columns: 3 words for each of four pairs of rows, but the last row is alone: 11.
+    assert packing_of(16, kernel=(7, 7), size=64, rows=64, px=6, slots=32) == (
+        InputPacking((2, 7), (2, 2), (3, 3), (35, 32)), 11)
+    # So quick that only the fewest words of the map count: two rows, two columns, 12 channels in each word.
+    assert packing_of(16, kernel=(7, 7), size=64, rows=64, px=6, slots=10_000)[0].side == (2, 2)
+
+
+@pytest.mark.parametrize("kernel", [(7, 7), (5, 3), (2, 3), (1, 4), (3, 5)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize("px,slots", [(1, 1), (4, 16), (6, 1000)])
+def test_packed_layers_compute_the_same(kernel, strides, px, slots):
+    b = Builder(9, (3, 9, 10), 8)
+    pads = (kernel[0] - 1, kernel[1] // 2, kernel[0] // 2, 0)
+    graph = b.graph(b.conv("input", 9, kernel, strides, pads))
+    images = b.images()
+    network = lower(graph, 4, px, slots)
+    out = graph.outputs[0]
+    assert np.array_equal(execute(network, images)[out], run(graph, images)[out])
+    # What is left out of a tile has no weights: the words at the end, in the order of the engine.
+    layer = network.layers[0]
+    flat = layer.conv.weight.transpose(0, 2, 3, 1)
+    flat = np.pad(flat, ((0, 0), (0, 0), (0, 0), (0, -flat.shape[3] % 4))).reshape(9, -1, 4)
+    assert not flat[:, flat.shape[1] - layer.spare_words:].any()
 
 
 def test_input_with_two_readers_is_not_packed():
@@ -124,17 +159,15 @@ def test_input_with_two_readers_is_not_packed():
     assert lower(b.graph(one, two), 16).packing is None
 
 
-@pytest.mark.parametrize("columns,stride,left,width", [(3, 1, 1, 7), (5, 2, 3, 4), (2, 3, 0, 2), (1, 1, 0, 7)])
-def test_pack_codes(columns, stride, left, width):
-    """Column j of output x is input column x*stride + j - left, the zero point outside."""
+@pytest.mark.parametrize("side,steps,pads,shape", [((1, 3), (1, 1), (0, 1), (3, 7)), ((2, 5), (2, 2), (1, 3), (3, 4)),
+                                                   ((2, 1), (1, 1), (0, 0), (2, 7)), ((1, 1), (1, 1), (0, 0), (3, 7))])
+def test_pack_codes(side, steps, pads, shape):
+    """The zero point outside the image."""
     codes = np.random.default_rng(8).integers(0, 255, (2, 3, 7)).astype(np.uint8)
-
-    found = pack_codes(codes, InputPacking(columns, stride, left, width), 9)
-    assert found.shape == (columns * 2, 3, width)
-    for j in range(columns):
-        for c in range(2):
-            for y in range(3):
-                for x in range(width):
-                    source = x * stride + j - left
-                    assert found[j * 2 + c, y, x] == (codes[c, y, source] if 0 <= source < 7 else 9)
+    found = pack_codes(codes, InputPacking(side, steps, pads, shape), 9)
+    assert found.shape == (side[0] * side[1] * 2, *shape)
+    for i, j, c, y, x in np.ndindex(*side, 2, *shape):
+        at = y * steps[0] + i - pads[0], x * steps[1] + j - pads[1]
+        inside = 0 <= at[0] < 3 and 0 <= at[1] < 7
+        assert found[(i * side[1] + j) * 2 + c, y, x] == (codes[c, at[0], at[1]] if inside else 9)
     assert pack_codes(codes, None, 9) is codes

@@ -1,13 +1,14 @@
-"""The memory map: nothing that lives at the same time overlaps, and every word has its place."""
+"""Maps in the scratchpad: nothing that lives at the same time overlaps, and every word has its place."""
 
 from itertools import combinations
+import random
 
 import pytest
 from small_networks import NETWORKS
 from test_plan_place import ENGINES, network_of
 
 from hwgen.plan.geometry import input_cycles, residual_cycles, walk
-from hwgen.plan.memory import depth, regions
+from hwgen.plan.memory import Life, first_fit, whole_maps
 from hwgen.plan.place import place
 
 CASES = [(name, kind, seed) for name in NETWORKS for kind in ENGINES for seed in range(2)]
@@ -18,30 +19,23 @@ def mapped(name, kind, seed):
     network = network_of(name, seed, engine)
     placements = place(network, engine)
     walks = {layer.name: walk(layer, engine.px) for layer in network.layers}
-    return network, engine, placements, walks, regions(network, placements, engine, walks)
+    return network, engine, placements, walks, whole_maps(network, placements, engine, walks)
 
 
-def lives(network):
-    """Steps (load, then one per layer) in which a tensor's words are needed, one by one."""
-    steps = {name: set() for name in [network.graph.input, *(layer.output for layer in network.layers)]}
-    for name in steps:
-        made = 0 if name == network.graph.input else 1 + [layer.output for layer in network.layers].index(name)
-        read = [1 + i for i, layer in enumerate(network.layers) if name in (layer.input, layer.residual)]
-        steps[name] = set(range(made, max([made, *read]) + 1))
-    return steps
-
-
-@pytest.mark.parametrize("name,kind,seed", CASES)
-def test_live_regions_do_not_overlap(name, kind, seed):
-    network, engine, _, _, map_ = mapped(name, kind, seed)
-    steps = lives(network)
-    assert set(map_) == set(steps)
-    for one, two in combinations(map_, 2):
-        if steps[one] & steps[two]:
-            a, b = map_[one], map_[two]
-            assert not set(range(a.base, a.base + a.size)) & set(range(b.base, b.base + b.size)), (one, two)
-    assert depth(map_) == max(r.base + r.size for r in map_.values())
-    assert min(r.base for r in map_.values()) == 0
+@pytest.mark.parametrize("seed", range(20))
+def test_first_fit(seed):
+    """What lives at the same time lies apart."""
+    rng = random.Random(seed)
+    lives = [Life(key, rng.randint(1, 40), begin := rng.randint(-1, 9), begin + rng.randint(0, 4)) for key in range(20)]
+    bases = first_fit(lives)
+    for one, two in combinations(lives, 2):
+        if set(range(one.begin, one.end + 1)) & set(range(two.begin, two.end + 1)):
+            a, b = (set(range(bases[life.key], bases[life.key] + life.size)) for life in (one, two))
+            assert not a & b
+            assert one.meets(two) and two.meets(one)
+        else:
+            assert not one.meets(two)
+    assert set(bases) == set(range(20)) and min(bases.values()) == 0
 
 
 @pytest.mark.parametrize("name,kind,seed", CASES)

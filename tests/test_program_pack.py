@@ -9,6 +9,7 @@ from small_networks import NETWORKS, Builder
 from test_plan_cycles import laid_out
 
 from hwgen.engine import Engine
+from hwgen.plan.layout import fit_scratchpad
 from hwgen.program.assemble import assemble_layout
 
 ENGINES = {
@@ -17,6 +18,7 @@ ENGINES = {
     "multipliers": Engine(ki=16, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=4),
     "wide words": Engine(ki=32, px=1, sp2_rows=2, dsp_rows=2, drain_lanes=2, mem_bits=128),
     "narrow": Engine(ki=2, px=1, sp2_rows=10, dsp_rows=6, drain_lanes=2, mem_bits=512, ports=4),
+    "all groups": Engine(ki=8, px=1, sp2_rows=4, pot_rows=2, int4_rows=6, dsp_rows=4, drain_lanes=2, mem_bits=128),
 }
 
 
@@ -36,36 +38,42 @@ def stored_channels(layout, tensor):
 def expected_row(layout, layer, row):
     """The row's weights in the order in which the engine meets them: kernel row, kernel column, stored channel."""
     order, weight = stored_channels(layout, layer.input), layer.conv.weight[row]
-    return [int(weight[channel, i, j]) if channel >= 0 else 0
-            for i in range(weight.shape[1]) for j in range(weight.shape[2]) for channel in order.tolist()]
+    found = [int(weight[channel, i, j]) if channel >= 0 else 0
+             for i in range(weight.shape[1]) for j in range(weight.shape[2]) for channel in order.tolist()]
+    # What is left out at the end is zero.
+    end = len(found) - layer.spare_words * layout.engine.ki
+    assert not any(found[end:])
+    return found[:end]
 
 
 def images():
     for name in NETWORKS:
         for kind, engine in ENGINES.items():
-            layout = laid_out(NETWORKS[name](4)[0], engine)
-            if layout is not None:
-                yield pytest.param(layout, id=f"{name} {kind}")
+            for share in (1.0, 0.4):
+                layout = laid_out(NETWORKS[name](4)[0], engine, share=share)
+                if layout is not None:
+                    yield pytest.param(layout, id=f"{name} {kind} {share}")
 
 
 CASES = list(images())
 
 
 def test_most_networks_fit_most_engines():
-    assert len(CASES) >= 12
+    assert len(CASES) >= 24
 
 
 @pytest.mark.parametrize("layout", CASES)
 def test_weights(layout):
     engine = layout.engine
     program = read_program(assemble_layout(layout).image, engine.mem_bits)
-    for layer, (_, tiles) in zip(layout.layers, program.layers, strict=True):
+    for step, (_, tiles) in zip(layout.steps, program.layers, strict=True):
+        layer = step.layer
         for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
             operands = tile.lane_operands(engine)
             for row, slot in zip(planned.rows.tolist(), planned.slots.tolist(), strict=False):
                 if row < 0:
                     continue
-                offset = 0 if slot < engine.sp2_rows else 128 if planned.wide else 8
+                offset = 0 if slot < engine.rows - engine.dsp_rows else 128 if planned.wide else 8
                 assert [v - offset for v in operands[slot]] == expected_row(layout, layer, row)
 
 
@@ -74,7 +82,8 @@ def test_parameters(layout):
     """M, C with rounding and correction, S, the lane's slot, the residual's R; thresholds with the correction."""
     engine = layout.engine
     program = read_program(assemble_layout(layout).image, engine.mem_bits)
-    for layer, (_, tiles) in zip(layout.layers, program.layers, strict=True):
+    for step, (_, tiles) in zip(layout.steps, program.layers, strict=True):
+        layer = step.layer
         rule, planes = layer.conv.requant, 17 if layout.tensor(layer.input).bits > 4 else 1
         for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
             records = list(tile.records(engine))
@@ -85,8 +94,7 @@ def test_parameters(layout):
                     assert (record["m"], record["c"], record["r"]) == (0, 0, 0)
                     continue
                 assert record["slot"] * engine.drain_lanes + position % engine.drain_lanes == slot
-                negative = sum(w < 0 for w in expected_row(layout, layer, row))
-                k = 155 * negative * planes if slot < engine.sp2_rows else 0
+                k = correction(engine, slot, expected_row(layout, layer, row)) * planes
                 if rule.thresholds is not None:
                     check_thresholds(rule, row, k, tile.thresholds[8 * position:8 * position + 8], record, engine)
                     continue
@@ -97,6 +105,21 @@ def test_parameters(layout):
                 assert record["negate"] == 0
                 residual = rule.residual_multiplier
                 assert record["r"] == (residual[row] if residual is not None else 0)
+
+
+SP2_EXCESS = {0: 0, 1: 0, 5: 0, -1: 155, -5: 155, **dict.fromkeys((2, 4, 6, 8), 31),
+              **dict.fromkeys((-2, -4, -6, -8), 124)}
+
+
+def correction(engine, slot, weights):
+    """What the slot's lane adds: by the codes of sp2 and int4 weights, by negative pot weights, nothing on dsp."""
+    if slot < engine.sp2_rows:
+        return sum(SP2_EXCESS[w] for w in weights)
+    if slot < engine.sp2_rows + engine.pot_rows:
+        return 15 * sum(max(0, -w) for w in weights)
+    if slot < engine.rows - engine.dsp_rows:
+        return sum(31 * (w >> 1 & 1) + 124 * (w < 0) for w in weights)
+    return 0
 
 
 def check_thresholds(rule, row, k, words, record, engine):
@@ -129,6 +152,6 @@ def test_constant_that_does_not_fit_is_refused():
     layer = layout.layers[0]
     rule = replace(layer.conv.requant, constant=np.full(5, 2**60))
     changed = replace(layer, conv=replace(layer.conv, requant=rule))
-    layout = replace(layout, network=replace(layout.network, layers=(changed,)))
+    layout = fit_scratchpad(replace(layout, network=replace(layout.network, layers=(changed,))), layout.engine)
     with pytest.raises(ValueError, match=r"layer 'conv0': constant C = \d+ needs more than \d+ bits"):
         assemble_layout(layout)

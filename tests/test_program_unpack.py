@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_program_pack import CASES, stored_channels
 
-from hwgen.plan.lower import pack_codes
+from hwgen.plan.packing import pack_codes
 from hwgen.program.assemble import input_words, unpack_words
 
 

@@ -10,14 +10,18 @@ from hwgen.report import make_report, print_report, render_html
 from hwgen.report.data import error_percent
 from hwgen.report.text import count, percent, signed_percent
 
+BYTES = {"weights": 4567, "parameters": 100, "commands": 50, "maps_in": 0, "maps_out": 0}
 FACTS = {
     "hwgen": "1.2.3", "model": "net", "board": "ulx3s_85f", "part": "LFE5U-85F",
     "engine": {"ki": 8, "px": 2, "rows": {"sp2": 16, "dsp": 8}, "drain_lanes": 4, "macs_per_cycle": 384,
                "clock_mhz": 50.0, "id": "00000001"},
     "network": {"macs": 96000, "params": 1200, "rows": {"sp2": 20, "fixed4": 12}, "weight_bits": 4800},
     "cycles": 1000,
-    "layers": [{"name": "a", "planned": 750, "macs": 90000, "utilization": 0.3125},
-               {"name": "<b>", "planned": 250, "macs": 6000, "utilization": 0.0625}],
+    "layers": [{"name": "a", "planned": 750, "macs": 90000, "utilization": 0.3125, "bytes": BYTES,
+                "split": {"busy": 600, "weights": 75, "activations": 50, "drain": 25, "memory": 0}},
+               {"name": "<b>", "planned": 250, "macs": 6000, "utilization": 0.0625, "bytes": BYTES,
+                "split": {"busy": 30, "weights": 200, "activations": 10, "drain": 7, "memory": 3}}],
+    "unit_cycles": {"array": {"busy": 630, "weights": 275}, "load": {"busy": 900, "room": 60}},
     "explanation": ["bound by <LUT>"],
     "available": {"lut": 83640, "ff": 83640, "dsp": 156, "bram": 208},
     "units": {"lut": "LUT4", "ff": "flip-flops", "dsp": "MULT18X18D", "bram": "DP16KD"},
@@ -38,9 +42,9 @@ def test_keys_before_any_step():
             "verification"} <= set(report)
     assert {"ki", "px", "rows", "drain_lanes", "macs_per_cycle", "clock_mhz"} <= set(report["engine"])
     assert set(report["network"]) == {"macs", "params", "rows", "weight_bits"}
-    assert set(report["cycles"]) == {"planned", "simulated", "layers"}
+    assert set(report["cycles"]) == {"planned", "simulated", "layers", "units"}
     for layer in report["cycles"]["layers"]:
-        assert set(layer) == {"name", "planned", "simulated", "macs", "utilization"}
+        assert set(layer) == {"name", "planned", "simulated", "macs", "utilization", "split", "bytes"}
     assert {"latency_ms", "fps", "gops", "mac_utilization"} <= set(report["performance"])
     assert {"available", "estimated", "synthesized", "placed"} <= set(report["resources"])
     assert {"images", "mismatches", "accuracy", "golden_accuracy", "float_accuracy", "requantizers_proven",
@@ -95,7 +99,8 @@ def test_terminal_without_colour():
     for part in ("89.0 % of 100 simulated images", "0 in 100 images", "31 of 32 proven",
                  "1,000 planned, 1,250 simulated",
                  "40,000 fps at 50 MHz (confirmed by place and route: 61.5 MHz)", "-10.0 %", "83,640", "10,500",
-                 "golden model 90.0 % of 500", "float network 91.0 %"):
+                 "golden model 90.0 % of 500", "float network 91.0 %",
+                 "600 |      75 |          50 |    25 |      0 | 4.7"):
         assert part in text
 
 
@@ -144,9 +149,10 @@ def test_html_is_well_formed_and_escaped():
     text = "".join(checker.text)
     assert "<b>" in text and "bound by <LUT>" in text and "<b>" not in page
     assert "1,250" in text and "61.5 MHz" in text
-    # two layers: 750 and 250 of 750 cycles; then four resources with three bars each
-    assert checker.bars[:2] == [420.0, 140.0] and len(checker.bars) == 2 + 12
-    assert checker.bars[2] == round(420 * 9000 / 83640, 1)
+    # two layers of 750 and 250 cycles in five parts; then four resources with three bars each
+    assert checker.bars[:10] == [336.0, 42.0, 28.0, 14.0, 0.0, 16.8, 112.0, 5.6, 3.9, 1.7]
+    assert len(checker.bars) == 10 + 12 and checker.bars[10] == round(420 * 9000 / 83640, 1)
+    assert "4,567" in text and "900 busy, 60 room" in text
     assert "http" not in page
 
 
@@ -154,7 +160,7 @@ def test_html_before_any_step_and_overfull_part():
     facts = {**FACTS, "estimated": {"lut": 200000, "ff": 1, "dsp": 1, "bram": 1}}
     checker = Checker()
     checker.feed(render_html(make_report(facts)))
-    assert len(checker.bars) == 2 + 4 and checker.bars[2] == 420.0
+    assert len(checker.bars) == 10 + 4 and checker.bars[10] == 420.0
 
 
 def test_same_report_same_page():

@@ -10,10 +10,11 @@ import platform
 import numpy as np
 
 from hwgen.build.directory import Build, StagedDirectory, load_build, sha256, write_files
-from hwgen.build.graph_io import dump_graph, json_bytes, npz_bytes
-from hwgen.build.models import find_model, load_images, random_codes
+from hwgen.build.graph_io import compact_json, dump_graph, json_bytes, npz_bytes
+from hwgen.build.models import find_model
 from hwgen.build.results import write_report
 from hwgen.device import Board, Part, get_board, get_part
+from hwgen.engine import GROUPS
 from hwgen.errors import HwgenError
 from hwgen.golden import run
 from hwgen.graph import shapes
@@ -22,8 +23,7 @@ from hwgen.schemes import get as get_scheme
 from hwgen.version import __version__
 
 TOP = "hwgen_engine"
-RANDOM_IMAGES = 16
-"""Images that are made up when a network comes without any."""
+LAYER_FACTS = ("name", "planned", "macs", "utilization", "split", "bytes")
 TOOLS = ("amaranth", "pyosys", "numpy", "onnx")
 """Packages whose version can change a byte of the build."""
 
@@ -61,29 +61,29 @@ def make_target(board: str | None, part: str | None, clock_mhz: float | None = N
     return Target(bare, None, clock_mhz or bare.clock_mhz)
 
 
-def build(model: str, target: Target, out: Path, *, fps: float | None = None,
+def build(model: str, target: Target, out: Path, *, fps: float | None = None, engine: str | None = None,
           progress: Callable[[str], None] = lambda text: None) -> tuple[Build, dict]:
     """Make the build directory ``out``; returns the build and its report.
 
     ``fps``: ask for the smallest engine that reaches this frame rate, else for the fastest that
-    fits.  Raises HwgenError; ``out`` is then as it was before.
+    fits; ``engine``: take this one, a preset or parameters.  Raises HwgenError; ``out`` is then as it was before.
     """
-    from hwgen.frontend import load
     from hwgen.plan import make_plan
     from hwgen.program import assemble
     from hwgen.rtl import emit_verilog
 
     if fps is not None and not 0 < fps < 1e9:
         raise HwgenError(f"--fps must be above 0, not {fps:g}")
+    if fps is not None and engine is not None:
+        raise HwgenError("--fps and --engine exclude each other: an engine that is given is not sized; leave one out")
     source = find_model(model)
     with StagedDirectory(out) as stage:
-        progress(f"reading {source.path.name}")
-        graph = load(source.path)
-        codes, labels = random_codes(graph, RANDOM_IMAGES), None
-        if source.images:
-            codes, labels = load_images(source.images, graph)
+        progress(f"reading {source.name}")
+        graph = source.load()
+        codes, labels, known = source.inputs(graph)
         progress(f"planning for {target.part.name}")
-        plan = make_plan(graph, target.part, clock_mhz=target.clock_mhz, fps=fps, progress=progress)
+        plan = make_plan(graph, target.part, clock_mhz=target.clock_mhz, fps=fps, engine=engine,
+                         progress=progress)
         progress("assembling the program")
         program = assemble(graph, plan)
         progress(f"golden model on {len(codes)} images")
@@ -94,16 +94,17 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None,
         structure, arrays = dump_graph(graph)
         facts = make_facts(graph, plan, target, fps, program=program, outputs=outputs,
                            labels=labels)
-        golden = {"inputs": codes, "outputs": outputs, "known": np.array(source.images is not None)}
+        golden = {"inputs": codes, "outputs": outputs, "known": np.array(known)}
         if labels is not None:
             golden["labels"] = labels
         write_files(stage, {
             "engine.v": verilog.encode(), "program.bin": bytes(program.image), "plan.json": _plan_bytes(plan),
             "graph.json": structure, "graph.npz": arrays, "golden.npz": npz_bytes(golden),
-            "facts.json": json_bytes(facts),
+            "facts.json": json_bytes(facts), "timeline.json": compact_json(plan.timeline()),
         }, options={
-            "model": graph.name, "model_sha256": sha256(source.path.read_bytes()), "part": target.part.name,
+            "model": graph.name, "model_sha256": sha256(source.data), "part": target.part.name,
             "board": target.board.name if target.board else None, "clock_mhz": target.clock_mhz, "fps": fps,
+            "engine": engine,
         }, tools=tool_versions())
         write_report(load_build(stage))
     made = load_build(out)
@@ -136,16 +137,15 @@ def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program
         "board": target.board.name if target.board else None,
         "part": part.name,
         "engine": {
-            "ki": engine.ki, "px": engine.px, "rows": {"sp2": engine.sp2_rows, "dsp": engine.dsp_rows},
+            "ki": engine.ki, "px": engine.px, "rows": {group: engine.rows_of(group) for group in GROUPS},
             "drain_lanes": engine.drain_lanes, "macs_per_cycle": engine.macs_per_cycle, "clock_mhz": target.clock_mhz,
             "id": f"{engine.id:08x}",
         },
         "engine_parameters": asdict(engine),
         "network": network_facts(graph),
         "cycles": int(plan.cycles),
-        "layers": [{"name": _item(layer, "name"), "planned": int(_item(layer, "planned")),
-                    "macs": int(_item(layer, "macs")), "utilization": float(_item(layer, "utilization"))}
-                   for layer in plan.layers],
+        "layers": [{key: layer[key] for key in LAYER_FACTS} for layer in plan.layers],
+        "unit_cycles": plan.units,
         "explanation": [str(line) for line in plan.explanation],
         "available": part.available.to_json(),
         "units": {"lut": f"LUT{part.lut_inputs}", "ff": "flip-flops", "dsp": part.dsp_name, "bram": part.bram_name},
@@ -161,11 +161,6 @@ def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program
             **requantizer_facts(graph),
         },
     }
-
-
-def _item(layer, name: str):
-    """A field of a planned layer, be it a dict or an object."""
-    return layer[name] if isinstance(layer, dict) else getattr(layer, name)
 
 
 def _number(text: str | None) -> float | None:

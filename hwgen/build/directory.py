@@ -6,6 +6,7 @@ program.bin    memory image: instructions and packed weights
 plan.json      the planner's result
 graph.json/npz the integer network (:mod:`hwgen.build.graph_io`)
 golden.npz     ``inputs`` (n, c, h, w), ``labels`` (n,) or none, ``outputs`` (n, ...), ``known``
+timeline.json  what every unit does when, planned: a trace for ui.perfetto.dev
 facts.json     what the build knows for the report
 manifest.json  versions, options, SHA-256 of every file above
 report.json    facts.json with the results of simulation and synthesis, also as report.html
@@ -33,7 +34,8 @@ from hwgen.engine import Engine
 from hwgen.version import __version__
 
 MANIFEST = "manifest.json"
-FILES = ("engine.v", "program.bin", "plan.json", "graph.json", "graph.npz", "golden.npz", "facts.json")
+FILES = ("engine.v", "program.bin", "plan.json", "graph.json", "graph.npz", "golden.npz", "facts.json",
+         "timeline.json")
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,11 @@ def json_bytes(tree) -> bytes:
     return (json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
+def compact_json(tree) -> bytes:
+    """JSON without spaces, for long files that people do not read."""
+    return (json.dumps(tree, separators=(",", ":"), allow_nan=False) + "\n").encode()
+
+
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
     """A compressed .npz whose bytes depend on the arrays only (numpy stamps every member 1980-01-01)."""
     for name, array in arrays.items():

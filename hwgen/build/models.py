@@ -1,6 +1,8 @@
-"""Network files by name or by path, and the labelled images beside them."""
+"""Networks by name or by path, and the images that come with them."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import module_from_spec, spec_from_file_location
 import io
 from pathlib import Path
 import zipfile
@@ -12,36 +14,92 @@ from hwgen.data import entries
 from hwgen.errors import HwgenError
 from hwgen.golden import check_codes
 from hwgen.graph.ir import Graph
+from hwgen.graph.shapes import macs
+from hwgen.synthetic import Options, smooth_images
 
 IMAGES = "test_images.npz"
+FILE = "{0}.onnx"
+GENERATOR = "network.py"
+GENERATED_IMAGES = 3
+RANDOM_IMAGES = 16
+"""Images that are made up for a small network that comes without any."""
+RANDOM_MACS = 8_000_000_000
+"""Multiply-accumulates of all images that are made up."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network file; ``images`` is the file of labelled test images beside it, if there is one."""
+    """A network file, or with ``options`` the generator of one."""
 
     name: str
     path: Path
-    images: Path | None
+    options: Options | None = None
+
+    @cached_property
+    def data(self) -> bytes:
+        """The ONNX file.  Generating a large one takes some seconds."""
+        if self.options is None:
+            return self.path.read_bytes()
+        return _generator(self.path)(self.name, self.options).model()
+
+    def load(self) -> Graph:
+        """The integer network.  Raises HwgenError."""
+        from hwgen.frontend import load
+
+        return load(self.path) if self.options is None else load(self.name, data=self.data)
+
+    def inputs(self, graph: Graph) -> tuple[np.ndarray, np.ndarray | None, bool]:
+        """Codes (n, channels, height, width), labels (n,) or None, and whether the images belong to the network.
+
+        Those beside the file; a generated network's own, which its scales were not chosen with; else
+        seeded random codes, fewer for large networks.
+        """
+        beside = self.path.with_name(IMAGES)
+        if self.options is not None:
+            images = smooth_images(GENERATED_IMAGES, self.options.size, self.options.seed + 1)
+            return shape_codes(images, graph, self.name), None, True
+        if beside.is_file():
+            return *load_images(beside, graph), True
+        images_ = max(1, min(RANDOM_IMAGES, RANDOM_MACS // sum(macs(graph).values())))
+        return random_codes(graph, images_), None, False
+
+
+def _generator(path: Path):
+    spec = spec_from_file_location(f"hwgen_model_{path.parent.name}", path)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.make
 
 
 def list_models() -> list[str]:
-    return list(entries("models", "{0}.onnx"))
+    """Networks that come as files."""
+    return list(entries("models", FILE))
+
+
+def list_generated() -> list[str]:
+    """Networks that are generated from a seed."""
+    return list(entries("models", GENERATOR))
 
 
 def find_model(name: str) -> Model:
-    """A name in models/, or a path to an .onnx file.  Raises HwgenError with the known names."""
-    known = entries("models", "{0}.onnx")
-    if name in known:
-        path = known[name]
-    else:
-        path = Path(name)
-        if not path.exists():
-            raise HwgenError(f"no model {name!r}: there is no such file, and models/ has {', '.join(known) or 'none'}")
-        if path.is_dir():
-            raise HwgenError(f"model {name!r} is a folder; give the .onnx file in it")
-    images = path.with_name(IMAGES)
-    return Model(name=path.stem, path=path, images=images if images.is_file() else None)
+    """A name in models/, a generated one's with options (``resnet18@fixed4``), or a path to an .onnx file.
+
+    Raises HwgenError with the known names.
+    """
+    files, generators = entries("models", FILE), entries("models", GENERATOR)
+    base, _, options = name.partition("@")
+    if base in generators:
+        return Model(name, generators[base], Options.parse(options))
+    if name in files:
+        return Model(name, files[name])
+    path = Path(name)
+    if not path.exists():
+        known = ", ".join((*files, *generators))
+        raise HwgenError(f"no model {name!r}: there is no such file, and models/ has {known or 'none'}")
+    if path.is_dir():
+        raise HwgenError(f"model {name!r} is a folder; give the .onnx file in it")
+    return Model(path.stem, path)
 
 
 def load_images(path: Path, graph: Graph) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ app = typer.Typer(name="hwgen", add_completion=False, no_args_is_help=False, pre
                   rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A build directory, made by 'hwgen build'.")]
+MODEL_HELP = "A name in models/ (generated networks take options: resnet18@fixed4), or a path to an ONNX file."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 
@@ -63,11 +64,13 @@ def root(
 
 @app.command(epilog="Example:  hwgen build fmnist_cnn --board ulx3s_85f --fps 2000 -o build/demo")
 def build(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name in models/ or a path to an ONNX file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     board: Annotated[str | None, typer.Option(help=f"One of: {', '.join(list_boards())}.")] = None,
     part: Annotated[str | None, typer.Option(help=f"A bare FPGA, one of: {', '.join(list_parts())}.")] = None,
     fps: Annotated[float | None, typer.Option(help="Make the smallest engine that reaches this frame rate; "
                                                    "without it the fastest that fits.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Take this engine instead of searching one: a "
+                                               "preset (d1-1, d1-2, d1-3) or ki=16,px=6,sp2=24,dsp=8,drain=8.")] = None,
     clock_mhz: Annotated[float | None, typer.Option(help="Engine clock to plan with; default: the board's.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR",
                                                 help="Build directory; default: build/MODEL.")] = None,
@@ -83,7 +86,8 @@ def build(
 
     target = make_target(board, part, clock_mhz)
     out = output if output is not None else Path("build") / Path(model).stem
-    _, report = _work(f"building {out}", lambda progress: make(model, target, out, fps=fps, progress=progress))
+    _, report = _work(f"building {out}", lambda progress: make(model, target, out, fps=fps, engine=engine,
+                                                                          progress=progress))
     if as_json:
         return _print_json(report)
     console = _out()
@@ -91,6 +95,43 @@ def build(
     for line in report["explanation"]:
         console.print(line, soft_wrap=True)
     _err().print(f"next: hwgen simulate {out}; hwgen synth {out}", soft_wrap=True)
+
+
+@app.command(epilog="Example:  hwgen explore resnet18 --part XC7Z020 -o build/explore")
+def explore(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    board: Annotated[str | None, typer.Option(help=f"One of: {', '.join(list_boards())}.")] = None,
+    part: Annotated[str | None, typer.Option(help=f"A bare FPGA, one of: {', '.join(list_parts())}.")] = None,
+    clock_mhz: Annotated[float | None, typer.Option(help="Engine clock to plan with; default: the board's.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write explore.json and the "
+                                                "picture explore.png there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a part can do with a network: engines of all sizes, and the best SP2 : fixed ratio.
+
+    Everything is planned; nothing is built.  A few minutes for a large network.
+    """
+    from hwgen.build.create import make_target
+    from hwgen.build.models import find_model
+    from hwgen.plan.explore import explore as run
+    from hwgen.report.exploration import draw, print_exploration
+
+    target, source = make_target(board, part, clock_mhz), find_model(model)
+    result = _work(f"exploring {source.name} on {target.part.name}", lambda progress: run(
+        source.load(), target.part, clock_mhz=target.clock_mhz, progress=progress))
+    found = result.to_json()
+    if output is not None:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            (output / "explore.json").write_text(json.dumps(found, indent=1) + "\n")
+            (output / "explore.png").write_bytes(draw(found))
+        except OSError as error:
+            raise HwgenError(f"cannot write to {output}: {error.strerror or error}; choose another -o DIR") from error
+    if as_json:
+        return _print_json(found)
+    print_exploration(found, _out())
+    if output is not None:
+        _err().print(f"written: {output / 'explore.png'}, {output / 'explore.json'}", soft_wrap=True)
 
 
 @app.command(epilog="Example:  hwgen simulate build/demo --images 100")
@@ -158,7 +199,7 @@ def report(directory: Directory, as_json: Json = False) -> None:
 
 @app.command(epilog="Example:  hwgen check my_network.onnx")
 def check(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name in models/ or a path to an ONNX file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     as_json: Json = False,
 ) -> None:
     """List what a network holds and everything that keeps it from being built.
@@ -169,7 +210,7 @@ def check(
     from hwgen.frontend import inspect
 
     source = find_model(model)
-    found = inspect(source.path)
+    found = inspect(source.path) if source.options is None else inspect(source.name, source.data)
     if as_json:
         typer.echo(found.to_json())
     else:
@@ -183,7 +224,7 @@ def check(
     if not found.ok:
         lines = "\n".join(f"  {problem}" for problem in found.problems)
         count = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
-        raise HwgenError(f"{source.path}: {count}:\n{lines}")
+        raise HwgenError(f"{found.path}: {count}:\n{lines}")
     if not as_json:
         typer.echo("no problems")
 

@@ -12,9 +12,11 @@ import tempfile
 import tomllib
 
 from hwgen.synth.pnr import MODULES
+from packaging.requirements import Requirement
+
 from hwgen.version import __version__
 
-REQUIREMENT = re.compile(r"^([A-Za-z0-9_.-]+)==([^;\s]+)\s*(?:;\s*extra\s*==\s*['\"](\w+)['\"])?$")
+EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,15 @@ def requirements() -> list[tuple[str, str, str | None]]:
         lines = list(table["dependencies"])
         for extra, names in table["optional-dependencies"].items():
             lines += [f'{name}; extra == "{extra}"' for name in names]
-    return [match.groups() for match in map(REQUIREMENT.match, lines) if match]  # type: ignore[misc]
+    found = []
+    for line in lines:
+        requirement = Requirement(line)
+        extra_of = EXTRA.search(line)
+        extra = extra_of[1] if extra_of else None
+        # Some pins are for some versions of Python only.
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""}):
+            found.append((requirement.name, str(requirement.specifier).removeprefix("=="), extra))
+    return found
 
 
 def _packages() -> list[Finding]:

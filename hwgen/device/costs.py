@@ -6,6 +6,7 @@ counted by the rules of docs/resources.md from a table per family that
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import import_module
 
@@ -14,10 +15,11 @@ from hwgen.device.memories import map_memory, map_used
 from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
-from hwgen.engine import Engine
+from hwgen.engine import GROUPS, Engine
+from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
-CUT = 17
-"""Bits of the lower part of an accumulator that is multiplied in two parts (RequantLane)."""
+ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
+"""LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories; measured with 4 and 8."""
 
 _TABLES: dict[str, dict] = {}
 
@@ -80,6 +82,9 @@ def known_blocks(engine: Engine, family: str, table: dict) -> Tally:
     for spec in memories(engine):
         lut, ff, bram = memory_cost(spec, family)
         tally.add(spec.block, count=spec.count, lut=lut, ff=ff, bram=bram)
+    if engine.pool_columns:
+        lut, ff = ROW_BUFFER[family]
+        tally.add("row buffer", count=engine.drain_lanes, lut=lut, ff=ff)
     terms, weights = requantizer_terms(engine), table["requantizer"]
     tally.add("requantizers", count=engine.drain_lanes, lut=weigh(weights["lut"], terms),
               ff=weigh(weights["ff"], terms), dsp=requantizer_dsp(engine, family))
@@ -92,83 +97,95 @@ def weigh(weights: Mapping[str, float], terms: Mapping[str, float]) -> float:
 
 # Array
 
-NAMES = {"sp2": "sp2 lanes", "operand_sum": "operand sums"}
+def lane_kind(engine: Engine, group: str) -> str:
+    """Key of a group's lanes in the table."""
+    return group if group != "dsp" else f"dsp_{engine.dsp_weights}_{'wide' if engine.wide else 'narrow'}"
 
 
-def dsp_lane(engine: Engine) -> str:
-    """Key of the multiplier lanes in the table."""
-    return f"fixed_{engine.dsp_weights}_{'wide' if engine.wide else 'narrow'}"
+def single_luts(e: Engine, block: int) -> int:
+    """About what lanes with one product per block take: the trees, and the multipliers of logic.
+
+    A product of 4 by 4 bits is 33 to 37 LUTs, behind it half a full adder per bit and level.
+    """
+    products = e.blocks("dsp")[block] * e.px * e.ki
+    return 35 * (2 if e.wide else 1) * (products - e.single_products(block)) + (10 + 4 * e.wide) * products
 
 
-def lane_dsp(engine: Engine) -> int:
-    """DSP blocks of one multiplier lane: one for two 4-bit products."""
-    if engine.dsp_weights != "dsp":
-        return 0
-    return engine.ki if engine.wide else engine.ki // 2
+def block_terms(ki: int, px: int, rows: int) -> dict[str, int]:
+    """What the LUTs and flip-flops of a block of rows depend on, its accumulators left out.
 
-
-def dot_bits(kind: str, ki: int) -> int:
-    """Width of a lane's result."""
-    largest = {"sp2": 155, "operand_sum": 15}.get(kind, 3825 if kind.endswith("wide") else 225)
-    return (largest * ki).bit_length()
-
-
-def latency(kind: str, ki: int) -> int:
-    """Cycles of a lane, as in hwgen.rtl.lanes."""
-    levels = ki.bit_length() - 1
-    if kind == "operand_sum":
-        return levels
-    if kind == "sp2":
-        return levels + 1
-    return levels + kind.endswith("wide") + (2 if "_lut_" in kind else 0)
+    "beyond": inputs beyond four, whose sum a column of DSP48E1 makes without logic.
+    """
+    lanes = rows * px
+    return {"lane_ki": lanes * ki, "beyond": lanes * max(0, ki - 4), "lane": lanes, "row_ki": rows * ki,
+            "px_ki": px * ki}
 
 
 def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
-    kinds = {"sp2": e.sp2_rows, dsp_lane(e): e.dsp_rows, "operand_sum": 1}
-    kinds = {kind: rows for kind, rows in kinds.items() if rows}
-    latest = max(latency(kind, e.ki) for kind in kinds)
-    accumulator = table["accumulator"]
-    for kind, rows in kinds.items():
-        name, wide = NAMES.get(kind, "dsp lanes"), kind.endswith("wide")
-        one = table["lanes"][kind][str(e.ki)]
-        late, bits = latest - latency(kind, e.ki), dot_bits(kind, e.ki)
-        terms = {"one": 1, "acc": e.acc_bits, "dot": bits}
-        # A delay of two cycles or more becomes shift registers where LUTs can be such.
-        shifted = bits if late >= 2 and family == "xilinx7" else 0
-        # What lanes of a row or of a pixel have in common is there once.
-        common = (one.get("row", 0) * rows * (e.px - 1) + one.get("pixel", 0) * (rows - 1) * e.px)
-        tally.add(name, count=rows * e.px, lut=one["lut"] + weigh(accumulator["lut"], terms) + shifted,
-                  ff=one["ff"] + weigh(accumulator["ff"], terms) + bits * late,
-                  dsp=lane_dsp(e) if kind.startswith("fixed") else 0)
+    latest = max(latency("sum", e) - e.broadcast_latency, *(latency(group, e) for group in GROUPS if e.rows_of(group)))
+    for group in GROUPS:
+        name = f"{group} lanes"
+        one = table["lanes"].get(lane_kind(e, group))
+        wide = group == "dsp" and e.wide
+        kind = DSP_WIDE if wide else KINDS[group]
+        for block, rows in enumerate(e.blocks(group)):
+            if group == "dsp" and e.dsp_weights == "single":
+                tally.add(name, lut=single_luts(e, block))
+            else:
+                terms = block_terms(e.ki, e.px, rows)
+                tally.add(name, lut=weigh(one["lut"], terms), ff=weigh(one["ff"], terms))
+            _accumulators(tally, name, rows * e.px, dot_bits(kind, e.ki), latest - latency(group, e), e, family, table)
+            if e.broadcast_latency:
+                # The block's own operands and codes.
+                tally.add(name, ff=e.word_bits * (e.px + rows * (1 + wide)))
         # Weights pass a register, which blanks high nibbles.
-        if kind != "operand_sum":
-            tally.add(name, count=rows, lut=e.word_bits if wide else 0, ff=e.word_bits * (2 if wide else 1))
-        tally.add(name, lut=-common)
+        rows = e.rows_of(group)
+        tally.add(name, lut=e.word_bits * rows * wide, ff=e.word_bits * rows * (1 + wide))
+    tally.add("dsp lanes", dsp=dsp_blocks(replace(e, family=family)))
+    one, late = table["lanes"]["operand_sum"][str(e.ki)], latest + e.broadcast_latency - latency("sum", e)
+    tally.add("operand sums", count=e.px, lut=one["lut"], ff=one["ff"])
+    _accumulators(tally, "operand sums", e.px, (ACT_MAX * e.ki).bit_length(), late, e, family, table)
+
+
+def _accumulators(tally: Tally, name: str, count: int, bits: int, late: int, e: Engine, family: str,
+                  table: dict) -> None:
+    """Accumulators of ``count`` dot products of ``bits`` bits, which wait ``late`` cycles before."""
+    terms, costs = {"one": 1, "acc": e.acc_bits, "dot": bits}, table["accumulator"]
+    # A delay of three cycles or more becomes shift registers where LUTs can be such.
+    shifted = bits if late >= 3 and family == "xilinx7" else 0
+    tally.add(name, count=count, lut=weigh(costs["lut"], terms) + shifted,
+              ff=weigh(costs["ff"], terms) + (bits * late if not shifted else bits))
 
 
 # Requantizer lanes
 
 def requantizer_terms(e: Engine) -> dict[str, float]:
     """What a lane's LUTs and flip-flops depend on."""
-    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits + 1 > CUT + 1, "residual": e.residual,
+    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits > _cut(e), "residual": e.residual,
             "residual_m": e.residual * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
             "rescale_residual": e.rescale and e.residual, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
             "thresholds": e.thresholds, "thresholds_acc": e.thresholds * e.acc_bits}
 
 
 def requantizer_dsp(e: Engine, family: str) -> int:
-    """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b."""
-    if e.acc_bits + 1 <= CUT + 1:
+    """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b; 7-series lanes make those of res in one."""
+    cut = _cut(e)
+    if e.acc_bits + 1 <= cut + 1:
         total = blocks(e.acc_bits + 1, e.m_bits, family)
     else:
-        total = blocks(CUT + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - CUT, e.m_bits, family)
+        total = blocks(cut + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - cut, e.m_bits, family)
     if e.residual:
         total += blocks(e.m_bits, 9, family)
     if e.rescale:
         total += blocks(17 if e.pool else 9, e.m_bits, family)
-        if e.residual:
+        if e.residual and e.family != "xilinx7":
             total += blocks(e.m_bits, 9, family)
     return total
+
+
+def _cut(e: Engine) -> int:
+    """Bits below which the lane cuts a wide accumulator (``dsp_bits`` of RequantLane, less the sign)."""
+    return 24 if e.family == "xilinx7" else 17
 
 
 # Memories

@@ -7,7 +7,7 @@ the block RAM that follows from it with synthesized engines.
 from dataclasses import dataclass
 
 from hwgen import isa
-from hwgen.engine import Engine
+from hwgen.engine import GROUPS, Engine
 from hwgen.plan.timing import PREFETCH, fetch_ahead
 
 STORE_WORDS = 256
@@ -52,7 +52,7 @@ def memories(engine: Engine) -> list[MemorySpec]:
         MemorySpec("loader", 68, DESCRIPTORS - 1),
         MemorySpec("loader", 64, COMMANDS - 1),
         *_walker(e),
-        MemorySpec("store", e.word_bits + e.point_bits + 4, STORE_WORDS - 1),
+        MemorySpec("store", e.word_bits + 28, STORE_WORDS - 1),
         MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),
         *_ring(e),
         *_queues(e),
@@ -67,6 +67,9 @@ def memories(engine: Engine) -> list[MemorySpec]:
         result.append(MemorySpec("pooling", 8, max(2, chunks(e)), e.drain_lanes, clocked=False))
         if e.rescale:
             result.append(MemorySpec("pooling", 16, max(2, chunks(e)), e.drain_lanes, clocked=False))
+    if e.pool_columns:
+        result += [MemorySpec("row buffer", 16 * e.drain_lanes, 1 << chunk_bits(e), clocked=False),
+                   MemorySpec("row buffer", 16 * e.drain_lanes, e.pool_columns << chunk_bits(e))]
     return result
 
 
@@ -79,7 +82,8 @@ def _walker(e: Engine) -> list[MemorySpec]:
 
 def _ring(e: Engine) -> list[MemorySpec]:
     result = []
-    for rows, kinds in ((e.sp2_rows, 1), (e.dsp_rows, 2 if e.wide else 1)):
+    for group in GROUPS:
+        rows, kinds = e.rows_of(group), 2 if group == "dsp" and e.wide else 1
         full, rest = divmod(rows * e.word_bits, e.mem_bits)
         if full:
             result.append(MemorySpec("ring", e.mem_bits, e.ring_depth, full * kinds))
@@ -90,7 +94,7 @@ def _ring(e: Engine) -> list[MemorySpec]:
 
 def _queues(e: Engine) -> list[MemorySpec]:
     front = e.px * 3 + 8 + 1
-    post = e.px * (e.point_bits + 6) + 8
+    post = e.px * (e.point_bits + 6 + (7 if e.pool_columns else 0)) + 8
     return [MemorySpec("queues", front + 2, QUEUE - 1),
             MemorySpec("queues", post + 16 + 2, QUEUE - 1, used=((0, post + e.point_bits),))]
 

@@ -36,6 +36,8 @@ class Part:
     spram: int = 0
     """Large single-port RAMs beside the block RAMs."""
     spram_bits: int = 0
+    ports: int = 0
+    """Ports of 64 bits to external memory, where programs then lie; 0: they lie in on-chip memory."""
     clock_mhz: float
     """Engine clock that is planned with when neither a board nor the user names one."""
     package: str = ""
@@ -68,9 +70,10 @@ def _ecp5(name: str, lut: int, bram: int, dsp: int, pnr: str) -> Part:
 
 def _zynq(name: str, lut: int, bram: int, dsp: int) -> Part:
     # Xilinx DS190: two flip-flops per LUT6; a RAMB36E1 is 36 Kb, up to 72 bits wide in simple dual-port mode.
+    # Four HP ports of 64 bits.
     return Part(name=name, family="xilinx7", lut=lut, lut_inputs=6, ff=2 * lut, dsp=dsp, dsp_name="DSP48E1",
                 dsp_bits=(25, 18), bram=bram, bram_bits=36864, bram_name="RAMB36E1",
-                bram_widths=(1, 2, 4, 9, 18, 36, 72), lutram=True, clock_mhz=100.0)
+                bram_widths=(1, 2, 4, 9, 18, 36, 72), lutram=True, ports=4, clock_mhz=100.0)
 
 
 PARTS: dict[str, Part] = {part.name: part for part in (

@@ -43,17 +43,20 @@ class Inspection:
             "problems": [vars(problem) for problem in self.problems]}, indent=1)
 
 
-def read_network(path) -> Network:
-    """The exact network of a file, with its problems; HwgenError if the file cannot be opened at all."""
-    return Importer(read(path)).run(HANDLERS)
+def read_network(path, data: bytes | None = None) -> Network:
+    """The exact network of a file, with its problems; HwgenError if the file cannot be opened at all.
+
+    data: the file's contents where it is made up and has no path; ``path`` then names it in messages.
+    """
+    return Importer(read(path, data)).run(HANDLERS)
 
 
-def inspect(path) -> Inspection:
+def inspect(path, data: bytes | None = None) -> Inspection:
     """The front-door check: every node, what it becomes, and all problems at once.
 
     HwgenError for a file that cannot be opened (missing, truncated, not ONNX, not quantized).
     """
-    network = read_network(path)
+    network = read_network(path, data)
     macs, rows = 0, dict[str, int]()
     for layer in network.layers:
         source = layer.pending.source if isinstance(layer, Layer) else None
@@ -72,14 +75,14 @@ def _conv_size(source: ConvSource) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def load(path, m_bits: int | None = None) -> Graph:
-    """The integer network of a model file.
+def load(path, m_bits: int | None = None, data: bytes | None = None) -> Graph:
+    """The integer network of a model file (or of its contents ``data``, see :func:`read_network`).
 
     m_bits: width of the requantizers' multipliers, 2 to 32; by default the narrowest from 18 on
     with which a layer is proven equal to the file (see hwgen.frontend.lower).  HwgenError, one message that lists every
     problem by node, for a file that cannot be opened or built.
     """
-    network = read_network(path)
+    network = read_network(path, data)
     if network.problems:
         count = "1 problem" if len(network.problems) == 1 else f"{len(network.problems)} problems"
         lines = "\n".join(f"  {problem}" for problem in network.problems)

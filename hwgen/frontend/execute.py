@@ -277,7 +277,7 @@ def _integers(pending: Pending, codes: np.ndarray) -> tuple[np.ndarray, np.ndarr
         none = np.zeros(0, np.int64)
         empty = Requant(none, none, none)
         op, sizes = (Conv(source.name, "", "", weight, source.schemes, source.row_scales, empty, source.strides,
-                          source.pads) for weight in (source.weight, np.abs(source.weight)))
+                          source.pads) for weight in (source.weight, np.abs(source.weight.astype(np.int64))))
         return conv_accumulators(op, codes, zero), conv_accumulators(sizes, distance, 0), math.prod(op.weight.shape[1:])
     if isinstance(source, PoolSource):
         pool = AvgPool(source.name, "", "", source.kernel, source.strides, Rescale(1, 0, 1), source.pads)

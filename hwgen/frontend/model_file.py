@@ -52,14 +52,14 @@ def exact(array) -> list[Fraction]:
     return [Fraction(value) for value in np.asarray(array).reshape(-1).tolist()]
 
 
-def read(path) -> ModelFile:
-    """Opens ``path``.
+def read(path, data: bytes | None = None) -> ModelFile:
+    """Opens ``path``, or with ``data`` the contents of a file that does not exist under that name.
 
     Raises HwgenError for a missing, truncated or foreign file, missing external data,
     several inputs, dynamic or empty shapes, and for a model without any Quant node.
     """
     path = Path(path)
-    model = _parse(path)
+    model = _parse(path, _contents(path) if data is None else data)
     graph = model.graph
     constants = {}
     for tensor in graph.initializer:
@@ -79,15 +79,18 @@ def read(path) -> ModelFile:
                      shape, rank, tuple(value.name for value in graph.output), metadata)
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _contents(path: Path) -> bytes:
     if not path.exists():
         raise HwgenError(f"{path}: no such file; give the path of an ONNX file or the name of a model")
     if not path.is_file():
         raise HwgenError(f"{path}: not a file; give the path of an ONNX file")
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise HwgenError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _parse(path: Path, data: bytes) -> onnx.ModelProto:
     if not data:
         raise HwgenError(f"{path}: the file is empty")
     model = onnx.ModelProto()

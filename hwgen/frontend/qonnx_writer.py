@@ -133,7 +133,8 @@ class QonnxBuilder:
             raise HwgenError(f"{self.name}: a row scale of {stem} is too small for float32")
         column = scales.reshape(rows, *[1] * (integers.ndim - 1))
         # The product is off by at most 2^-24 relative, so dividing and rounding gives the integer back.
-        real = integers.astype(np.float32) * column
+        real = integers.astype(np.float32)
+        real *= column
         weight = self._constant(f"{stem}.weight", real)
         node, out = self._fresh(f"{stem}.weight_quant"), self._fresh(f"{stem}.weight_q")
         if schemes is not None and set(schemes) == {"binary"}:
@@ -169,7 +170,7 @@ class QonnxBuilder:
 
     def _integers(self, stem: str, weight, dims: int) -> np.ndarray:
         array = np.asarray(weight)
-        integers = np.round(array).astype(np.int64)
+        integers = array if array.dtype.kind == "i" else np.round(array).astype(np.int64)
         if array.ndim != dims or array.size == 0 or not np.array_equal(integers, array):
             raise HwgenError(f"{self.name}: the weight of {stem} must be a non-empty {dims}-D array of integers, "
                              f"not shape {array.shape}")

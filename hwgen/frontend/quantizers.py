@@ -15,6 +15,9 @@ MODES = {"ROUND": "HALF_EVEN", "HALF_EVEN": "HALF_EVEN", "ROUND_TO_ZERO": "DOWN"
          "CEIL": "CEIL", "FLOOR": "FLOOR", "HALF_UP": "HALF_UP", "HALF_DOWN": "HALF_DOWN"}
 """QONNX's rounding names; UP and DOWN are away from and towards zero, HALF_x ties likewise."""
 
+CHUNK = 1 << 20
+"""Numbers of a constant that are rounded at a time."""
+
 
 def round_exact(value: Fraction, mode: str) -> int:
     """``value`` rounded to an integer in one of the modes (values of ``MODES``)."""
@@ -99,7 +102,7 @@ class Grid:
     """A quantized constant: ``integers * scales`` (zero point already subtracted)."""
 
     integers: np.ndarray
-    """int64."""
+    """int8 where that holds them, else int64."""
     scales: np.ndarray
     """float64, broadcastable to the integers' shape; exactly the file's numbers."""
     bits: int
@@ -122,6 +125,8 @@ class Grid:
 
     def row_scales(self) -> np.ndarray | None:
         """One scale per row (first axis), shape (rows,); None if scales differ within a row."""
+        if self.scales.ndim == self.integers.ndim and self.scales.size == self.scales.shape[0]:
+            return np.array(np.broadcast_to(self.scales.reshape(-1), len(self.integers)))
         scales = np.broadcast_to(self.scales, self.integers.shape).reshape(len(self.integers), -1)
         return scales[:, 0].copy() if (scales == scales[:, :1]).all() else None
 
@@ -162,9 +167,18 @@ def quantize_constant(real: np.ndarray, scale: np.ndarray, zero: np.ndarray, bit
     if bits == 1 and signed:
         position = np.asarray(real, np.float64) / scales + zero
         integers = np.where(position >= 0, 1, -1).astype(np.int64)
-    else:
-        integers = np.clip(round_array(real, scales, zero, mode), low, high)
-    return Grid(integers - np.asarray(zero, np.int64), _trim(scales, integers), bits, source)
+        return Grid(integers - np.asarray(zero, np.int64), _trim(scales, integers), bits, source)
+    origin = np.asarray(zero, np.int64)
+    slim = low - origin.max() >= -128 and high - origin.min() <= 127
+    integers = np.empty(np.shape(real), np.int8 if slim else np.int64)
+    _trim(scales, integers)
+    # Row by row in blocks: the largest constants have a hundred million numbers.
+    rows = max(1, CHUNK // max(1, integers.size // max(1, len(real)))) if integers.ndim else 1
+    for start in range(0, len(real) if integers.ndim else 1, rows):
+        part = (slice(start, start + rows),) if integers.ndim else ()
+        scales_, origin_ = (np.broadcast_to(array, integers.shape)[part] for array in (scales, origin))
+        integers[part] = np.clip(round_array(real[part], scales_, origin_, mode), low, high) - origin_
+    return Grid(integers, scales, bits, source)
 
 
 def bipolar_constant(real: np.ndarray, scale: np.ndarray, source: str) -> Grid:

@@ -1,8 +1,10 @@
 """One definition per operation, on codes of shape (images, channels, height, width)."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from hwgen.errors import HwgenError
 from hwgen.golden.rounding import requantize, rescale
@@ -12,9 +14,10 @@ from hwgen.graph.shapes import output_shape
 CHUNK = 1 << 21
 """Elements of the largest temporary array: a few megabytes stay in the processor's cache."""
 
-BLOCK = 1 << 18
-"""Products of one call to BLAS, few enough that it uses one thread: its threads wait by spinning, which
-on a machine with other work made the same product 20 times slower."""
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def columns_per_image(op: Conv, out_shape: tuple[int, int, int]) -> int:
@@ -41,8 +44,10 @@ def _exact_float(op: Conv, largest: int) -> type:
     magnitude at most largest * sum|w|.  Integers up to 2**24 (2**53) are exact in float32 (float64), so
     no operation rounds.
     """
-    sizes = np.abs(op.weight.astype(np.int64)).reshape(len(op.weight), -1)  # int8 has no abs of -128
-    reach = largest * int(sizes.sum(axis=1).max())
+    rows = op.weight.reshape(len(op.weight), -1)
+    # Not abs: int8 has none of -128.
+    sizes = np.maximum(rows, 0).sum(axis=1, dtype=np.int64) - np.minimum(rows, 0).sum(axis=1, dtype=np.int64)
+    reach = largest * int(sizes.max())
     if reach <= 1 << 24:
         return np.float32
     if reach <= 1 << 53:
@@ -51,12 +56,12 @@ def _exact_float(op: Conv, largest: int) -> type:
 
 
 def _product(weight: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """``weight @ columns`` in blocks of about BLOCK products."""
-    product = np.empty((len(weight), columns.shape[1]), dtype=weight.dtype)
-    step = max(16, BLOCK // weight.size)
-    for start in range(0, columns.shape[1], step):
-        np.matmul(weight, columns[:, start:start + step], out=product[:, start:start + step])
-    return product
+    """``weight @ columns`` on one thread.
+
+    The threads of BLAS wait by spinning, which on a machine with other work made a product 20 times slower.
+    """
+    with _blas().limit(limits=1, user_api="blas"):
+        return np.matmul(weight, columns)
 
 
 def conv_accumulators(op: Conv, codes: np.ndarray, zero_point: int) -> np.ndarray:

@@ -4,7 +4,7 @@ Every tensor is a map of shape (channels, height, width) of unsigned codes; a fl
 vector is a map of height 1 and width 1.  Flatten is not an operation: a linear layer
 reads a whole map, so its weight has the map's height and width as kernel.
 
-Arrays are numpy int64 and read-only by convention.  All arithmetic is exact; the
+Arrays are numpy integers (weights may be int8) and read-only by convention.  All arithmetic is exact; the
 formulas are in docs/numerics.md and are executed by :mod:`hwgen.golden`.
 """
 

@@ -13,9 +13,10 @@ def accumulator_range(op: Conv, tensor_in: Tensor) -> tuple[np.ndarray, np.ndarr
     range), so the bounds are attained by any window that padding does not touch: all q at the top where
     w is positive (negative) and 0 elsewhere.
     """
-    rows = np.asarray(op.weight, dtype=np.int64).reshape(len(op.weight), -1)
+    rows = np.asarray(op.weight).reshape(len(op.weight), -1)
     top = (1 << tensor_in.bits) - 1
-    return top * np.minimum(rows, 0).sum(axis=1), top * np.maximum(rows, 0).sum(axis=1)
+    return (top * np.minimum(rows, 0).sum(axis=1, dtype=np.int64),
+            top * np.maximum(rows, 0).sum(axis=1, dtype=np.int64))
 
 
 def accumulator_bits(op: Conv, tensor_in: Tensor) -> int:

@@ -8,9 +8,14 @@ from ..device.resources import Resources
 from ..graph.check import check
 from ..graph.ir import Graph
 from ..engine import Engine as Engine
-from .explain import explain
+from .cycles import count_cycles
+from .explain import explain, explain_given
+from .ideal import layer_macs
 from .layout import Layout
+from .presets import parse_engine, size_engine
 from .search import Search, Sized
+from .timeline import Span, Split, chrome_trace
+from .traffic import traffic
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,17 +46,37 @@ class Plan:
 
     @property
     def layers(self) -> list[dict]:
-        """Per layer: name, operations, planned cycles, MACs, utilization and where cycles were lost."""
+        """Per layer: name, operations, planned cycles and what they went into (:class:`hwgen.plan.timeline.Split`),
+        MACs, utilization, bytes moved (:class:`hwgen.plan.traffic.Traffic`), tiles."""
         cycles, result = self.sized.cycles, []
         for index, layer in enumerate(self.layout.layers):
             macs = layer_macs(self.layout, index)
             result.append({
                 "name": layer.name, "operations": list(layer.ops), "planned": cycles.layers[index], "macs": macs,
                 "utilization": macs / (cycles.layers[index] * self.engine.macs_per_cycle),
-                "waiting_for_weights": cycles.waiting[index], "waiting_for_drain": cycles.drain_bound[index],
-                "bank_collisions": cycles.collisions[index], "tiles": len(self.layout.tiles(layer)),
+                "split": asdict(cycles.splits[index]), "bank_collisions": cycles.collisions[index],
+                "bytes": asdict(traffic(self.layout, layer)), "tiles": len(self.layout.tiles(layer)),
             })
         return result
+
+    @property
+    def units(self) -> dict[str, dict[str, int]]:
+        """What every unit does in each of an image's cycles; a unit's numbers add up to all of them."""
+        cycles = self.sized.cycles
+        array = sum(cycles.splits, Split())
+        (loading, room), drain = cycles.load, cycles.drain
+        return {
+            "array": {**asdict(array), "first_load": cycles.first_load},
+            # Behind the last word of the program the load unit has nothing to do.
+            "load": {"busy": loading, "room": room, "memory_or_done": cycles.total - loading - room},
+            "drain": {"busy": drain, "array": cycles.total - drain},
+        }
+
+    def timeline(self) -> dict:
+        """Everything that the units do, as a trace for Perfetto (:func:`hwgen.plan.timeline.chrome_trace`)."""
+        spans: list[Span] = []
+        count_cycles(self.layout, spans=spans)
+        return chrome_trace(spans, self.layout.network.graph.name, self.clock_mhz)
 
     def to_json(self) -> dict:
         regions = {name: asdict(region) for name, region in self.layout.regions.items()}
@@ -59,25 +84,21 @@ class Plan:
                               for tile in self.layout.tiles(layer)] for layer in self.layout.layers}
         return {"engine": asdict(self.engine), "engine_id": f"{self.engine.id:08x}", "clock_mhz": self.clock_mhz,
                 "cycles": self.cycles, "first_load": self.sized.cycles.first_load, "layers": self.layers,
+                "units": self.units,
                 "regions": regions, "tiles": tiles, "explanation": self.explanation}
 
 
-def layer_macs(layout: Layout, index: int) -> int:
-    """Useful multiply-accumulates of a layer: those of the network, none for copies."""
-    layer = layout.layers[index]
-    if layer.conv.name.endswith("/copy"):
-        return 0
-    _, height, width = layer.conv_shape
-    return layer.conv.weight.size * height * width
-
-
-def make_plan(graph: Graph, part: Part, *, clock_mhz: float, fps: float | None = None,
+def make_plan(graph: Graph, part: Part, *, clock_mhz: float, fps: float | None = None, engine: str | None = None,
               progress: Callable[[str], None] = lambda text: None) -> Plan:
-    """The fastest engine that fits the part, or with ``fps`` the smallest that reaches it.
+    """The fastest engine that fits the part, or with ``fps`` the smallest that reaches it, or the given ``engine``.
 
+    ``engine``: a preset or parameters (:mod:`hwgen.plan.presets`); it need not fit the part.
     Raises HwgenError, with numbers and the nearest alternative, when there is none.
     """
     check(graph)
+    if engine is not None:
+        sized = size_engine(graph, parse_engine(engine, part), part)
+        return Plan(sized, clock_mhz, explain_given(sized, part, clock_mhz))
     search = Search(graph, part, progress)
     sized = search.smallest(clock_mhz * 1e6 / fps) if fps else search.fastest()
     return Plan(sized, clock_mhz, explain(search, sized, part, clock_mhz, fps))

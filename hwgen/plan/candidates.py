@@ -1,16 +1,25 @@
 """Engines that could run a network, with a quick lower bound of their cycles."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
+import functools
 
 from ..device.parts import Part
-from ..engine import Engine, EngineError
-from .geometry import pooled_shape
+from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
+from ..lanes import dsp_blocks
+from .assign import DSP, fewest_tiles, takers
+from .geometry import walk
 from .lower import Layer, Network
-from .place import SP2_LANE_SCHEMES
 from .timing import THRESHOLD_STEP
+
+Mix = tuple[tuple[int, int, int], ...]
+"""Rows that are alike: groups that can run them with 4-bit weights on multipliers, with 8-bit ones, and how many."""
+
+
+def block_words(part: Part) -> int:
+    """Words of a block RAM at the width that engines use."""
+    return 256 if part.family == "ice40" else 512
 
 
 @dataclass(frozen=True)
@@ -21,23 +30,31 @@ class Work:
     channels: int
     taps: int
     planes: int
-    soft_rows: int
-    """Rows that shift-add lanes can run."""
-    hard_rows: int
-    """Rows that need multipliers."""
+    rows: int
+    mix: Mix
     step: int
+    spare: int = 0
+    """Words that are left out."""
+
+    def words(self, ki: int) -> int:
+        """Words of a row tile per plane."""
+        return self.taps * -(-self.channels // ki) - self.spare
+
+    @property
+    def macs(self) -> int:
+        return self.evaluations * self.channels * self.taps * self.rows
 
 
 def work_of(network: Network) -> list[Work]:
     result = []
     for layer in network.layers:
-        soft = sum(scheme in SP2_LANE_SCHEMES for scheme in layer.conv.schemes)
-        out_h, out_w = pooled_shape(layer)
-        window = layer.window.kernel
-        _, channels, kh, kw = layer.conv.weight.shape
-        result.append(Work(out_h * out_w * window[0] * window[1], channels, kh * kw,
-                           2 if network.tensors[layer.input].bits > 4 else 1, soft, len(layer.conv.schemes) - soft,
-                           _step(network, layer)))
+        cheap, every = takers(layer.conv)
+        mix = Counter(zip(cheap.tolist(), every.tolist(), strict=True))
+        rows, channels, kh, kw = layer.conv.weight.shape
+        result.append(Work(walk(layer, 1, MAX_COLUMNS).evaluations, channels, kh * kw,
+                           2 if network.tensors[layer.input].bits > 4 else 1, rows,
+                           tuple((*key, n) for key, n in sorted(mix.items())), _step(network, layer),
+                           layer.spare_words))
     return result
 
 
@@ -53,72 +70,168 @@ def bound(work: list[Work], engine: Engine) -> int:
     Per layer the larger of its words and its drain; or the loading of all weights, which
     goes on beside the computing of earlier layers, if that takes longer.
     """
-    compute = sum(_computing(layer, layer.taps * -(-layer.channels // engine.ki), engine) for layer in work)
+    compute = sum(_computing(layer, layer.words(engine.ki), engine) for layer in work)
     return max(compute, weight_words(work, engine))
 
 
 def weight_words(work: list[Work], engine: Engine) -> int:
     """Memory words that the weights take at least, in the program."""
-    return sum(layer.taps * -(-layer.channels // engine.ki)
-               * -(-(layer.soft_rows + layer.hard_rows) * engine.word_bits // engine.mem_bits) for layer in work)
+    return sum(layer.words(engine.ki) * -(-layer.rows * engine.word_bits // engine.mem_bits) for layer in work)
 
 
 def guess(work: list[Work], engine: Engine) -> int:
-    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full."""
+    """Cycles that the layers take about, to rank engines: each layer waits for its own weights, tiles are full.
+
+    A tile is loaded beside the one before where the ring holds both.
+    """
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
-        words = layer.taps * -(-layer.channels // engine.ki)
-        total += max(_computing(layer, words, engine), _tiles(layer, engine) * words * beats)
+        words = layer.words(engine.ki)
+        computing, loading = _computing(layer, words, engine), _tiles(layer, engine) * words * beats
+        total += max(computing, loading) if 2 * words <= engine.ring_depth else computing + loading
     return total
 
 
+def runs(work: list[Work], engine: Engine) -> bool:
+    """Whether the engine's lane groups can run every row."""
+    return all(least_tiles(layer.mix, _caps(engine), engine.wide) is not None for layer in work)
+
+
+@functools.lru_cache(maxsize=1 << 18)
+def least_tiles(mix: Mix, caps: tuple[int, ...], wide: bool) -> int | None:
+    """Row tiles at least, from the rows of each lane group; None when a row fits none."""
+    counts: Counter[int] = Counter()
+    for cheap, every, n in mix:
+        counts[every if wide else cheap] += n
+    return fewest_tiles(counts, caps)
+
+
+def _caps(engine: Engine) -> tuple[int, ...]:
+    return tuple(engine.rows_of(group) for group in GROUPS)
+
+
 def _tiles(layer: Work, engine: Engine) -> int:
-    """Row tiles at least."""
-    rows = layer.soft_rows + layer.hard_rows
-    return max(-(-rows // engine.rows), -(-layer.hard_rows // engine.dsp_rows) if engine.dsp_rows else 0, 1)
+    """Row tiles at least; of an engine that cannot run the layer as many as its rows need."""
+    return least_tiles(layer.mix, _caps(engine), engine.wide) or -(-layer.rows // engine.rows)
 
 
 def _computing(layer: Work, words: int, engine: Engine) -> int:
     """Cycles of all groups of all tiles: words read, or rows drained."""
     groups = -(-layer.evaluations // engine.px)
-    drain = -(-(layer.soft_rows + layer.hard_rows) // engine.drain_lanes) * engine.px * layer.step
+    drain = -(-layer.rows // engine.drain_lanes) * engine.px * layer.step
     return groups * max(_tiles(layer, engine) * words * layer.planes, drain)
 
 
-def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Iterator[Engine]:
-    """Every engine within the part's arithmetic, in a fixed order.
+@dataclass(frozen=True)
+class Demand:
+    """Shares of a network's multiply-accumulates by what can run them."""
+
+    only: tuple[float, ...]
+    """Per lane group: by this one alone, multipliers with 8-bit weights left aside."""
+    fixed: float
+    """By int4 lanes or multipliers."""
+    wide: float
+    """By nothing but multipliers with 8-bit weights."""
+    wider: float
+    """By multipliers too, if these have 8-bit weights."""
+
+
+def demand_of(work: list[Work]) -> Demand:
+    total = sum(layer.macs for layer in work)
+    plain: dict[tuple[int, int], float] = {}
+    for layer in work:
+        for cheap, every, n in layer.mix:
+            plain[cheap, every] = plain.get((cheap, every), 0.0) + layer.macs / layer.rows * n / total
+    both = 1 << DSP | 1 << GROUPS.index("int4")
+    return Demand(tuple(sum(part for (cheap, _), part in plain.items() if cheap == 1 << g) for g in range(len(GROUPS))),
+                  sum(part for (cheap, _), part in plain.items() if cheap and cheap & ~both == 0),
+                  sum(part for (cheap, _), part in plain.items() if not cheap),
+                  sum(part for (cheap, every), part in plain.items() if cheap and cheap != every))
+
+
+def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: int = 0) -> Iterator[Engine]:
+    """Every engine within the part's arithmetic that can run all rows, in a fixed order.
 
     Multipliers are made of logic where the part has too few blocks for a useful number of
     rows; with ``idle_blocks`` also where more rows than the blocks can hold may be faster.
+    ``ports``: memory ports of 64 bits; 0 is on-chip memory.
     """
-    hard = any(layer.hard_rows for layer in work)
-    soft = any(layer.soft_rows for layer in work)
-    most = max(layer.soft_rows + layer.hard_rows for layer in work)
-    share = float(np.mean([layer.soft_rows / (layer.soft_rows + layer.hard_rows) for layer in work]))
+    demand = demand_of(work)
+    most = max(layer.rows for layer in work)
     lane_luts = 12 if part.lut_inputs == 6 else 24
     for ki in (2, 4, 8, 16):
         for px in range(1, 9):
             for drain in (d for d in (1, 2, 4, 8, 16) if ki % d == 0 and d * 8 >= ki):
-                for rows in range(drain, min(96, most + drain) + 1, drain):
+                shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family,
+                               mem_bits=64 * max(1, ports), ports=max(1, ports), ring_depth=block_words(part))
+                for rows in _row_counts(drain, min(96, most + drain)):
                     if ki * px * rows * lane_luts // 2 > part.lut:
                         break
-                    for sp2 in _splits(rows, drain, share, soft, hard):
-                        multipliers = ki * px * (rows - sp2)
-                        weights = "dsp" if multipliers <= part.dsp else "lut"
-                        if weights == "lut" and part.dsp > 2 * ki * px and not idle_blocks:
-                            continue
-                        try:
-                            yield Engine(ki=ki, px=px, sp2_rows=sp2, dsp_rows=rows - sp2, drain_lanes=drain,
-                                         dsp_weights=weights)
-                        except EngineError:
-                            continue
+                    yield from _engines(shape, rows, demand, work, part, idle_blocks)
 
 
-def _splits(rows: int, drain: int, share: float, soft: bool, hard: bool) -> list[int]:
-    """Shift-add rows to try: near the network's share, and the extremes."""
-    if not soft:
-        return [0]
-    near = round(rows * share / drain) * drain
-    options = {0, near - drain, near, near + drain} | ({rows} if not hard else set())
-    return sorted(n for n in options if 0 <= n <= rows and (n < rows or not hard))
+def _row_counts(drain: int, most: int) -> list[int]:
+    """Multiples of ``drain``: all small ones, then in steps of about an eighth."""
+    counts, rows = [], drain
+    while rows <= most:
+        counts.append(rows)
+        rows += max(drain, rows // 8 // drain * drain)
+    return counts
+
+
+def _engines(shape: Engine, rows: int, demand: Demand, work: list[Work], part: Part,
+             idle_blocks: bool) -> Iterator[Engine]:
+    for counts in splits(shape, rows, demand, part):
+        sized = dict(zip((f"{group}_rows" for group in GROUPS), counts, strict=True))
+        for wide in (False, True):
+            try:
+                engine = Engine(**{**_fields(shape), **sized, "wide": wide})
+            except EngineError:
+                break
+            if not counts[DSP] and wide:
+                break
+            if wide and not demand.wider and not demand.wide:
+                break
+            if not runs(work, engine):
+                continue
+            if counts[DSP] and dsp_blocks(engine) > part.dsp:
+                if part.dsp > 2 * shape.ki * shape.px and not idle_blocks:
+                    continue
+                engine = Engine(**{**_fields(shape), **sized, "wide": wide, "dsp_weights": "lut"})
+            yield engine
+
+
+def _fields(shape: Engine) -> dict:
+    names = ("ki", "px", "drain_lanes", "family", "mem_bits", "ports", "ring_depth")
+    return {name: getattr(shape, name) for name in names}
+
+
+def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[int, ...]]:
+    """Rows per lane group to try, in the order of GROUPS.
+
+    Multipliers: none, all that the part's blocks hold, half of these, what only they can run.
+    The others as the network's mix asks, one step up and down, and the extremes.
+    """
+    drain = shape.drain_lanes
+    unit = max(1, drain // 2)
+
+    def near(share: float) -> int:
+        return round(rows * share / unit) * unit
+
+    blocks = dsp_blocks(Engine(**{**_fields(shape), "dsp_rows": 2 * drain, "wide": False}))
+    full = min(rows, int(2 * part.dsp // blocks) * drain) if blocks else rows
+    multipliers = {0, full, full // 2 // unit * unit, near(demand.wide), max(drain, near(demand.fixed))}
+    found = set()
+    for dsp in sorted(n for n in multipliers if 0 <= n <= rows):
+        left = rows - dsp
+        for step in (-unit, 0, unit):
+            for pot in {0, near(demand.only[1]), max(near(demand.only[1]), drain)} if demand.only[1] else {0}:
+                fixed = max(0, near(demand.fixed) - dsp + step)
+                for int4 in {0, min(left, fixed)} if demand.fixed else {0}:
+                    sp2 = left - pot - int4
+                    if sp2 >= 0 and (demand.only[0] or not sp2 or demand.fixed + demand.only[1] < 1):
+                        found.add((sp2, pot, int4, dsp))
+                if demand.fixed and not demand.only[0] and left - pot >= 0:
+                    found.add((0, pot, left - pot, dsp))
+    return sorted(found)

@@ -18,7 +18,9 @@ from .layout import Layout
 from .load import Load, Memory
 from .lower import Layer
 from .place import Tile
-from .stream import commands_of_tile, fetches, memory_map, parameter_words, program_words, weight_beats
+from .stream import commands_of_tile, memory_map, parameter_words, program_words
+from .strips import Step
+from .timeline import Span, Split
 from .timing import lane_latency, tile_latency
 
 
@@ -30,19 +32,26 @@ class Cycles:
     layers: tuple[int, ...]
     first_load: int
     """Before the first layer begins."""
-    waiting: tuple[int, ...]
-    """Per layer, cycles in which no word could be read because weights were not there yet."""
-    drain_bound: tuple[int, ...]
-    """Per layer, cycles in which the last word of a tile waited for the drain."""
+    splits: tuple[Split, ...]
+    """Per layer, what its cycles went into."""
     collisions: tuple[int, ...]
     """Per layer, extra cycles because pixels of a step lie in one bank."""
+    last_word: int
+    """Cycle after the last word was multiplied; what follows is the last drain."""
     program_words: int
     """Memory words of the program."""
+    load: tuple[int, int]
+    """Cycles in which the load unit took something, and in which it waited for room."""
+    drain: int
+    """Cycles in which the drain was at work."""
 
 
-def count_cycles(layout: Layout, memory: Memory | None = None) -> Cycles:
-    """Run the model for one inference; without ``memory`` the on-chip memory."""
-    return _Model(layout, memory).run()
+def count_cycles(layout: Layout, memory: Memory | None = None, spans: list[Span] | None = None) -> Cycles:
+    """Run the model for one inference; without ``memory`` the on-chip memory.
+
+    ``spans``: a list to which everything that units do is added.
+    """
+    return _Model(layout, memory, [] if spans is None else spans).run()
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class _Writes:
 
 
 class _Model:
-    def __init__(self, layout: Layout, memory: Memory | None):
+    def __init__(self, layout: Layout, memory: Memory | None, spans: list[Span]):
         self.layout, self.engine = layout, layout.engine
         self.loader = Load(layout.engine, program_words(layout), memory)
         self.addresses, _ = memory_map(layout, self.loader.total)
@@ -74,9 +83,13 @@ class _Model:
         self.last_end = 0
         """When the last word of the last group was read, and how long its drain takes."""
         self.interval = 0
+        self.began = 0
+        """Beginning of the layer."""
         self.walker = 0
         """First cycle in which the next group of slots is complete."""
-        self.waiting = self.drain_bound = self.collisions = 0
+        self.split, self.collisions = Split(), 0
+        self.drained = 0
+        self.spans = spans
         self.cache: dict[tuple, np.ndarray] = {}
         self.finished: list[int] = [0]
         """Cycle from which so many layers count as finished."""
@@ -85,35 +98,63 @@ class _Model:
     def run(self) -> Cycles:
         layout, loader = self.layout, self.loader
         loader.take(1)
-        begins, stalls = [], []
-        for layer in layout.layers:
-            self.waiting = self.drain_bound = self.collisions = 0
-            for fetch in fetches(layout, layer):
-                first = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first
-                loader.fetch(first, fetch.words, self.finished[fetch.wait], self._drain_writes)
-            begins.append(self._layer(loader.commands(len(isa.LAYER_WORDS))))
-            for tile in layout.tiles(layer):
-                self._tile(layer, tile, self._load(layer, tile))
+        begins, splits, collisions = [], [], []
+        for step in layout.steps:
+            self._fetch(step, 0)
+            arrivals = loader.commands(len(isa.LAYER_WORDS))
+            self._results(arrivals[0])
+            splits.append(self.split)
+            collisions.append(self.collisions)
+            self.split, self.collisions = Split(), 0
+            begins.append(self._layer(arrivals))
+            for index, tile in enumerate(layout.tiles(step.layer)):
+                name, at = f"tile {index + 1}", loader.at
+                arrivals = self._load(step, tile)
+                self._span("load", step.layer, name, at, loader.at)
+                self._tile(step, tile, arrivals, name)
+                self._fetch(step, index + 1)
             self.finished.append(max(self.free, self.idle) + 1)
-            stalls.append((self.waiting, self.drain_bound, self.collisions))
         end = loader.packet(0)
         # FINISH is seen one cycle after the last tile's last word and left when all is idle and the stream has ended.
         total = max(self.free + 1, self.idle, end + 1) + 1
-        ends = [*begins[1:], total]
-        waiting, drain_bound, collisions = (tuple(column) for column in zip(*stalls, strict=True))
-        per_layer = tuple(b - a for a, b in zip(begins, ends, strict=True))
-        return Cycles(total, per_layer, begins[0], waiting, drain_bound, collisions,
-                      loader.words)
+        self.split.drain += total - max(self.free, self.last_end)
+        splits.append(self.split)
+        spent = [b - a for a, b in zip(begins, [*begins[1:], total], strict=True)]
+        for split, cycles in zip(splits[1:], spent, strict=True):
+            split.activations = cycles - split.total
+        per_layer = {layer.name: Split() for layer in layout.layers}
+        for step, split in zip(layout.steps, splits[1:], strict=True):
+            per_layer[step.layer.name] += split
+        return Cycles(total, layout.per_layer(spent), begins[0], tuple(per_layer.values()),
+                      layout.per_layer([*collisions[1:], self.collisions]), self.last_end, loader.words,
+                      (loader.busy, loader.room), self.drained)
 
-    def _load(self, layer: Layer, tile: Tile) -> list[int]:
+    def _span(self, unit: str, layer: Layer, what: str, begin: int, end: int) -> None:
+        self.spans.append(Span(unit, layer.name, what, begin, end))
+
+    def _results(self, command: int) -> None:
+        """The array waits for the results of the layer before, then for the next layer's command behind its maps."""
+        done = max(self.free, self.last_end)
+        self.split.drain += max(0, self.idle - done)
+        self.split.memory += max(0, command - max(done, self.idle))
+
+    def _fetch(self, step: Step, place: int) -> None:
+        for fetch in step.fetches[place]:
+            first, at = self.addresses[fetch.tensor] * self.engine.scratch_words + fetch.first, self.loader.at
+            self.loader.fetch(first, fetch.words, self.finished[fetch.wait], self._drain_writes)
+            self._span("load", step.layer, f"fetch {fetch.tensor}", at, self.loader.at)
+
+    def _load(self, step: Step, tile: Tile) -> list[int]:
         """Load a tile; returns the cycles in which the words of its command can be taken."""
+        layer = step.layer
         engine, loader = self.engine, self.loader
         loader.params(parameter_words(engine, tile))
         if layer.conv.requant.thresholds is not None:
             loader.thresholds(len(tile.rows))
         words = self.layout.words(layer)
-        loader.weights(words * weight_beats(engine, tile), words)
-        return loader.commands(commands_of_tile(self.layout, layer, tile))
+        # One word more says how many slices of each kind there are.
+        loader.weights(1 + words * sum(tile.beats(engine).values()), words)
+        return loader.commands(commands_of_tile(self.layout, step, tile))
 
     def _layer(self, arrivals: list[int]) -> int:
         """Take a LAYER command; returns the cycle that the trace shows as the layer's beginning."""
@@ -121,19 +162,22 @@ class _Model:
         # One word per cycle as they arrive, then the walker starts anew.
         for arrival in arrivals[1:]:
             end = max(end + 1, arrival)
-        self.free = end + 2
+        self.free, self.began = end + 2, pop + 1
         self.walker = end + 3 + self.engine.px
         return pop + 1
 
-    def _tile(self, layer: Layer, tile: Tile, command: list[int]) -> None:
-        layout, engine = self.layout, self.engine
-        costs, extra, lasts = self._costs(layer, tile)
+    def _tile(self, step: Step, tile: Tile, command: list[int], name: str) -> None:
+        layout, engine, layer = self.layout, self.engine, step.layer
+        costs, extra, lasts = self._costs(step, tile)
         pop = max(self.free, command[0])
-        self.waiting += max(0, command[0] - self.free)
-        step, interval = layout.step(layer), layout.interval(layer, tile)
-        steps = tile.chunks(engine.drain_lanes) * engine.px * step
+        self.split.busy += len(costs) * layout.words(layer) * layout.planes(layer.input)
+        width, interval = layout.step(layer), layout.interval(layer, tile)
+        steps = tile.chunks(engine.drain_lanes) * engine.px * width
+        self.drained += len(costs) * steps
         group_start = max(max(pop + 1, command[1]) + 1, self.walker)
-        end, ends = 0, []
+        end, ends, begin = 0, [], max(group_start + 1, self.last_end)
+        # Weights that come while the array is still at work delay nothing.
+        self.split.weights += min(begin - max(self.last_end, self.began), max(0, command[0] - self.free))
         for index, (cost, last) in enumerate(zip(costs, lasts, strict=True)):
             final = index == len(costs) - 1
             if final:
@@ -144,7 +188,7 @@ class _Model:
             first = max(group_start + 1, self.last_end)
             early = first + cost
             end = max(early, self.last_end + self.interval)
-            self.drain_bound += end - early
+            self.split.drain += end - early
             leave = first + cost - last
             self.last_end, self.interval = end, interval
             ends.append(end)
@@ -159,25 +203,26 @@ class _Model:
         self.loader.released.append(end + 1)
         self.loader.params_free.append(front + 1)
         self.idle = max(self.idle, post + 1)
-        self.writes.append(self._written(layer, tile, np.array(ends) + (post - end)))
-        if layout.stored(layer):
-            alive = (len(layout.walks[layer.name].cy) - 1) % engine.px + 1
-            written = post - (engine.px - alive) * step - (step - 1) + layout.planes(layer.output) - 1
+        self._span("compute", layer, name, begin, end)
+        self._span("drain", layer, name, ends[0] + self.ready - 2, post + 1)
+        if step.keep:
+            self.writes.append(self._written(step, tile, np.array(ends) + (post - end)))
+        if step.store:
+            alive = (step.walk.evaluations - 1) % engine.px + 1
+            written = post - (engine.px - alive) * width - (width - 1) + layout.planes(layer.output) - 1
             # Five cycles to the memory port; the last memory word waits until nothing can join it.
             self.idle = max(self.idle, max(written + 6, post + 2) + self.loader.memory.confirm)
 
-    def _written(self, layer: Layer, tile: Tile, ends: np.ndarray) -> _Writes:
+    def _written(self, step: Step, tile: Tile, ends: np.ndarray) -> _Writes:
         """When the words of a tile are written whose groups have left the drain in the cycles ``ends``."""
         layout, px = self.layout, self.engine.px
-        step, planes = layout.step(layer), layout.planes(layer.output)
+        width, planes = layout.step(step.layer), layout.planes(step.layer.output)
         chunks, per_word = tile.chunks(self.engine.drain_lanes), self.engine.ki // self.engine.drain_lanes
         complete = np.array([c for c in range(chunks) if c % per_word == per_word - 1 or c == chunks - 1])
         place = complete[:, None, None] * px + np.arange(px)[:, None]
-        before = (chunks * px - 1 - place) * step + step - 1 - np.arange(planes)
-        window = layer.window.kernel[0] * layer.window.kernel[1]
-        positions = np.arange(len(ends) * px)
-        keep = (positions % window == window - 1) & (positions < len(layout.walks[layer.name].cy))
-        return _Writes(ends, before, keep.reshape(-1, px))
+        before = (chunks * px - 1 - place) * width + width - 1 - np.arange(planes)
+        gives = step.walk.gives
+        return _Writes(ends, before, np.pad(gives, (0, -len(gives) % px)).reshape(-1, px))
 
     def _drain_writes(self, begin: int) -> Collection[int]:
         """Cycles from ``begin`` on in which the drain writes to the scratchpad, as far as tiles were loaded."""
@@ -186,19 +231,21 @@ class _Model:
         found = [writes.cycles() for writes in self.writes]
         return {cycle for cycles in found for cycle in cycles[cycles >= begin].tolist()}
 
-    def _costs(self, layer: Layer, tile: Tile) -> tuple[list[int], int, list[int]]:
+    def _costs(self, step: Step, tile: Tile) -> tuple[list[int], int, list[int]]:
         """Per group the cycles of all its words; how many of all groups are collisions; cycles of each last word."""
-        layout, banks = self.layout, self.engine.banks
-        walk, source = layout.walks[layer.name], layout.regions[layer.input]
-        taps = self._cached(("in", layer.name), lambda: input_cycles(
-            layer, walk, (source.height, source.width), source.pitch, banks))
-        repeat = layout.blocks(layer) * source.planes
-        costs = taps.sum(axis=1) * repeat
-        ideal = taps.shape[1] * repeat
-        if layer.residual:
-            pitch = layout.regions[layer.residual].pitch
+        layout, banks, layer = self.layout, self.engine.banks, step.layer
+        walk, source = step.walk, step.source
+        # Strips are alike where they touch the map's borders alike.
+        key = (layer.name, walk.rows, walk.lead, walk.origin[0] * layer.conv.strides[0] - source.first_row,
+               source.height, min(0, walk.origin[0]), max(walk.last_row, walk.conv_shape[0]))
+        taps = self._cached(("in", *key), lambda: input_cycles(
+            layer, walk, (source.height, source.width), source.pitch, banks, first_row=source.first_row))
+        costs = (taps.sum(axis=1) * layout.blocks(layer) - taps[:, -1] * layer.spare_words) * source.planes
+        ideal = layout.words(layer) * source.planes
+        if step.residual:
+            pitch = step.residual.pitch
             words = layout.residual_words(layer, tile)
-            costs = costs + self._cached(("res", layer.name), lambda: residual_cycles(walk, pitch, banks)) * words
+            costs = costs + self._cached(("res", *key), lambda: residual_cycles(walk, pitch, banks)) * words
             ideal += words
         return costs.tolist(), int(costs.sum() - ideal * len(costs)), taps[:, -1].tolist()
 

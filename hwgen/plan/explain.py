@@ -5,37 +5,57 @@ from typing import Any
 
 from ..device.parts import Part
 from ..device.resources import FIELDS
-from ..engine import EngineError
+from ..engine import GROUPS, EngineError
 from .search import Search, Sized, describe
+from .timeline import Split
 
 
 def explain(search: Search, sized: Sized, part: Part, clock_mhz: float, fps: float | None) -> list[str]:
     """A few lines for people."""
-    engine, cycles = sized.engine, sized.cycles
     share = sized.share(part)
     bounds = max(share, key=lambda name: share[name])
-    rate = clock_mhz * 1e6 / cycles.total
-    lines = [f"{describe(engine)}: {engine.macs_per_cycle} MACs per cycle, {cycles.total:,} cycles, "
-             f"{rate:,.0f} fps planned at {clock_mhz:g} MHz"]
+    lines = [_headline(sized, clock_mhz)]
     if fps is None:
         lines.append(f"fastest engine that fits; bound by {bounds.upper()}, of which it uses {share[bounds]:.0%} "
                      "of what a plan may use")
     else:
         lines.append(f"smallest engine found for {fps:,.0f} fps; its largest share is {bounds.upper()}, "
                      f"{share[bounds]:.0%} of what a plan may use")
-    lines.append("cycles beyond words read: "
-                 f"{sum(cycles.waiting):,} waiting for weights, {sum(cycles.drain_bound):,} for the drain, "
-                 f"{sum(cycles.collisions):,} bank collisions, {cycles.first_load:,} loading the input")
-    for layer, waiting in zip(sized.layout.layers, cycles.waiting, strict=True):
+    lines += _cycle_notes(sized)
+    lines += _linear_notes(sized) + _neighbours(search, sized, part)
+    return lines
+
+
+def explain_given(sized: Sized, part: Part, clock_mhz: float) -> list[str]:
+    """The same of an engine that was asked for, with what exceeds the part."""
+    over = [f"{name.upper()} {getattr(sized.total, name):,.0f} of {getattr(part.available, name):,}"
+            for name, share in sized.share(part).items() if share > 1]
+    verdict = f"does not fit what a plan may use of {part.name}: {', '.join(over)}" if over else f"fits {part.name}"
+    return [_headline(sized, clock_mhz), f"the engine that was asked for; {verdict}", *_cycle_notes(sized),
+            *_linear_notes(sized)]
+
+
+def _headline(sized: Sized, clock_mhz: float) -> str:
+    engine, total = sized.engine, sized.cycles.total
+    return (f"{describe(engine)}: {engine.macs_per_cycle} MACs per cycle, {total:,} cycles, "
+            f"{clock_mhz * 1e6 / total:,.0f} fps planned at {clock_mhz:g} MHz")
+
+
+def _cycle_notes(sized: Sized) -> list[str]:
+    cycles = sized.cycles
+    split = sum(cycles.splits, Split())
+    lines = [f"cycles: {split.busy:,} busy; waiting {split.weights:,} for weights, {split.activations:,} for "
+                 f"activations ({sum(cycles.collisions):,} of them bank collisions), {split.drain:,} for the drain, "
+                 f"{split.memory:,} for maps in memory; {cycles.first_load:,} before the first layer"]
+    for layer, waiting in zip(sized.layout.layers, (split.weights for split in cycles.splits), strict=True):
         if waiting > cycles.total // 20:
             lines.append(f"layer {layer.name}: {waiting:,} cycles bound by the weight memory")
-    lines += _linear_notes(sized) + _neighbours(search, sized, part)
     return lines
 
 
 def _linear_notes(sized: Sized) -> list[str]:
     names = [layer.name for layer in sized.layout.layers
-             if len(sized.layout.walks[layer.name].cy) == 1 and sized.engine.px > 1]
+             if sized.layout.walks[layer.name].evaluations == 1 and sized.engine.px > 1]
     return [f"linear layers use 1 of {sized.engine.px} pixels: {', '.join(names)}"] if names else []
 
 
@@ -44,9 +64,9 @@ def _neighbours(search: Search, sized: Sized, part: Part) -> list[str]:
     d = engine.drain_lanes
     changes: list[tuple[str, dict[str, Any]]] = [
         ("one more pixel", {"px": engine.px + 1}), ("one pixel less", {"px": engine.px - 1}),
-        (f"{d} more sp2 rows", {"sp2_rows": engine.sp2_rows + d}),
-        (f"{d} more dsp rows", {"dsp_rows": engine.dsp_rows + d}),
-        ("half the rows", {"sp2_rows": engine.sp2_rows // 2 // d * d, "dsp_rows": engine.dsp_rows // 2 // d * d}),
+        *((f"{d} more {group} rows", {f"{group}_rows": engine.rows_of(group) + d})
+          for group in GROUPS if engine.rows_of(group)),
+        ("half the rows", {f"{group}_rows": engine.rows_of(group) // 2 // d * d for group in GROUPS}),
     ]
     for label, change in changes:
         try:

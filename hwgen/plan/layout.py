@@ -1,19 +1,26 @@
 """A network laid out on one engine: tiles, orders, memory map, and the widths that follow."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ..graph.ir import Graph, Tensor
-from ..engine import Engine
+from ..engine import GROUPS, Engine
+from ..lanes import DSP_WIDE, KINDS
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
-from .memory import Region, depth, regions
+from .memory import Region, whole_maps
 from .place import Placement, Tile, Unplaceable, place
+from .strips import Load, Schedule, Step, schedule
 from .timing import MIN_INTERVAL, THRESHOLD_STEP
 
+MULTIPLIER_BITS = 18
+"""Of M, R, A and B at least: what a multiplier block takes."""
 MAX_WORDS = 4095
 """Words of a row tile's weights, per row."""
 MAX_DEPTH = 1 << 14
 """Words of a scratchpad bank that addresses reach."""
+MAX_SIDE = 4095
+"""Rows or columns of a map."""
 STORE_WORDS = 256
 """Words of the store queue; a tile of a stored layer must fit."""
 
@@ -23,8 +30,36 @@ class Layout:
     network: Network
     engine: Engine
     walks: dict[str, Walk]
+    """Per layer the walk over its whole output."""
     placements: dict[str, Placement]
-    regions: dict[str, Region]
+    maps: dict[str, Region]
+    """Every tensor as a whole, without a place."""
+    schedule: Schedule | None = None
+    """Set by :func:`lay_out`."""
+
+    @property
+    def regions(self) -> dict[str, Region]:
+        """Every tensor as a whole; the base counts for those that are resident in the scratchpad."""
+        return self.schedule.regions if self.schedule else self.maps
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """LAYER commands in their order."""
+        assert self.schedule
+        return self.schedule.steps
+
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        """Tensors that lie in memory: the input first, outputs, and maps that the scratchpad does not hold."""
+        assert self.schedule
+        return self.schedule.in_memory
+
+    def per_layer(self, values: Sequence[int]) -> tuple[int, ...]:
+        """Values per step, added up per layer."""
+        sums = dict.fromkeys((layer.name for layer in self.layers), 0)
+        for step, value in zip(self.steps, values, strict=True):
+            sums[step.layer.name] += value
+        return tuple(sums.values())
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -38,14 +73,14 @@ class Layout:
 
     def blocks(self, layer: Layer) -> int:
         """Channel blocks of the layer's input."""
-        return self.regions[layer.input].blocks
+        return self.maps[layer.input].blocks
 
     def words(self, layer: Layer) -> int:
         """Ring words of a tile: one per kernel position and channel block."""
-        return layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * self.blocks(layer)
+        return layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * self.blocks(layer) - layer.spare_words
 
     def planes(self, name: str) -> int:
-        return self.regions[name].planes
+        return self.maps[name].planes
 
     def step(self, layer: Layer) -> int:
         """Cycles of one step of the drain."""
@@ -64,65 +99,101 @@ class Layout:
     def residual_words(self, layer: Layer, tile: Tile) -> int:
         return self.out_words(tile) * self.planes(layer.residual) if layer.residual else 0
 
-    def stored(self, layer: Layer) -> bool:
-        return layer.output in self.network.graph.outputs
+    def store_words(self, layer: Layer) -> int:
+        """Words of a group of pixels of the largest tile, in the store queue."""
+        return max(self.out_words(tile) for tile in self.tiles(layer)) * self.planes(layer.output) * self.engine.px
+
+    def group_cycles(self, layer: Layer) -> int:
+        """Cycles of a group of pixels over all row tiles, without bank collisions."""
+        words = self.words(layer) * self.planes(layer.input)
+        return sum(max(words + self.residual_words(layer, tile), self.interval(layer, tile))
+                   for tile in self.tiles(layer))
 
 
 def lay_out(graph: Graph, engine: Engine) -> Layout:
-    """Raises Unplaceable when the engine's lane groups cannot run the network's rows."""
-    network = lower(graph, engine.ki)
-    walks = {layer.name: walk(layer, engine.px) for layer in network.layers}
+    """The network on an engine, within its scratchpad.
+
+    Raises Unplaceable when the engine's lane groups cannot run the network's rows, or when its
+    scratchpad does not hold one strip of a layer.
+    """
+    network = lower(graph, engine.ki, engine.px, engine.rows)
+    walks = {layer.name: walk(layer, engine.px, engine.pool_columns) for layer in network.layers}
     placements = place(network, engine)
-    layout = Layout(network, engine, walks, placements, regions(network, placements, engine, walks))
+    layout = Layout(network, engine, walks, placements, whole_maps(network, placements, engine, walks))
     check_limits(layout)
+    return fit_scratchpad(layout, engine)
+
+
+def fit_scratchpad(layout: Layout, engine: Engine) -> Layout:
+    """The layout on an engine with the same array, and perhaps another scratchpad.  Raises Unplaceable."""
+    loads = {layer.name: Load(layout.group_cycles(layer), len(layout.tiles(layer)),
+                              layout.store_words(layer) <= STORE_WORDS) for layer in layout.layers}
+    layout = replace(layout, engine=engine, schedule=schedule(layout.network, engine, layout.maps, loads))
+    check_steps(layout)
     return layout
 
 
 def check_limits(layout: Layout) -> None:
-    """Raises Unplaceable when a number does not fit its field of the instruction set."""
+    """Raises Unplaceable when a number of a layer does not fit its field of the instruction set."""
     for layer in layout.layers:
-        source, target = layout.regions[layer.input], layout.regions[layer.output]
+        source, target = layout.maps[layer.input], layout.maps[layer.output]
         _, _, kh, kw = layer.conv.weight.shape
         tiles = layout.tiles(layer)
-        stored = max(layout.out_words(tile) for tile in tiles) * target.planes * layout.engine.px
-        for what, value, most in (
+        walk = layout.walks[layer.name]
+        _need(layer, (
             ("weight words of a tile (kernel positions times channel blocks)", layout.words(layer), MAX_WORDS),
             ("channel blocks", source.blocks, 1024), ("kernel height", kh, 64), ("kernel width", kw, 64),
-            ("rows of the input map", source.height, 4095), ("columns of the input map", source.width, 4095),
+            ("rows of the input map", source.height, MAX_SIDE), ("columns of the input map", source.width, MAX_SIDE),
+            ("rows before pooling, pads included", walk.last_row + 1 - min(0, walk.origin[0]), MAX_SIDE),
+            ("columns before pooling, pads included", walk.columns * walk.strides[1] + walk.inner[1], MAX_SIDE),
             ("chunks of a tile", max(tile.chunks(layout.engine.drain_lanes) for tile in tiles), 255),
             ("cycles of a tile's drain", max(layout.interval(layer, tile) for tile in tiles), 16383),
             ("pooling window height", layer.window.kernel[0], 64), ("pooling window width", layer.window.kernel[1], 64),
-            ("result words of a tile", stored if layout.stored(layer) else 0, STORE_WORDS),
-        ):
-            if value > most:
-                raise Unplaceable(f"layer {layer.name!r}: {value:,} {what}, at most {most:,} are possible")
-    words = depth(layout.regions)
-    if words > MAX_DEPTH:
-        raise Unplaceable(f"the maps that live at the same time need {words:,} words per scratchpad bank, at most "
-                          f"{MAX_DEPTH:,} are possible")
+            ("words per bank of its output, 24 bits of address", target.size, (1 << 24) - 1),
+        ))
+
+
+def check_steps(layout: Layout) -> None:
+    """The same for the steps of the walker: a step that leads too far to be written down raises Unplaceable."""
+    _need(layout.layers[0], (("steps of the whole network", len(layout.steps), (1 << 16) - 1),))
+    for step in layout.steps:
+        pitches = [region.pitch if region else 0 for region in (step.source, step.residual, step.target)]
+        points, moves = step.walk.deltas(step.layer, *pitches, *(
+            region.first_row if region else 0 for region in (step.source, step.residual, step.target)))
+        _need(step.layer, (
+            ("result words of a tile", layout.store_words(step.layer) if step.store else 0, STORE_WORDS),
+            ("words per bank from one pixel to the next", int(abs(points // layout.engine.banks).max()), (1 << 15) - 1),
+            ("columns or rows from one pixel to the next", int(abs(moves).max()), MAX_SIDE),
+            ("words per bank between rows of the kernel", step.source.pitch // layout.engine.banks, (1 << 11) - 1)))
+
+
+def _need(layer: Layer, limits) -> None:
+    for what, value, most in limits:
+        if value > most:
+            raise Unplaceable(f"layer {layer.name!r}: {value:,} {what}, at most {most:,} are possible")
 
 
 def sum_bits(layout: Layout) -> int:
     """Width of raw lane sums, from shapes and widths only, so that retrained weights fit the same hardware.
 
-    Shift-add lanes deliver at most 155 per word and row input, multipliers 15 * 15 or
-    255 * 15; two activation planes count 16 + 1 times.
+    Lane groups say how much one input adds at most; two activation planes count 16 + 1 times.
     """
     most = 1
     for layer in layout.layers:
         planes = 17 if layout.planes(layer.input) == 2 else 1
         positions = layout.words(layer) * layout.engine.ki
         for tile in layout.tiles(layer):
-            if tile.sp2_slots:
-                most = max(most, positions * 155 * planes)
-            if tile.dsp_slots:
-                most = max(most, positions * 15 * planes * (255 if tile.wide else 16))
+            for group, rows in zip(GROUPS, tile.fetched, strict=True):
+                if rows:
+                    kind = DSP_WIDE if group == "dsp" and tile.wide else KINDS[group]
+                    most = max(most, positions * planes * kind.largest)
     return most.bit_length()
 
 
 def needs(layout: Layout) -> dict:
     """Engine features and sizes that this layout asks for; names are those of Engine."""
     layers = layout.layers
+    assert layout.schedule
     multipliers = [abs(int(v)) for layer in layers for array in
                    (layer.conv.requant.multiplier, layer.conv.requant.residual_multiplier) if array is not None
                    for v in array]
@@ -131,31 +202,39 @@ def needs(layout: Layout) -> dict:
             if scale is not None:
                 multipliers += [abs(scale.a), abs(scale.b)]
     acc_bits = max(12, sum_bits(layout))
+    m_bits = max(MULTIPLIER_BITS, max(multipliers, default=0).bit_length() + 1)
     return {
         "acc_bits": acc_bits,
-        "m_bits": max(max(multipliers, default=0).bit_length() + 1, _constant_bits(layout, acc_bits)),
+        "m_bits": m_bits,
+        "c_extra": max(0, _constant_bits(layout, acc_bits) - m_bits),
         "wide": any(tile.wide for layer in layers for tile in layout.tiles(layer)),
         "residual": any(layer.residual for layer in layers),
         "rescale": any(layer.add or layer.window.rescale for layer in layers),
         "pool": any(layer.pool for layer in layers),
+        "pool_columns": max((steps.columns for steps in layout.walks.values() if steps.raster), default=0),
         "thresholds": any(layer.conv.requant.thresholds is not None for layer in layers),
         "ring_depth": max(layout.words(layer) for layer in layers),
-        "scratch_depth": depth(layout.regions),
+        "scratch_depth": max(layout.schedule.depth, max(_span(layout, step) for step in layout.steps)),
     }
+
+
+def _span(layout: Layout, step: Step) -> int:
+    """Words per bank of one block of the output, as the drain counts them."""
+    return -(-step.walk.out_rows * step.target.pitch // layout.engine.banks) if not step.keep else 0
 
 
 def lacking(layout: Layout) -> str | None:
     """What the layout's engine lacks to run it, or None; multipliers are checked when they are packed."""
     for name, value in needs(layout).items():
-        if name != "m_bits" and getattr(layout.engine, name) < value:
+        if name not in ("m_bits", "c_extra") and getattr(layout.engine, name) < value:
             return f"{name} is {getattr(layout.engine, name)}, the network needs {value}"
     return None
 
 
 def _constant_bits(layout: Layout, acc_bits: int) -> int:
-    """Least ``m_bits`` for the constants, whose widths in the engine follow from it.
+    """Least ``m_bits + c_extra`` for the constants, whose widths in the engine follow from it.
 
-    c_bits = acc_bits + m_bits + 2 leaves |C| + 2**(S-1) the half below 2**(acc_bits + m_bits),
+    c_bits = acc_bits + m_bits + c_extra + 2 leaves |C| + 2**(S-1) the half below 2**(acc_bits + m_bits),
     because a lane's correction times M stays below 2**(acc_bits + m_bits - 1).
     """
     least = 0
@@ -166,6 +245,6 @@ def _constant_bits(layout: Layout, acc_bits: int) -> int:
                 least = max(least, (abs(c) + (1 << s - 1)).bit_length() - acc_bits)
         for scale in (layer.add, layer.window.rescale):
             if scale is not None:
-                # c2_bits = m_bits + 20, one of them the sign.
+                # c2_bits = m_bits + c_extra + 20, one of them the sign.
                 least = max(least, (abs(scale.constant) + (1 << scale.shift - 1)).bit_length() - 19)
     return least

@@ -76,6 +76,8 @@ class Load:
         self._pending: deque[_Pending] = deque()
         self._port_free = self._data_free = self._fetch_free = 0
         self._ends: deque[int] = deque(maxlen=self.memory.queue)
+        self.busy = self.room = 0
+        """Cycles in which something was taken, and in which it could have been but there was no room for it."""
         self.claimed: list[int] = []
         self.released: list[int] = []
         """Cycle from which a tile's ring words are free again, tile by tile."""
@@ -144,6 +146,7 @@ class Load:
             n = min(count, RUN - offset)
             arrival = self._arrival(run, offset)
             begin = max(self.at, ready, arrival)
+            self.busy, self.room = self.busy + n, self.room + begin - max(self.at, arrival)
             first = begin if first is None else first
             self._took(n, max(begin + n - 1, arrival + (n - 1) * self.interval))
             count -= n
@@ -157,6 +160,7 @@ class Load:
             n = min(count, self.engine.mem_bits // WORD_BITS)
             begin = max(self.at, self._arrival(*divmod(self.words, RUN)))
             cycles += range(begin, begin + n)
+            self.busy += n
             self._took(1, begin + n - 1)
             count -= n
         return cycles
@@ -234,8 +238,9 @@ class Load:
             cycle = max(self.at, self._map_readable[index])
             for _ in range(n):
                 while cycle in occupied:
-                    cycle += 1
+                    cycle, self.room = cycle + 1, self.room + 1
                 cycle += 1
+            self.busy += n
             self._map_taken.append(cycle - 1)
             self.at = cycle
             words, offset = words - n, 0

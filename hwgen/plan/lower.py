@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import HwgenError
 from ..graph.ir import Add, AvgPool, Conv, Graph, Requant, Rescale, Tensor
+from .packing import InputPacking, pack_input
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,12 @@ class Layer:
     """Two-step residual with x the convolution's code; None with a residual means fused."""
     pool: Pool | None = None
     ops: tuple[str, ...] = ()
+    spare_words: int = 0
+    """Words at the end of a tile's weights that are zero in every row, and left out."""
 
     @property
     def window(self) -> Pool:
         return self.pool or Pool((1, 1), (1, 1), (0, 0, 0, 0), None, 0)
-
-
-@dataclass(frozen=True, eq=False)
-class InputPacking:
-    """How the host lays out the input: ``columns`` kernel columns of the first layer side by side as channels."""
-
-    columns: int
-    stride: int
-    left: int
-    width: int
-    """Columns of the packed map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +53,12 @@ class Network:
     packing: InputPacking | None
 
 
-def lower(graph: Graph, ki: int) -> Network:
-    """Fuse operations into layers and pack the first layer's kernel columns where that saves words."""
+def lower(graph: Graph, ki: int, px: int = 1, slots: int = 1) -> Network:
+    """Fuse operations into layers, and pack the input where that saves cycles.
+
+    ``px`` and ``slots``, pixels and row slots of the array, say what computing costs beside fetching;
+    without them the first layer's words are as few as they can be.
+    """
     uses: dict[str, int] = {}
     for op in graph.ops:
         for name in _inputs(op):
@@ -99,7 +95,8 @@ def lower(graph: Graph, ki: int) -> Network:
                 put(Layer(op.name, copy, op.input, op.output, graph.tensors[op.input].shape, pool=pool, ops=(op.name,)))
     if not layers:
         raise HwgenError(f"network {graph.name!r} has no layer to run")
-    return _pack_input(graph, layers, ki)
+    packed = pack_input(graph, layers, ki, px, slots)
+    return Network(graph, tuple(packed.layers), packed.tensors, packed.packing)
 
 
 def _inputs(op) -> tuple[str, ...]:
@@ -137,35 +134,3 @@ def _identity(graph: Graph, name: str, op: str) -> Conv:
     requant = Requant(2 * ones, zeros, ones, "floor", 0, 0, 2**tensor.bits - 1, proven=rows)
     return Conv(f"{op}/copy", name, op, np.eye(rows, dtype=np.int64)[:, :, None, None], ("sp2",) * rows,
                 np.ones(rows), requant)
-
-
-def _pack_input(graph: Graph, layers: list[Layer], ki: int) -> Network:
-    tensors = dict(graph.tensors)
-    readers = [i for i, layer in enumerate(layers) if graph.input in (layer.input, layer.residual)]
-    first = layers[readers[0]] if readers else None
-    if first is None or len(readers) != 1 or first.residual == graph.input or graph.input in graph.outputs:
-        return Network(graph, tuple(layers), tensors, None)
-    conv, (channels, height, _) = first.conv, tensors[graph.input].shape
-    rows, _, kh, kw = conv.weight.shape
-    if kw == 1 or kh * -(-kw * channels // ki) >= kh * kw * -(-channels // ki):
-        return Network(graph, tuple(layers), tensors, None)
-    width = first.conv_shape[2]
-    packed = conv.weight.transpose(0, 3, 1, 2).reshape(rows, kw * channels, kh, 1)
-    top, left, bottom, _ = conv.pads
-    layers[readers[0]] = replace(first, conv=replace(
-        conv, weight=packed, strides=(conv.strides[0], 1), pads=(top, 0, bottom, 0)))
-    tensors[graph.input] = replace(tensors[graph.input], shape=(kw * channels, height, width))
-    return Network(graph, tuple(layers), tensors, InputPacking(kw, conv.strides[1], left, width))
-
-
-def pack_codes(codes: np.ndarray, packing: InputPacking | None, zero_point: int) -> np.ndarray:
-    """The input map (C, H, W) as the engine wants it, (columns*C, H, width) when columns are packed."""
-    if packing is None:
-        return codes
-    channels, height, width = codes.shape
-    result = np.full((packing.columns, channels, height, packing.width), zero_point, codes.dtype)
-    for j in range(packing.columns):
-        source = np.arange(packing.width) * packing.stride + j - packing.left
-        inside = (source >= 0) & (source < width)
-        result[j][:, :, inside] = codes[:, :, source[inside]]
-    return result.reshape(packing.columns * channels, height, packing.width)

@@ -1,5 +1,6 @@
-"""The memory map: the pitch of every tensor and its place in the scratchpad."""
+"""Maps in the scratchpad and in memory: how their words lie, and first fit over live ranges."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,65 +13,76 @@ from .place import Placement, input_order
 
 @dataclass(frozen=True)
 class Region:
-    """A tensor in the scratchpad: word (block, plane, y, x) lies in bank ``i % B`` at
-    ``base + (block*planes + plane)*plane_step + i // B`` with ``i = y*pitch + x``."""
+    """A map, or some rows of one, in the scratchpad: word (block, plane, y, x) lies in bank ``i % B`` at
+    ``base + (block*planes + plane)*plane_step + i // B`` with ``i = (y - first_row)*pitch + x``.
+
+    In memory a map is linear: word ``(block*planes + plane)*plane_step*B + y*pitch + x``.
+    """
 
     base: int
     channels: int
     """Stored positions, holes included."""
     height: int
+    """Rows that are there."""
     width: int
     pitch: int
     blocks: int
     planes: int
     plane_step: int
+    first_row: int = 0
 
     @property
     def size(self) -> int:
         """Words per bank."""
         return self.blocks * self.planes * self.plane_step
 
+    def rows(self, first: int, end: int, banks: int) -> "Region":
+        """A region of its own for some of the rows."""
+        return replace(self, first_row=first, height=end - first, plane_step=-(-(end - first) * self.pitch // banks))
 
-def regions(network: Network, placements: dict[str, Placement], engine: Engine,
-            walks: dict[str, Walk]) -> dict[str, Region]:
-    """Pitch with the fewest bank collisions, then first fit over live ranges.
 
-    A tensor lives from the layer that makes it to the last that reads it; the input from
-    the beginning.  Outputs are written to memory as they are made and need no longer life.
-    """
-    made = {network.graph.input: -1} | {layer.output: i for i, layer in enumerate(network.layers)}
-    last = dict(made)
-    for i, layer in enumerate(network.layers):
-        for name in (layer.input, layer.residual):
-            if name is not None:
-                last[name] = i
+def whole_maps(network: Network, placements: dict[str, Placement], engine: Engine,
+               walks: dict[str, Walk]) -> dict[str, Region]:
+    """Every tensor as a whole, without a place yet, with the pitch that has the fewest bank collisions."""
     channels = {layer.output: len(np.concatenate([tile.rows for tile in placements[layer.name].tiles]))
                 for layer in network.layers}
     channels[network.graph.input] = len(input_order(network, placements))
-    result: dict[str, Region] = {}
-    # Long-lived first, then large: what first fit packs best.
-    sized = {}
-    for name in made:
+    result = {}
+    for name, count in channels.items():
         _, height, width = network.tensors[name].shape
         pitch = _pitch(name, network, engine, walks)
         planes = 1 if network.tensors[name].bits <= 4 else 2
-        sized[name] = Region(0, channels[name], height, width, pitch, -(-channels[name] // engine.ki), planes,
-                             -(-height * pitch // engine.banks))
-    for name in sorted(sized, key=lambda n: (made[n] - last[n], -sized[n].size, n)):
-        others = sorted((r.base, r.base + r.size) for other, r in result.items()
-                        if made[other] <= last[name] and made[name] <= last[other])
-        base = 0
-        for begin, end in others:
-            if base + sized[name].size <= begin:
-                break
-            base = max(base, end)
-        result[name] = Region(**{**sized[name].__dict__, "base": base})
+        result[name] = Region(0, count, height, width, pitch, -(-count // engine.ki), planes,
+                              -(-height * pitch // engine.banks))
     return result
 
 
-def depth(map_: dict[str, Region]) -> int:
-    """Words per bank that the map needs."""
-    return max(region.base + region.size for region in map_.values())
+@dataclass(frozen=True)
+class Life:
+    """Words per bank that are needed from step ``begin`` to step ``end``, both included."""
+
+    key: Hashable
+    size: int
+    begin: int
+    end: int
+
+    def meets(self, other: "Life") -> bool:
+        return self.begin <= other.end and other.begin <= self.end
+
+
+def first_fit(lives: list[Life]) -> dict[Hashable, int]:
+    """A base for each: lowest first, long-lived ones before others and large ones before small ones."""
+    bases: dict[Hashable, int] = {}
+    placed: list[tuple[int, Life]] = []
+    for life in sorted(lives, key=lambda item: (item.begin - item.end, -item.size, str(item.key))):
+        base = 0
+        for begin, end in sorted((at, at + other.size) for at, other in placed if other.meets(life)):
+            if base + life.size <= begin:
+                break
+            base = max(base, end)
+        bases[life.key] = base
+        placed.append((base, life))
+    return bases
 
 
 def _pitch(name: str, network: Network, engine: Engine, walks: dict[str, Walk]) -> int:
@@ -82,9 +94,10 @@ def _pitch(name: str, network: Network, engine: Engine, walks: dict[str, Walk]) 
         cycles = 0
         for layer in network.layers:
             if layer.input == name:
-                cycles += int(input_cycles(layer, sample[layer.name], (height, width), pitch, engine.banks).sum())
+                cycles += int(input_cycles(layer, walks[layer.name], (height, width), pitch, engine.banks,
+                                           sample[layer.name]).sum())
             if layer.residual == name:
-                cycles += int(residual_cycles(sample[layer.name], pitch, engine.banks).sum())
+                cycles += int(residual_cycles(walks[layer.name], pitch, engine.banks, sample[layer.name]).sum())
         if best[0] is None or cycles < best[0]:
             best = (cycles, pitch)
         if height == 1:
@@ -96,10 +109,9 @@ SAMPLE = 2048
 """Evaluations of a layer that the choice of a pitch looks at; collisions repeat from row to row."""
 
 
-def _sample(steps: Walk) -> Walk:
+def _sample(steps: Walk) -> slice:
     """The middle of a long walk, in whole groups."""
-    if len(steps.cy) <= SAMPLE:
-        return steps
-    begin = (len(steps.cy) - SAMPLE) // 2 // steps.px * steps.px
-    part = slice(begin, begin + SAMPLE)
-    return replace(steps, cy=steps.cy[part], cx=steps.cx[part])
+    if steps.evaluations <= SAMPLE:
+        return slice(None)
+    begin = (steps.evaluations - SAMPLE) // 2 // steps.px * steps.px
+    return slice(begin, begin + SAMPLE)

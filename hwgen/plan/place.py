@@ -1,14 +1,14 @@
 """Placement: which row runs in which slot of which tile, and in which order channels are stored."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..engine import Engine
+from ..engine import GROUPS, Engine
+from .assign import DSP, N, Kind, deal, fewest_tiles, kinds_of, shares, spread
+from .cells import packed_order
 from .lower import Layer, Network
-
-SP2_LANE_SCHEMES = frozenset({"sp2", "binary"})
-"""Schemes that the shift-add lanes compute; the multiplier lanes compute every scheme."""
 
 
 class Unplaceable(Exception):
@@ -21,14 +21,18 @@ class Tile:
 
     rows: np.ndarray
     slots: np.ndarray
-    sp2_slots: int
-    """Leading shift-add slots whose weights are fetched."""
-    dsp_slots: int
+    fetched: tuple[int, ...]
+    """Per lane group the leading slots whose weights are fetched."""
     wide: bool
     """A weight on the multiplier lanes does not fit 4 bits."""
 
     def chunks(self, lanes: int) -> int:
         return len(self.rows) // lanes
+
+    def beats(self, engine: Engine) -> dict[str, int]:
+        """Memory words that one of its ring words has of each kind."""
+        beats = {group: engine.slices(group, rows) for group, rows in zip(GROUPS, self.fetched, strict=True)}
+        return beats | {"high": beats["dsp"] if self.wide else 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,22 +45,33 @@ class Placement:
 def place(network: Network, engine: Engine) -> dict[str, Placement]:
     """Tiles of every layer, by layer name; tensors that an add joins share one order of channels."""
     groups = _shared_orders(network)
+    kinds = {layer.name: kinds_of(layer, engine) for layer in network.layers}
     orders: dict[str, np.ndarray] = {}
     result = {}
     for layer in network.layers:
+        for row, kind in enumerate(kinds[layer.name]):
+            if not kind.all:
+                raise Unplaceable(f"layer {layer.name!r}: no lane group takes its rows ({layer.conv.schemes[row]} "
+                                  f"in row {row}; the engine has {describe_rows(engine)})")
         root = groups[layer.output]
-        flexible = np.array([scheme in SP2_LANE_SCHEMES for scheme in layer.conv.schemes])
         if root not in orders:
             partners = [other for other in network.layers if groups[other.output] == root]
             if len(partners) > 1 or root == groups[network.graph.input]:
-                orders[root] = _common_order(partners, engine)
+                rows = [kinds[other.name] for other in partners]
+                packed = packed_order(rows, engine)
+                orders[root] = _common_order(partners, rows, engine) if packed is None else packed
         if root in orders:
-            tiles = _tiles_in_order(layer, orders[root], flexible, engine)
+            tiles = _tiles_in_order(layer, orders[root], kinds[layer.name], engine)
         else:
-            tiles = _free_tiles(layer, flexible, engine)
+            tiles = _free_tiles(layer, kinds[layer.name], engine)
             orders[root] = np.concatenate([tile.rows for tile in tiles])
         result[layer.name] = Placement(tuple(tiles), orders[root])
     return result
+
+
+def describe_rows(engine: Engine) -> str:
+    """The lane groups in words."""
+    return " + ".join(f"{engine.rows_of(group)} {group}" for group in GROUPS if engine.rows_of(group)) + " rows"
 
 
 def input_order(network: Network, placements: dict[str, Placement]) -> np.ndarray:
@@ -83,144 +98,235 @@ def _shared_orders(network: Network) -> dict[str, str]:
     return {name: root(name) for name in parent}
 
 
-def _free_tiles(layer: Layer, flexible: np.ndarray, engine: Engine) -> list[Tile]:
-    """Fill tiles with as many rows as fit; every tile but the last holds whole words of ki channels."""
-    soft, hard = list(np.flatnonzero(flexible)), list(np.flatnonzero(~flexible))
+# Layers whose rows may stand in any order
+
+
+def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
+    """The fewest tiles: every tile but the last holds whole words of ki channels.
+
+    Rows are first spread over the groups for all tiles together, so that no group has more than
+    the tiles can take; then each tile takes what must not wait and a fair share of the rest.
+    """
+    caps = [engine.rows_of(group) for group in GROUPS]
+    counts = Counter(kinds)
+    by_mask: Counter[int] = Counter()
+    for kind, n in counts.items():
+        by_mask[kind.all] += n
+    count = fewest_tiles(by_mask, caps)
+    assert count is not None, "rows that no group takes were refused before"
+    while True:
+        flow = spread(counts, caps, count)
+        totals = [sum(used[g] for used in flow.values()) for g in range(N)] if flow else []
+        plan = flow and next(filter(None, (_tile_shares(totals, caps, count, engine, even)
+                                           for even in (True, False))), None)
+        if flow and plan:
+            break
+        count += 1
+        if count > len(kinds) * engine.drain_lanes:
+            raise Unplaceable(f"layer {layer.name!r}: {describe_rows(engine)} do not divide into {engine.drain_lanes} "
+                              "drain lanes in a way that its rows could use")
+    waiting: list[list[int]] = [[] for _ in range(N)]
+    rows_of = {kind: [row for row, other in enumerate(kinds) if other == kind] for kind in flow}
+    # Rows with 8-bit weights come first, so that few tiles fetch high nibbles.
+    for kind in sorted(flow, key=lambda kind: (kind.cheap >> DSP & 1, kind)):
+        rows = iter(rows_of[kind])
+        for group in range(N):
+            waiting[group] += [next(rows) for _ in range(flow[kind][group])]
     tiles = []
-    while soft or hard:
-        on_dsp = hard[:engine.dsp_rows]
-        on_sp2 = soft[:engine.sp2_rows]
-        spare = engine.dsp_rows - len(on_dsp)
-        # Shift-add rows overflow to multipliers only when they would otherwise cost a tile more.
-        rest_soft, rest_hard = len(soft) - len(on_sp2), len(hard) - len(on_dsp)
-        needed = -(-rest_hard // engine.dsp_rows) if engine.dsp_rows and rest_hard else 0
-        overflow = min(spare, max(0, rest_soft - needed * engine.sp2_rows)) if spare else 0
-        extra = soft[len(on_sp2):len(on_sp2) + overflow]
-        ragged = (len(on_sp2) + len(on_dsp) + len(extra)) % engine.ki
-        if rest_soft + rest_hard - len(extra) and ragged:
-            for part in (extra, on_sp2, on_dsp):
-                cut = min(ragged, len(part))
-                if cut == len(part) == len(on_sp2) + len(on_dsp) + len(extra):
-                    cut = 0
-                del part[len(part) - cut:]
-                ragged -= cut
-        chosen = on_sp2 + on_dsp + extra
-        if not chosen:
-            raise Unplaceable(f"layer {layer.name!r}: no lane group takes its rows")
-        gone = set(chosen)
-        soft, hard = [r for r in soft if r not in gone], [r for r in hard if r not in gone]
-        padding = -len(chosen) % (engine.ki if soft or hard else engine.drain_lanes)
-        rows = np.array(chosen + [-1] * padding)
-        tiles.append(_tile(layer, rows, flexible, engine, prefer_dsp=gone & set(extra)))
+    for index, parts in enumerate(plan):
+        chosen = [group[:part] for group, part in zip(waiting, parts, strict=True)]
+        waiting = [group[part:] for group, part in zip(waiting, parts, strict=True)]
+        positions = _positions(sum(parts), engine, last=index == len(plan) - 1)
+        tiles.append(_tile(layer, _in_lanes(chosen, positions, engine), kinds, engine))
     return tiles
 
 
-def _tiles_in_order(layer: Layer, order: np.ndarray, flexible: np.ndarray, engine: Engine) -> list[Tile]:
+def _positions(rows: int, engine: Engine, last: bool) -> int:
+    """Positions of a tile: whole words in all but the last, whole chunks there."""
+    return rows + -rows % (engine.drain_lanes if last else engine.ki)
+
+
+def _in_lanes(groups: list[list[int]], positions: int, engine: Engine) -> np.ndarray:
+    """Rows in the order of positions, each at a drain lane that has a slot of its group; holes last."""
+    dealt = deal([len(rows) for rows in groups], engine, positions)
+    assert dealt is not None, "tiles are planned with this in mind"
+    result = np.full(positions, -1)
+    for lane in range(engine.drain_lanes):
+        mine = [rows.pop(0) for rows, n in zip(groups, (parts[lane] for parts in dealt), strict=True) for _ in range(n)]
+        result[lane::engine.drain_lanes][:len(mine)] = mine
+    return result
+
+
+def _tile_shares(totals: list[int], caps: list[int], count: int, engine: Engine, even: bool) -> list[list[int]] | None:
+    """Rows per tile and group, or None when ``count`` tiles are too few for whole words in all but the last."""
+    plan, left = [], list(totals)
+    for index in range(count):
+        later = count - 1 - index
+        high = [min(cap, n) for cap, n in zip(caps, left, strict=True)]
+        low = [max(0, n - later * cap) for cap, n in zip(caps, left, strict=True)]
+        if any(a > b for a, b in zip(low, high, strict=True)):
+            return None
+        most = sum(high)
+        if later and most >= engine.ki:
+            most -= most % engine.ki
+            if most < sum(low):
+                return None
+        parts = shares(most, low, high, even)
+        if deal(parts, engine, _positions(most, engine, last=parts == left)) is None:
+            return None
+        plan.append(parts)
+        left = [n - part for n, part in zip(left, parts, strict=True)]
+        if not any(left):
+            break
+    return None if any(left) else plan
+
+
+# Layers that share an order
+
+
+class _Room:
+    """What a tile of consecutive channels has taken so far, for every producer, drain lane by drain lane.
+
+    The rows of a lane, counted by the groups that can run them, are a state; which states fit
+    the lane's slots is found once per state.
+    """
+
+    def __init__(self, kinds: list[list[Kind]], engine: Engine):
+        self.kinds, self.lanes = kinds, engine.drain_lanes
+        self.caps = [tuple(engine.lane_rows(group, lane) for group in GROUPS) for lane in range(self.lanes)]
+        self.most = max(engine.rows, engine.ki)
+        self.after: dict[tuple[tuple[int, ...], tuple[int, ...], int], tuple[int, ...] | None] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        self.rows = 0
+        self.states: list[list[tuple[int, ...]]] = [[()] * self.lanes for _ in self.kinds]
+
+    def _next(self, lane: int, state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
+        key = self.caps[lane], state, groups
+        if key not in self.after:
+            new = tuple(sorted((*state, groups)))
+            tiles = fewest_tiles(Counter(new), self.caps[lane])
+            self.after[key] = new if tiles is not None and tiles <= 1 else None
+        return self.after[key]
+
+    def fits(self, channel: int) -> bool:
+        """Whether a channel fits the next position; -1, a hole, fits while there is a position."""
+        if self.rows == self.most:
+            return False
+        lane = self.rows % self.lanes
+        return channel < 0 or all(self._next(lane, states[lane], rows[channel].all) is not None
+                                  for rows, states in zip(self.kinds, self.states, strict=True))
+
+    def put(self, channel: int) -> None:
+        lane = self.rows % self.lanes
+        if channel >= 0:
+            for rows, states in zip(self.kinds, self.states, strict=True):
+                new = self._next(lane, states[lane], rows[channel].all)
+                assert new is not None
+                states[lane] = new
+        self.rows += 1
+
+
+def _tiles_in_order(layer: Layer, order: np.ndarray, kinds: list[Kind], engine: Engine) -> list[Tile]:
     """Consecutive words of the given order, as many per tile as the lane groups take."""
     padded = np.concatenate([order, np.full(-len(order) % engine.drain_lanes, -1)])
+    room = _Room([kinds], engine)
     begin, tiles = 0, []
     while begin < len(padded):
-        best = None
-        for end in range(begin + engine.ki, begin + engine.rows + engine.ki, engine.ki):
-            rows = padded[begin:min(end, len(padded))]
-            if _fits(rows, flexible, engine):
-                best = rows
-            if best is None or end >= len(padded) or len(best) < len(rows):
+        room.clear()
+        end = begin
+        for position in range(begin, len(padded)):
+            if not room.fits(padded[position]):
                 break
-        if best is None:
-            raise Unplaceable(f"layer {layer.name!r}: {engine.dsp_rows} multiplier rows are too few for the "
-                              "order of channels that a residual asks for")
-        tiles.append(_tile(layer, best, flexible, engine))
-        begin += len(best)
+            room.put(padded[position])
+            if (position + 1 - begin) % engine.ki == 0 or position + 1 == len(padded):
+                end = position + 1
+        if end == begin:
+            raise Unplaceable(f"layer {layer.name!r}: {describe_rows(engine)} are too few for the order of channels "
+                              "that a residual asks for")
+        tiles.append(_tile(layer, padded[begin:end], kinds, engine))
+        begin = end
     return tiles
 
 
-def _counts(rows: np.ndarray, flexible: np.ndarray, lane: int, engine: Engine) -> tuple[int, int]:
-    mine = rows[lane::engine.drain_lanes]
-    mine = mine[mine >= 0]
-    return int(flexible[mine].sum()), int((~flexible[mine]).sum())
+def _common_order(partners: list[Layer], kinds: list[list[Kind]], engine: Engine) -> np.ndarray:
+    """One order for several producers: word by word, within what the lanes of every producer take in a tile.
 
-
-def _fits(rows: np.ndarray, flexible: np.ndarray, engine: Engine) -> bool:
-    if len(rows) > max(engine.rows, engine.ki):
-        return False
-    dsp = engine.dsp_rows // engine.drain_lanes
-    return all(hard <= dsp and soft + hard <= engine.chunks
-               for soft, hard in (_counts(rows, flexible, lane, engine) for lane in range(engine.drain_lanes)))
-
-
-def _tile(layer: Layer, rows: np.ndarray, flexible: np.ndarray, engine: Engine, prefer_dsp=frozenset()) -> Tile:
-    lanes, sp2 = engine.drain_lanes, engine.sp2_rows // engine.drain_lanes
-    slots = np.zeros(len(rows), np.int64)
-    next_sp2, next_dsp = [0] * lanes, [sp2] * lanes
-    for position, row in enumerate(rows):
-        lane = position % lanes
-        if row < 0:
-            continue
-        if flexible[row] and row not in prefer_dsp and next_sp2[lane] < sp2:
-            slots[position] = next_sp2[lane] * lanes + lane
-            next_sp2[lane] += 1
-        else:
-            slots[position] = next_dsp[lane] * lanes + lane
-            next_dsp[lane] += 1
-    if max(next_dsp) > engine.chunks:
-        raise Unplaceable(f"layer {layer.name!r}: a tile needs more multiplier rows than {engine.dsp_rows}")
-    on_dsp = rows[(slots >= engine.sp2_rows) & (rows >= 0)]
-    weight = layer.conv.weight[on_dsp]
-    wide = bool(weight.size and (weight.min() < -8 or weight.max() > 7))
-    return Tile(rows, slots, max(next_sp2) * lanes, (max(next_dsp) - sp2) * lanes, wide)
-
-
-def _common_order(partners: list[Layer], engine: Engine) -> np.ndarray:
-    """One order for several producers: chunks of channels alike in every producer, mixed in proportion.
-
-    A chunk of D channels that all need multipliers (or none) loads the lanes evenly;
-    taking next the kind of chunk that is furthest behind its share keeps every
-    producer's tiles near its average mix.
+    Channels that are alike in every producer are interchangeable; of these sorts the one
+    furthest behind its share comes next, which keeps every producer's tiles near its average mix.
+    A word that no longer fits begins a new tile; holes (-1) only where not even an empty tile takes a whole word.
     """
-    kinds: dict[tuple, list[int]] = {}
-    for channel in range(partners[0].conv.weight.shape[0]):
-        kind = tuple(layer.conv.schemes[channel] in SP2_LANE_SCHEMES for layer in partners)
-        kinds.setdefault(kind, []).append(channel)
-    lanes, whole, rest = engine.drain_lanes, {}, []
-    for kind, channels in sorted(kinds.items()):
-        cut = len(channels) - len(channels) % lanes
-        whole[kind] = [channels[i:i + lanes] for i in range(0, cut, lanes)]
-        rest += channels[cut:]
-    total = sum(len(chunks) for chunks in whole.values())
+    sorts: dict[tuple[Kind, ...], list[int]] = {}
+    for channel in range(len(kinds[0])):
+        sorts.setdefault(tuple(rows[channel] for rows in kinds), []).append(channel)
+    waiting = {sort: sorts[sort] for sort in sorted(sorts)}
+    share = {sort: len(channels) / len(kinds[0]) for sort, channels in waiting.items()}
+    taken = dict.fromkeys(waiting, 0)
+    room = _Room(kinds, engine)
     order: list[int] = []
-    taken = {kind: 0 for kind in whole}
-    for step in range(1, total + 1):
-        behind = {kind: len(chunks) * step / total - taken[kind]
-                  for kind, chunks in whole.items() if taken[kind] < len(chunks)}
-        kind = max(sorted(behind), key=lambda k: behind[k])
-        order += whole[kind][taken[kind]]
-        taken[kind] += 1
-    return _words_that_fit(order + rest, partners, engine)
-
-
-def _words_that_fit(channels: list[int], partners: list[Layer], engine: Engine) -> np.ndarray:
-    """The channels word by word, each word within what the lanes of every producer take; holes (-1) where it must be.
-
-    A tile is at least one word, so that every order made here can be placed.
-    """
-    hard = np.array([[scheme not in SP2_LANE_SCHEMES for scheme in layer.conv.schemes] for layer in partners])
-    lanes, most, most_hard = engine.drain_lanes, engine.chunks, engine.dsp_rows // engine.drain_lanes
-    waiting, order = list(channels), []
-    while waiting:
-        used, used_hard = np.zeros(lanes, int), np.zeros((lanes, len(partners)), int)
-        word = []
-        for lane in [position % lanes for position in range(engine.ki)]:
-            fitting = (i for i, channel in enumerate(waiting)
-                       if used[lane] < most and (used_hard[lane] + hard[:, channel] <= most_hard).all())
-            chosen = next(fitting, None)
-            word.append(-1 if chosen is None else waiting.pop(chosen))
-            if chosen is not None:
-                used[lane] += 1
-                used_hard[lane] += hard[:, word[-1]]
-        if max(word) < 0:
-            raise Unplaceable(f"layer {partners[0].name!r}: {engine.dsp_rows} multiplier rows take none of its rows")
+    left = len(kinds[0])
+    while left:
+        fresh = room.rows == 0
+        word = _word(waiting, share, taken, room, min(engine.ki, left), engine)
+        if word is None and not fresh:
+            room.clear()
+            continue
+        if word is None:
+            room.clear()
+            word = _word(waiting, share, taken, room, engine.ki, engine, holes=True)
+        if word is None:
+            raise Unplaceable(f"layer {partners[0].name!r}: {describe_rows(engine)} take none of its rows")
         order += word
+        left -= sum(channel >= 0 for channel in word)
     while order[-1] < 0:
         order.pop()
     return np.array(order)
+
+
+def _word(waiting: dict, share: dict, taken: dict, room: _Room, size: int, engine: Engine,
+          holes: bool = False) -> list[int] | None:
+    """The next word of the order, or None when it does not fit what is left of the tile."""
+    word: list[int] = []
+    used: Counter[tuple[Kind, ...]] = Counter()
+    done = sum(taken.values())
+    for _ in range(size):
+        ranked = sorted((sort for sort in waiting if used[sort] < len(waiting[sort])),
+                        key=lambda sort: -(share[sort] * (done + len(word) + 1) - taken[sort] - used[sort]))
+        sort = next((sort for sort in ranked if room.fits(waiting[sort][used[sort]])), None)
+        channel = -1 if sort is None else waiting[sort][used[sort]]
+        if sort is None and not (holes and room.fits(-1)):
+            return None
+        room.put(channel)
+        word.append(channel)
+        if sort is not None:
+            used[sort] += 1
+    if max(word) < 0:
+        return None
+    for sort, n in used.items():
+        del waiting[sort][:n]
+        taken[sort] += n
+    return word
+
+
+def _tile(layer: Layer, rows: np.ndarray, kinds: list[Kind], engine: Engine) -> Tile:
+    """Slots for the rows of a tile: position i takes a slot of drain lane i mod D."""
+    lanes = engine.drain_lanes
+    slots = np.zeros(len(rows), np.int64)
+    fetched = [0] * N
+    for lane in range(lanes):
+        positions = [i for i in range(lane, len(rows), lanes) if rows[i] >= 0]
+        flow = spread(Counter(kinds[rows[i]] for i in positions), [engine.lane_rows(group, lane) for group in GROUPS])
+        assert flow is not None, f"layer {layer.name!r}: a tile that does not fit its lanes"
+        firsts = [engine.first_slot(group) for group in GROUPS]
+        free = [first + (lane - first) % lanes for first in firsts]
+        for i in positions:
+            parts = flow[kinds[rows[i]]]
+            group = next(g for g in range(N) if parts[g])
+            parts[group] -= 1
+            slots[i] = free[group]
+            free[group] += lanes
+            fetched[group] = max(fetched[group], int(slots[i]) - firsts[group] + 1)
+    on_dsp = [row for row, slot in zip(rows, slots, strict=True)
+              if row >= 0 and engine.group_of(int(slot)) == "dsp"]
+    return Tile(rows, slots, tuple(fetched), any(not kinds[row].cheap >> DSP & 1 for row in on_dsp))

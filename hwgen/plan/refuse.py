@@ -23,10 +23,10 @@ def refuse_early(graph: Graph, part: Part) -> None:
             raise HwgenError(f"network {graph.name!r}: layer {layer.name!r} has {kh * kw * channels:,} weights per "
                              f"row, {words:,} words of {MOST_CHANNELS}; at most {MAX_WORDS:,} words are possible. "
                              "Pool or stride before this layer, or use fewer channels")
-    if _fits(network, part):
+    if part.ports or _fits(network, part):
         return
     weights, blocks = _weights(network), memory_floor(network, part)
-    enough = [other.name for other in PARTS.values() if _fits(network, other)]
+    enough = [other.name for other in PARTS.values() if other.ports or _fits(network, other)]
     raise HwgenError(f"network {graph.name!r} does not fit {part.name}: its {weights:,} weights and its largest maps "
                      f"need at least {blocks:,} block RAMs ({part.bram_name}), and the part has {part.bram:,}; "
                      + (f"parts with enough: {', '.join(enough)}" if enough else "no known part has enough"))

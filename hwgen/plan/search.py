@@ -1,6 +1,6 @@
 """Sizing: the fastest engine that fits a part, or the smallest that reaches a frame rate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 import functools
 import math
@@ -10,17 +10,23 @@ from ..device.parts import PARTS, Part
 from ..device.resources import FIELDS, Resources
 from ..errors import HwgenError
 from ..graph.ir import Graph
-from .candidates import Work, bound, candidates, guess, weight_words, work_of
+from .candidates import Work, block_words, bound, candidates, guess, weight_words, work_of
 from .cycles import Cycles, count_cycles
-from ..engine import Engine, EngineError
-from .layout import Layout, lay_out, needs
+from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
+from .layout import MAX_DEPTH, Layout, fit_scratchpad, lay_out, needs
 from .lower import lower
 from .place import Unplaceable
 from .refuse import FILL, refuse_early
 from .stream import memory_words
 
 KEEP = 40
-"""Engines that are laid out and counted exactly before a search goes step by step."""
+"""Engines that are looked at when none fits."""
+TRIES = 10
+"""Engines of a shape of which the best is taken."""
+HOPE = 1.05
+"""How much slower than the best a neighbour may look and is still counted exactly."""
+FAR = 2
+"""How much slower than the best a shape may look and is still tried."""
 CLIMBS = 4
 """Searches step by step for the fastest engine, each from another shape."""
 
@@ -34,7 +40,7 @@ class Sized:
     estimate: Resources
     """The engine alone."""
     memory: Resources
-    """The on-chip memory of program and results."""
+    """The on-chip memory of program and results; none where the part has ports to external memory."""
 
     @property
     def engine(self) -> Engine:
@@ -58,21 +64,86 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
 
     Raises Unplaceable.
     """
-    layout = lay_out(graph, engine)
-    asked = needs(layout)
-    block = _block_words(part)
-    # A ring as deep as a block RAM costs no more than a shallow one, and weights are fetched ahead.
-    ring = max(block, 1 << (asked.pop("ring_depth") - 1).bit_length())
-    depth = -(-asked.pop("scratch_depth") // block) * block
-    asked["m_bits"] = max(18, asked["m_bits"])
-    try:
-        layout = replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
-    except EngineError as error:
-        raise Unplaceable(f"the network needs an engine that cannot be made: {error}") from error
+    # The walks depend on the row buffer: it is as long as it may be until its length is known.
+    whole = lay_out(graph, replace(engine, scratch_depth=MAX_DEPTH, pool_columns=MAX_COLUMNS if engine.pool else 0))
+    layout = _shaped(whole, part)
     cycles = count_cycles(layout)
     words = memory_words(layout, cycles.program_words)
-    return Sized(layout, cycles, estimate(layout.engine, part),
-                 Resources(bram=memory_blocks(words, layout.engine.mem_bits, part)))
+    return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
+
+
+SCRATCH_DEPTHS = (8192, 6144, 4096, 3072, 2048, 1536, 1024, 512, 256)
+"""Words per bank that are tried, one after the other, where the part does not hold whole maps."""
+
+
+def _shaped(layout: Layout, part: Part) -> Layout:
+    """The layout on the engine that it asks for, with a scratchpad that the part holds, if any does."""
+    for limit in SCRATCH_DEPTHS:
+        shaped = _widths(layout, part)
+        if estimate(shaped.engine, part).bram <= part.available.bram * FILL["bram"]:
+            break
+        if shaped.engine.scratch_depth <= limit:
+            continue
+        try:
+            layout = fit_scratchpad(layout, replace(layout.engine, scratch_depth=limit))
+        except Unplaceable:
+            break
+    # What a build directory keeps is the engine: its own layout must be the one that was counted.
+    return fit_scratchpad(shaped, shaped.engine)
+
+
+def _widths(layout: Layout, part: Part) -> Layout:
+    """The same layout on an engine with the widths and depths that it needs."""
+    engine, asked = layout.engine, needs(layout)
+    block = block_words(part)
+    # A ring as deep as a block RAM costs no more than a shallow one; a deeper one fetches further ahead.
+    ring = max(block, engine.ring_depth, 1 << (asked.pop("ring_depth") - 1).bit_length())
+    depth = -(-asked.pop("scratch_depth") // block) * block
+    try:
+        return replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
+    except EngineError as error:
+        raise Unplaceable(f"the network needs an engine that cannot be made: {error}") from error
+
+
+def program_memory(words: int, engine: Engine, part: Part) -> Resources:
+    """What the part's block RAMs give for a program of ``words`` memory words."""
+    return Resources() if part.ports else Resources(bram=memory_blocks(words, engine.mem_bits, part))
+
+
+@dataclass(frozen=True, eq=False)
+class Rough:
+    """An engine with figures that need no layout."""
+
+    engine: Engine
+    features: dict
+    """Widths and features of about any engine for this network."""
+    work: list[Work]
+    part: Part
+
+    @functools.cached_property
+    def least(self) -> int:
+        """Cycles at least."""
+        return bound(self.work, self.engine)
+
+    @functools.cached_property
+    def likely(self) -> int:
+        """Cycles, about."""
+        return guess(self.work, self.engine)
+
+    @functools.cached_property
+    def resources(self) -> Resources:
+        """With the shallowest scratchpad: one block."""
+        shaped = replace(self.engine, **self.features, scratch_depth=block_words(self.part))
+        return estimate(shaped, self.part) + program_memory(weight_words(self.work, shaped), shaped, self.part)
+
+    @functools.cached_property
+    def area(self) -> float:
+        return _area(self.resources, self.part)
+
+    @functools.cached_property
+    def fits(self) -> bool:
+        available = self.part.available
+        return all(getattr(self.resources, name) <= getattr(available, name) * FILL[name] for name in FIELDS)
 
 
 class Search:
@@ -86,29 +157,42 @@ class Search:
         self.features = self._features()
         self.reasons: list[str] = []
         """Why engines could not take the network at all."""
-        self.exact = functools.lru_cache(maxsize=None)(self._exact)
+        self._sized: dict[Engine, Sized | None] = {}
 
     def _features(self) -> dict:
         """Widths and features are nearly the same on every engine: take them from one layout."""
         try:
-            asked = needs(lay_out(self.graph, Engine(ki=8, px=2, sp2_rows=8, dsp_rows=8, drain_lanes=8)))
+            asked = needs(lay_out(self.graph, Engine(ki=8, px=2, sp2_rows=8, pot_rows=8, int4_rows=8, dsp_rows=8,
+                                                     drain_lanes=8, scratch_depth=MAX_DEPTH)))
         except Unplaceable:
             return {}
         # Too wide for any engine: the exact layout says so.
-        asked["m_bits"], asked["acc_bits"] = min(32, max(18, asked["m_bits"])), min(31, asked["acc_bits"])
-        widths = ("acc_bits", "m_bits", "wide", "residual", "rescale", "pool", "thresholds")
+        asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
+        asked["c_extra"] = min(16, asked["c_extra"])
+        widths = ("acc_bits", "m_bits", "c_extra", "residual", "rescale", "pool", "thresholds")
         return {name: asked[name] for name in widths}
 
-    def rough(self, idle_blocks: bool = False) -> list[tuple[Engine, int, Resources, int]]:
-        """(engine, least cycles, rough resources, likely cycles) of every candidate."""
-        result = []
-        # No engine has shallower memories than one block.
-        shape = self.features | dict.fromkeys(("ring_depth", "scratch_depth"), _block_words(self.part))
-        for engine in candidates(self.work, self.part, idle_blocks):
-            shaped, work = replace(engine, **shape), self._work_at(engine.ki)
-            memory = Resources(bram=memory_blocks(weight_words(work, shaped), shaped.mem_bits, self.part))
-            result.append((engine, bound(work, shaped), estimate(shaped, self.part) + memory, guess(work, shaped)))
-        return result
+    def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:
+        """Engines of all shapes, with the part's memory ports or some of them."""
+        return candidates(self.work, self.part, idle_blocks, self.part.ports if ports is None else ports)
+
+    def measure(self, engine: Engine) -> Rough:
+        """The cheap figures of an engine."""
+        return Rough(engine, self.features, self._work_at(engine.ki), self.part)
+
+    def rough(self, idle_blocks: bool = False, ports: int | None = None) -> list[Rough]:
+        """The cheap figures of every candidate."""
+        return [self.measure(engine) for engine in self.candidates(idle_blocks, ports)]
+
+    def exact(self, engine: Engine) -> Sized | None:
+        """The engine with its layout and exact cycles; None when it cannot run the network."""
+        if engine not in self._sized:
+            self._sized[engine] = self._exact(engine)
+        return self._sized[engine]
+
+    def known(self) -> list[Sized]:
+        """All engines that were counted exactly so far."""
+        return [sized for sized in self._sized.values() if sized is not None]
 
     def _exact(self, engine: Engine) -> Sized | None:
         try:
@@ -117,30 +201,38 @@ class Search:
             self.reasons.append(str(reason))
             return None
 
-    def _roughly_fits(self, resources: Resources) -> bool:
-        available = self.part.available
-        return all(getattr(resources, name) <= getattr(available, name) * FILL[name] for name in FIELDS)
+    def fastest(self, tries: int = TRIES, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
+        """The engine with the fewest cycles that fits.  Raises HwgenError when none fits.
 
-    def fastest(self) -> Sized:
-        """The engine with the fewest cycles that fits.  Raises HwgenError when none fits."""
-        rough = [item for item in self.rough(idle_blocks=True) if self._roughly_fits(item[2])]
-        rough.sort(key=lambda item: (item[3], _area(item[2], self.part)))
+        ``tries`` engines of every shape are counted exactly; the best ``climbs`` of these and of ``starts`` are
+        improved step by step.
+        """
+        rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
         shapes: dict[tuple[int, str], list[Engine]] = {}
-        for engine, *_ in rough:
-            shapes.setdefault((engine.ki, engine.dsp_weights), []).append(engine)
-        starts = [best for engines in shapes.values() if (best := self._first(engines))]
-        if not starts:
+        least = None
+        for item in rough:
+            shape = shapes.setdefault((item.engine.ki, item.engine.dsp_weights), [])
+            # Resources take longer to estimate than cycles: only of those that are looked at.
+            if len(shape) < KEEP and (least is None or item.likely <= FAR * least or not shape) and item.fits:
+                least = least or item.likely
+                shape.append(item.engine)
+        if least is not None:
+            # Shapes that look much slower take longest to count and are never the fastest.
+            shapes = {key: engines for key, engines in shapes.items()
+                      if engines and self.measure(engines[0]).likely <= FAR * least}
+        found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines, tries))]
+        if not found:
             raise HwgenError(self._refusal())
-        starts.sort(key=self._cycles)
-        return min((self._climb(start, self._cycles) for start in starts[:CLIMBS]), key=self._cycles)
+        found.sort(key=self._cycles)
+        return min((self._climb(start, self._cycles) for start in found[:climbs]), key=self._cycles)
 
-    def _first(self, engines: list[Engine]) -> Sized | None:
+    def _first(self, engines: list[Engine], tries: int) -> Sized | None:
         """The fastest of the first few that fit; of all when none of them does."""
         best: Sized | None = None
         for index, engine in enumerate(engines):
-            if best is not None and index >= KEEP // 4:
+            if best is not None and index >= tries:
                 break
             best = self._better(best, engine, self._cycles)
         return best
@@ -150,14 +242,14 @@ class Search:
         def key(sized: Sized) -> tuple[float, float]:
             return (math.inf, 0) if sized.cycles.total > limit else (_area(sized.total, self.part), sized.cycles.total)
 
-        rough = [item for item in self.rough() if item[1] <= limit and self._roughly_fits(item[2])]
-        rough.sort(key=lambda item: (_area(item[2], self.part), item[1]))
+        rough = [item for item in self.rough() if item.least <= limit and item.fits]
+        rough.sort(key=lambda item: (item.area, item.least))
         best, found = None, 0
-        for engine, *_ in rough:
-            best = self._better(best, engine, key)
+        for item in rough:
+            best = self._better(best, item.engine, key)
             # The order is by a rough size: a few more may be smaller still.
             found += best is not None and key(best)[0] < math.inf
-            if found > KEEP // 4:
+            if found > TRIES:
                 break
         if best is not None and key(best)[0] < math.inf:
             return self._climb(best, key)
@@ -185,20 +277,31 @@ class Search:
         while True:
             start = best
             for engine in neighbours(start.engine):
-                best = self._better(best, engine, key) or best
+                if self._promising(engine, best, key):
+                    best = self._better(best, engine, key) or best
             if best is start:
                 return best
 
+    def _promising(self, engine: Engine, best: Sized, key) -> bool:
+        """Whether the exact figures, which take long, may be better."""
+        rough = self.measure(engine)
+        if not rough.fits:
+            return False
+        if key != self._cycles:
+            return True
+        # What is likely errs alike for engines that are alike.
+        return rough.least < best.cycles.total and rough.likely <= HOPE * self.measure(best.engine).likely
+
     def any_fits(self) -> bool:
         """Whether one of a few engines of all sizes fits: small ones save logic, large ones program memory."""
-        engines = sorted(candidates(self.work, self.part), key=lambda engine: engine.macs_per_cycle)
+        engines = sorted(self.candidates(), key=lambda engine: engine.macs_per_cycle)
         found = (self.exact(engine) for engine in engines[::max(1, len(engines) // KEEP)])
         return any(sized is not None and sized.fits(self.part) for sized in found)
 
     def _refusal(self) -> str:
         """Why nothing fits, in numbers, and what would."""
-        everything = sorted(self.rough(), key=lambda item: _area(item[2], self.part))
-        smallest = next((s for s in (self.exact(engine) for engine, *_ in everything[:KEEP]) if s), None)
+        everything = sorted(self.rough(), key=lambda item: item.area)
+        smallest = next((s for s in (self.exact(item.engine) for item in everything[:KEEP]) if s), None)
         lines = [f"network {self.graph.name!r} does not fit {self.part.name}"]
         if smallest is None and self.reasons:
             lines.append(self.reasons[-1])
@@ -214,11 +317,6 @@ class Search:
         return "; ".join(lines)
 
 
-def _block_words(part: Part) -> int:
-    """Words of a block RAM at the width that engines use."""
-    return 256 if part.family == "ice40" else 512
-
-
 def _fits_other(graph: Graph, part: Part) -> bool:
     try:
         return Search(graph, part).any_fits()
@@ -231,8 +329,19 @@ def neighbours(engine: Engine) -> list[Engine]:
     """Engines one step away in one or two parameters."""
     d, result = engine.drain_lanes, []
     changes: list[dict] = [{"px": engine.px + step} for step in (-1, 1)]
-    for sp2, dsp in ((-d, 0), (d, 0), (0, -d), (0, d), (d, d), (-d, -d), (d, -d), (-d, d)):
-        changes.append({"sp2_rows": engine.sp2_rows + sp2, "dsp_rows": engine.dsp_rows + dsp})
+    present = [group for group in GROUPS if engine.rows_of(group)]
+    for first in present:
+        changes += [{f"{first}_rows": engine.rows_of(first) + step} for step in (-d, d)]
+        for second in GROUPS:
+            if second != first:
+                # Rows move from one group to another, or (pairs of present ones) both grow or shrink.
+                changes += [{f"{first}_rows": engine.rows_of(first) - step,
+                             f"{second}_rows": engine.rows_of(second) + step} for step in sorted({max(1, d // 2), d})]
+            if second in present[present.index(first) + 1:]:
+                changes += [{f"{name}_rows": engine.rows_of(name) + step for name in (first, second)}
+                            for step in (-d, d)]
+    changes.append({"wide": not engine.wide})
+    changes += [{"ring_depth": 2 * engine.ring_depth}, {"ring_depth": engine.ring_depth // 2}]
     changes += [{"drain_lanes": 2 * d}, {"drain_lanes": d // 2}]
     changes += [{"ki": engine.ki * 2, "px": max(1, engine.px // 2)}, {"ki": engine.ki // 2, "px": engine.px * 2}]
     changes += [{"ki": engine.ki * 2}, {"ki": engine.ki // 2}]
@@ -255,5 +364,5 @@ def _area(resources: Resources, part: Part) -> float:
 
 def describe(engine: Engine) -> str:
     """The engine in a few words."""
-    rows = " + ".join(f"{n} {name}" for name, n in (("sp2", engine.sp2_rows), ("dsp", engine.dsp_rows)) if n)
+    rows = " + ".join(f"{engine.rows_of(group)} {group}" for group in GROUPS if engine.rows_of(group))
     return f"{engine.ki} channels x {engine.px} pixels x ({rows}) rows, {engine.drain_lanes} drain lanes"

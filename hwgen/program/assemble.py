@@ -7,13 +7,12 @@ import numpy as np
 from .. import isa
 from ..engine import ENGINE_VERSION, Engine
 from ..plan.layout import Layout, lacking
-from ..plan.lower import Layer, pack_codes
+from ..plan.lower import Layer
+from ..plan.packing import pack_codes
 from ..plan.place import Tile
-from ..plan.stream import commands_of_tile, fetches, map_words, memory_map, program_words
-from .pack import arranged, fit, parameter_records, stored_order, threshold_words, weight_words
-
-C2_EXTRA_BITS = 20
-"""The second stage's constant is this much wider than its multipliers (RequantLane)."""
+from ..plan.stream import commands_of_tile, map_words, memory_map, program_words
+from .commands import layer_words, tile_words
+from .pack import arranged, parameter_records, stored_order, threshold_words, weight_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +31,7 @@ class Program:
     input_words: int
     """Memory words of the input map."""
     output_base: dict[str, int]
-    """Scratchpad word where scratchpad address 0 of bank 0 would lie in memory, modulo 2**32: the word of bank b at
-    address a lies ``output_base + a * banks + b`` scratchpad words from the beginning of memory."""
+    """Scratchpad words from the beginning of memory to the first word of each map that is written to memory."""
     memory_words: int
     """Memory words of program, input and results."""
 
@@ -74,40 +72,53 @@ def assemble_layout(layout: Layout) -> Program:
     stream = _Stream(engine.mem_bits)
     stream.packet(isa.START, version=ENGINE_VERSION, engine=engine.id)
     addresses, memory_words = memory_map(layout, program_words(layout))
-    outputs = {}
-    for layer in layout.layers:
-        if layout.stored(layer):
-            first = addresses[layer.output] * engine.scratch_words - layout.regions[layer.output].base * engine.banks
-            outputs[layer.output] = first % (1 << 32)
-    _encode_layers(layout, stream, addresses, outputs)
+    bases = {name: address * engine.scratch_words for name, address in addresses.items()}
+    _encode_steps(layout, stream, bases)
     stream.packet(isa.END, checksum=stream.checksum)
     assert stream.words == program_words(layout)
     return Program(b"".join(stream.parts), stream.words, addresses[graph.input], map_words(layout, graph.input),
-                   outputs, memory_words)
+                   {name: base for name, base in bases.items() if name != graph.input}, memory_words)
 
 
-def _encode_layers(layout: Layout, stream: _Stream, addresses: dict[str, int], outputs: dict[str, int]) -> None:
+def _encode_steps(layout: Layout, stream: _Stream, bases: dict[str, int]) -> None:
     """Order is synchronisation: a FETCH stands behind all that the layers need for which it waits."""
-    engine = layout.engine
-    for layer in layout.layers:
-        for fetch in fetches(layout, layer):
-            source = addresses[fetch.tensor] * engine.scratch_words + fetch.first
-            stream.packet(isa.FETCH, _pieces([isa.FETCH_WORD.encode(memory=source, words=fetch.words)]),
-                          address=fetch.address, bank=fetch.bank, wait=fetch.wait)
-        stream.commands(layer_words(layout, layer, outputs.get(layer.output, 0)))
-        weights = arranged(layout, layer)
+    def fetch(place: int) -> None:
+        for part in step.fetches[place]:
+            stream.packet(isa.FETCH, _pieces([isa.FETCH_WORD.encode(memory=bases[part.tensor] + part.first,
+                                                                    words=part.words)]),
+                          address=part.address, bank=part.bank, wait=part.wait)
+
+    packed: dict[str, list[list[tuple[int, bytes, dict[str, int]]]]] = {}
+    for step in layout.steps:
+        layer = step.layer
+        if layer.name not in packed:
+            # The tiles of all strips are the same; layers that are done need no room any more.
+            packed = {layer.name: [_tile_packets(layout, layer, tile) for tile in layout.tiles(layer)]}
+        fetch(0)
+        stream.commands(layer_words(layout, step, bases.get(layer.output, 0)))
         position = 0
-        for tile in layout.tiles(layer):
-            stream.packet(isa.PARAMS, _records(engine, parameter_records(layout, layer, tile, weights)))
-            if layer.conv.requant.thresholds is not None:
-                stream.packet(isa.THRESHOLDS, _pieces(threshold_words(layout, layer, tile, weights)))
-            data, counts = weight_words(layout, layer, tile, weights)
-            stream.packet(isa.WEIGHTS, data, words=layout.words(layer), **counts)
-            commands = tile_words(layout, layer, tile, position)
-            if commands_of_tile(layout, layer, tile) > len(commands):
+        for index, (tile, packets) in enumerate(zip(layout.tiles(layer), packed[layer.name], strict=True)):
+            for kind, payload, values in packets:
+                stream.packet(kind, payload, **values)
+            commands = tile_words(layout, step, tile, position)
+            if commands_of_tile(layout, step, tile) > len(commands):
                 commands.append(isa.FINISH)
             stream.commands(commands)
+            fetch(index + 1)
             position += layout.out_words(tile)
+
+
+def _tile_packets(layout: Layout, layer: Layer, tile: Tile) -> list[tuple[int, bytes, dict[str, int]]]:
+    """Kind, payload and fields of the packets before a TILE command."""
+    weights = arranged(layout, layer)
+    result: list[tuple[int, bytes, dict[str, int]]] = [
+        (isa.PARAMS, _records(layout.engine, parameter_records(layout, layer, tile, weights)), {})]
+    if layer.conv.requant.thresholds is not None:
+        result.append((isa.THRESHOLDS, _pieces(threshold_words(layout, layer, tile, weights)), {}))
+    data, counts = weight_words(layout, layer, tile, weights)
+    slices = isa.SLICES.encode(**counts).to_bytes(layout.engine.mem_bits // 8, "little")
+    result.append((isa.WEIGHTS, slices + data, {"words": layout.words(layer)}))
+    return result
 
 
 def _records(engine: Engine, records: list[int]) -> bytes:
@@ -116,94 +127,6 @@ def _records(engine: Engine, records: list[int]) -> bytes:
     size = engine.record_words * engine.mem_bits // 8
     return b"".join(sum(record << i * bits for i, record in enumerate(records[at:at + group])).to_bytes(size, "little")
                     for at in range(0, len(records), group))
-
-
-def tile_words(layout: Layout, layer: Layer, tile: Tile, first_word: int) -> list[int]:
-    """The two words of a TILE command; ``first_word`` is the index of the tile's first output word."""
-    out = layout.regions[layer.output]
-    stored = layout.out_words(tile) * out.planes * layout.engine.px if layout.stored(layer) else 0
-    residual = layout.regions[layer.residual] if layer.residual else None
-    return [
-        isa.TILE_WORDS[0].encode(
-            command=isa.TILE, words=layout.words(layer), chunks=tile.chunks(layout.engine.drain_lanes),
-            interval=layout.interval(layer, tile), wide=tile.wide, res_words=layout.residual_words(layer, tile),
-            store_words=stored, end=tile is layout.tiles(layer)[-1]),
-        isa.TILE_WORDS[1].encode(
-            out_address=out.base + first_word * out.planes * out.plane_step,
-            res_address=residual.base + first_word * residual.planes * residual.plane_step if residual else 0),
-    ]
-
-
-def layer_words(layout: Layout, layer: Layer, store_base: int) -> list[int]:
-    """The words of a LAYER command."""
-    conv, rule, window = layer.conv, layer.conv.requant, layer.window
-    source, target = layout.regions[layer.input], layout.regions[layer.output]
-    residual = layout.regions[layer.residual] if layer.residual else None
-    banks = layout.engine.banks
-    _, _, kh, kw = conv.weight.shape
-    walk = layout.walks[layer.name]
-    row_q, row_r = divmod(source.pitch - (kw - 1), banks)
-    scale = layer.add or window.rescale
-    pool_mode = isa.POOL_NONE if layer.pool is None else isa.POOL_SUM if window.rescale else isa.POOL_MAX
-    second = isa.RESCALE_ADD if layer.add else isa.RESCALE_AVERAGE if window.rescale else isa.RESCALE_OFF
-    values = {
-        "layer": {
-            "command": isa.LAYER, "kernel_h": kh - 1, "kernel_w": kw - 1, "blocks": source.blocks - 1,
-            "two_planes": source.planes - 1, "res_on": residual is not None,
-            "res_two_planes": residual.planes - 1 if residual else 0, "out_two_planes": target.planes - 1,
-            "half_even": rule.rounding == "half_even", "threshold_mode": rule.thresholds is not None,
-            "store": layout.stored(layer), "pool_mode": pool_mode, "rescale": second,
-            "half_even2": scale is not None and scale.rounding == "half_even", "step": layout.step(layer) - 1,
-            "pad": layout.tensor(layer.input).zero_point, "pool_pad": window.pad_code,
-        },
-        "input_map": {"base": source.base, "block_step": source.planes * source.plane_step,
-                      "plane_step": source.plane_step, "row_q": row_q, "row_r": row_r},
-        "input_size": {"height": source.height, "width": source.width, "conv_h": walk.conv_shape[0],
-                       "conv_w": walk.conv_shape[1], "res_step": residual.plane_step if residual else 0},
-        "evaluations": {"pool_h": window.kernel[0] - 1, "pool_w": window.kernel[1] - 1,
-                        "out_h": walk.out_shape[0] - 1, "out_w": walk.out_shape[1] - 1, "out_step": target.plane_step},
-        "clamp": {"zero": rule.zero_point, "low": rule.low, "high": rule.high},
-        "store": {"store_base": store_base},
-    }
-    if scale is not None:
-        values["clamp"] |= {"zero2": scale.zero_point, "low2": scale.low, "high2": scale.high,
-                            "shift2": scale.shift - 1}
-        c2 = scale.constant + (0 if scale.rounding == "floor" else 1 << scale.shift - 1)
-        m_bits = layout.engine.m_bits
-        for value, bits, what in ((scale.a, m_bits, "multiplier A"), (scale.b, m_bits, "multiplier B"),
-                                  (c2, layout.engine.c2_bits, "constant C2")):
-            fit(value, bits, layer, what)
-        values["rescale_ab"] = {"a": scale.a, "b": scale.b}
-        values["rescale_c"] = {"c2": c2}
-    steps, moves = _walker_words(layer, source.pitch, residual.pitch if residual else 0, target.pitch, walk, banks)
-    settings = isa.LAYER_WORDS[:len(isa.LAYER_WORDS) - 2 * len(isa.STEPS)]
-    words = [word.encode(**values.get(word.name, {})) for word in settings]
-    return words + steps + moves
-
-
-def _walker_words(layer: Layer, in_pitch: int, res_pitch: int, out_pitch: int, walk, banks: int):
-    """Where the walk begins and how far each of its four kinds of step goes."""
-    window, conv = layer.window, layer.conv
-    (kh, kw), (py, px) = window.kernel, window.strides
-    out_w = walk.out_shape[1]
-
-    def point(cy, cx, oy, ox):
-        iy, ix = cy * conv.strides[0], cx * conv.strides[1]
-        return np.array([iy * in_pitch + ix, cy * res_pitch + cx, oy * out_pitch + ox, ix, iy, cx, cy])
-
-    start = point(-window.pads[0], -window.pads[1], 0, 0)
-    start += np.array([-conv.pads[0] * in_pitch - conv.pads[1], 0, 0, -conv.pads[1], -conv.pads[0], 0, 0])
-    deltas = [point(0, 1, 0, 0), point(1, -(kw - 1), 0, 0), point(-(kh - 1), px - (kw - 1), 0, 1),
-              point(py - (kh - 1), -(out_w - 1) * px - (kw - 1), 1, -(out_w - 1)), start]
-    steps, moves = [], []
-    for delta in deltas:
-        linear, move = delta[:3].tolist(), delta[3:].tolist()
-        parts = {}
-        for name, value in zip(("in", "res", "out"), linear, strict=True):
-            parts[f"{name}_q"], parts[f"{name}_r"] = divmod(value, banks)
-        steps.append(isa._STEP.encode(**parts))
-        moves.append(isa._MOVE.encode(ix=move[0], iy=move[1], cx=move[2], cy=move[3]))
-    return steps, moves
 
 
 def input_words(layout: Layout, codes: np.ndarray) -> bytes:

@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from ..engine import Engine
+from ..engine import GROUPS, KINDS, Engine
+from ..lanes import DSP_WIDE, LaneKind
+from ..lanes import KINDS as LANES
 from ..plan.layout import Layout
 from ..plan.lower import Layer
 from ..plan.place import Tile, input_order
-from ..schemes import get
-
-SP2_CORRECTION = 155
-"""A shift-add lane delivers 155 - |w|*a for a negative weight: 31 + 4*31 from two complements."""
 
 
 def arranged(layout: Layout, layer: Layer) -> np.ndarray:
@@ -19,7 +17,7 @@ def arranged(layout: Layout, layer: Layer) -> np.ndarray:
     full = np.zeros((weight.shape[0], layout.blocks(layer) * layout.engine.ki, *weight.shape[2:]), np.int64)
     present = order >= 0
     full[:, :len(order)][:, present] = weight[:, order[present]]
-    return full.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+    return full.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)[:, :layout.words(layer) * layout.engine.ki]
 
 
 def stored_order(layout: Layout, tensor: str) -> np.ndarray:
@@ -33,25 +31,33 @@ def stored_order(layout: Layout, tensor: str) -> np.ndarray:
 def weight_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> tuple[bytes, dict[str, int]]:
     """The ring words of a tile, and how many memory words of each kind one of them has."""
     engine = layout.engine
-    lanes: list[np.ndarray] = []
-    counts = {"sp2": 0, "dsp": 0, "high": 0}
-    sp2, offset = get("sp2"), 128 if tile.wide else 8
-    first = np.zeros((tile.sp2_slots, weights.shape[1]), np.int64)
-    second = np.zeros((tile.dsp_slots, weights.shape[1]), np.int64)
-    for row, slot in zip(tile.rows, tile.slots, strict=True):
-        if row < 0:
-            continue
-        if slot < engine.sp2_rows:
-            first[slot] = sp2.encode(weights[row])
-        else:
-            second[slot - engine.sp2_rows] = weights[row] + offset
-    parts = [("sp2", first), ("dsp", second & 15)] + ([("high", second >> 4)] if tile.wide else [])
-    for kind, nibbles in parts:
-        if len(nibbles):
-            packed = _slices(nibbles, engine)
-            counts[kind] = packed.shape[1]
-            lanes.append(packed)
-    return np.concatenate(lanes, axis=1).tobytes(), counts
+    codes: dict[str, np.ndarray] = {
+        group: np.zeros((rows, weights.shape[1]), np.uint8)
+        for group, rows in zip(GROUPS, tile.fetched, strict=True)}
+    for group, at, rows in rows_by_group(engine, tile):
+        codes[group][tile.slots[at] - engine.first_slot(group)] = lanes_of(group, tile).encode(weights[rows])
+    codes["high"] = codes["dsp"] >> 4 if tile.wide else codes["dsp"][:0]
+    codes["dsp"] = codes["dsp"] & 15
+    counts = tile.beats(engine)
+    parts = [_slices(codes[kind], engine) for kind in KINDS if counts[kind]]
+    assert [part.shape[1] for part in parts] == [n for n in counts.values() if n]
+    return np.concatenate(parts, axis=1).tobytes(), counts
+
+
+def rows_by_group(engine: Engine, tile: Tile) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """(group, positions in the tile, rows) of every lane group that has a row."""
+    groups = np.array([engine.group_of(int(slot)) for slot in tile.slots])
+    found = []
+    for group in GROUPS:
+        at = np.flatnonzero((groups == group) & (tile.rows >= 0))
+        if len(at):
+            found.append((group, at, tile.rows[at]))
+    return found
+
+
+def lanes_of(group: str, tile: Tile) -> LaneKind:
+    """How a group's lanes take the weights of a tile."""
+    return DSP_WIDE if group == "dsp" and tile.wide else LANES[group]
 
 
 def _slices(nibbles: np.ndarray, engine: Engine) -> np.ndarray:
@@ -66,8 +72,10 @@ def _slices(nibbles: np.ndarray, engine: Engine) -> np.ndarray:
 def corrections(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> np.ndarray:
     """K per position of the tile: what the lane adds to the accumulator beyond the share of S_p."""
     planes = 17 if layout.planes(layer.input) == 2 else 1
-    negative = (weights < 0).sum(axis=1) * SP2_CORRECTION * planes
-    return np.where((tile.slots < layout.engine.sp2_rows) & (tile.rows >= 0), negative[tile.rows], 0)
+    excess = np.zeros(len(tile.rows), np.int64)
+    for group, at, rows in rows_by_group(layout.engine, tile):
+        excess[at] = lanes_of(group, tile).correction(weights[rows]) * planes
+    return excess
 
 
 def parameter_records(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> list[int]:

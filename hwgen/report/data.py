@@ -12,7 +12,9 @@ def make_report(facts: dict, sim: dict | None = None, synth: dict | None = None,
     ``facts`` is what the build knows (:func:`hwgen.build.create.make_facts`); ``sim``, ``synth``
     and ``pnr`` are results as the steps store them.  Units: cycles per image, MHz, ms, images per
     second, 10**9 operations per second (a multiply-accumulate is two), accuracies from 0 to 1,
-    ``weight_bits`` bits of all weight codes, resources in units of the part.
+    ``weight_bits`` bits of all weight codes, resources in units of the part.  A layer's ``split`` says what its planned
+    cycles went into (:class:`hwgen.plan.timeline.Split`), its ``bytes`` what it moves through the memory ports
+    (:class:`hwgen.plan.traffic.Traffic`).
     """
     simulated = sim["cycles"] if sim else None
     return {
@@ -27,6 +29,8 @@ def make_report(facts: dict, sim: dict | None = None, synth: dict | None = None,
             "simulated": simulated,
             "layers": [{**layer, "simulated": sim["layers"].get(layer["name"]) if sim else None}
                        for layer in facts["layers"]],
+            # planned: what every unit does; each unit's numbers add up to all cycles
+            "units": facts["unit_cycles"],
         },
         "performance": _performance(facts, simulated, pnr),
         "resources": _resources(facts, synth, pnr),

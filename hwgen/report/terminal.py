@@ -8,11 +8,16 @@ from hwgen.device.resources import FIELDS
 from hwgen.report.text import clock_state, count, cycles_pair, percent, rows_text, signed_percent
 
 
+SPLIT = {"busy": "busy", "weights": "waiting for weights", "activations": "for activations", "drain": "for the drain",
+         "memory": "for maps in memory"}
+"""What an array's cycles go into, and in words."""
+
+
 def print_report(report: dict, console: Console, *, layers: bool = True) -> None:
     """Print the short table, the resources and, if asked for, the layers."""
     parts = [summary_table(report), resource_table(report)]
     if layers:
-        parts.append(layer_table(report))
+        parts += [layer_table(report), split_table(report)]
     console.print(Group(*parts))
 
 
@@ -92,4 +97,16 @@ def layer_table(report: dict) -> Table:
     for layer in report["cycles"]["layers"]:
         table.add_row(layer["name"], count(layer["macs"]), count(layer["planned"]), count(layer["simulated"]),
                       percent(layer["utilization"]))
+    return table
+
+
+def split_table(report: dict) -> Table:
+    """What the array's cycles go into, and what every layer moves."""
+    table = _table("cycles planned: busy, or waiting for; kB through the memory ports")
+    table.add_column("layer", overflow="fold")
+    for title in (*SPLIT, "kB"):
+        table.add_column(title, justify="right")
+    for layer in report["cycles"]["layers"]:
+        table.add_row(layer["name"], *(count(layer["split"][part]) for part in SPLIT),
+                      f"{sum(layer['bytes'].values()) / 1000:,.1f}")
     return table

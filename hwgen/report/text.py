@@ -36,4 +36,4 @@ def cycles_pair(report: dict) -> str:
 
 
 def rows_text(rows: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count(n)}" for name, n in sorted(rows.items()))
+    return ", ".join(f"{name} {count(n)}" for name, n in sorted(rows.items()) if n)

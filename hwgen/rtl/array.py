@@ -1,76 +1,139 @@
 """The dense array: every row slot times every pixel, all lane groups on one activation stream."""
 
-from amaranth.hdl import Mux, Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..engine import Engine
+from ..engine import GROUPS, KINDS, Engine
 from .bits import delay
-from .lanes import Accumulator, FixedDot, OperandSum, Sp2Dot
+from .lanes import Accumulator, OperandSum, logic_family, make_group
+from .lanes.copy import copy
+from .once import place
+
+
+class RowBlock(wiring.Component):
+    """Some rows of one lane group with their accumulators and, in an engine of several blocks, their own operands.
+
+    ``totals[row*px + p]`` holds a tile's sum from ``latency`` cycles after the operands of its
+    last word on.  ``codes`` (and ``high``) come with their operands.  ``dot_latency``: cycles from operands to
+    accumulators, the same in all blocks.
+    """
+
+    def __init__(self, *, engine: Engine, group, dot_latency: int, simulation: bool):
+        self.engine, self.dot_latency = engine, dot_latency
+        self.family, self.logic = "" if simulation else engine.family, logic_family(engine, simulation)
+        self.latency = dot_latency + Accumulator.latency
+        self.rows, self.wide = group.rows, "high" in group.signature.members
+        self._group, self._wait = group, dot_latency - engine.broadcast_latency - group.latency
+        word, rows = engine.word_bits, group.rows
+        super().__init__({
+            "operands": In(data.ArrayLayout(word, engine.px)), "codes": In(data.ArrayLayout(word, rows)),
+            **({"high": In(data.ArrayLayout(word, rows))} if self.wide else {}),
+            "valid": In(1), "high_plane": In(1), "last": In(1),
+            "totals": Out(data.ArrayLayout(engine.acc_bits, rows * engine.px)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        e = self.engine
+        m.submodules.group = group = self._group
+        ports = ["operands", "codes"] + (["high"] if self.wide else [])
+        for name in ports:
+            value = getattr(self, name).as_value()
+            if e.broadcast_latency:
+                value = copy(m, value, name, self.family) if name == "operands" else delay(m, value, 1, name)
+            m.d.comb += getattr(group, name).as_value().eq(value)
+        control = []
+        for name in ("valid", "high_plane", "last"):
+            late = delay(m, getattr(self, name), self.dot_latency - 1, name, reset_less=False)
+            control.append(copy(m, late, f"{name}_copy", self.family))
+        name = f"accumulator_{group.dot_bits}_{e.acc_bits}_{self.logic}"
+        for index in range(len(self.totals)):
+            acc, ports = place(platform, name, self._accumulator)
+            m.submodules[f"acc_{index}"] = acc
+            m.d.comb += [
+                ports["dot"].eq(delay(m, group.dots[index], self._wait, f"dot_{index}")),
+                ports["valid"].eq(control[0]), ports["high"].eq(control[1]), ports["last"].eq(control[2]),
+                self.totals[index].eq(ports["total"]),
+            ]
+        return m
+
+    def _accumulator(self) -> Accumulator:
+        return Accumulator(dot_bits=self._group.dot_bits, acc_bits=self.engine.acc_bits, family=self.logic)
 
 
 class Array(wiring.Component):
-    """``rows`` x ``px`` accumulators; slots below ``sp2_rows`` are shift-add lanes, the others multiply.
+    """``rows`` x ``px`` accumulators in blocks of at most 16 rows, group after group.
 
     ``totals[slot*px + p]`` and ``sums[p]`` are readable ``latency`` cycles after the
     operands of a tile's last word, and stay until those of the next tile.  ``weights``
     come one cycle before their operands: they pass a register here, which also blanks the
     high nibbles of tiles that have 4-bit weights only.
+
+    ``simulation``: portable twins instead of the family's primitives, the same in every cycle.
     """
 
-    def __init__(self, *, engine: Engine):
-        self.engine = engine
-        e = engine
-        self._sums = [OperandSum(ki=e.ki) for _ in range(e.px)]
-        self._dots = [[self._dot(row) for _ in range(e.px)] for row in range(e.rows)]
-        self.dot_latency = max(unit.latency for row in (self._sums, *self._dots) for unit in row)
+    def __init__(self, *, engine: Engine, simulation: bool = False):
+        self.engine = e = engine
+        self.logic = logic_family(e, simulation)
+        groups = [(name, make_group(name, block, e, simulation))
+                  for name in GROUPS for block in range(len(e.blocks(name)))]
+        self._units = [OperandSum(ki=e.ki) for _ in range(e.px)]
+        self.dot_latency = max(e.broadcast_latency + max(group.latency for _, group in groups), self._units[0].latency)
+        self._blocks = [(name, RowBlock(engine=e, group=group, dot_latency=self.dot_latency, simulation=simulation))
+                        for name, group in groups]
         self.latency = self.dot_latency + Accumulator.latency
-        slices = sum(e.slices(kind) for kind in ("sp2", "dsp", "high"))
         super().__init__({
             "operands": In(data.ArrayLayout(e.word_bits, e.px)), "valid": In(1), "high": In(1), "last": In(1),
-            "weights": In(slices * e.mem_bits), "wide": In(1),
+            "weights": In(e.ring_slices * e.mem_bits), "wide": In(1),
             "totals": Out(data.ArrayLayout(e.acc_bits, e.rows * e.px)),
             "sums": Out(data.ArrayLayout(e.acc_bits, e.px)),
         })
 
-    def _dot(self, row: int):
-        e = self.engine
-        if row < e.sp2_rows:
-            return Sp2Dot(ki=e.ki)
-        return FixedDot(ki=e.ki, wide=e.wide, multiplier=e.dsp_weights)
-
     def elaborate(self, platform):
         m = Module()
         e = self.engine
-        control = [delay(m, getattr(self, name), self.dot_latency, name, reset_less=False)
-                   for name in ("valid", "high", "last")]
-
-        def weights_of(kind: str, row: int):
-            before = {"sp2": 0, "dsp": e.slices("sp2"), "high": e.slices("sp2") + e.slices("dsp")}[kind]
-            begin = before * e.mem_bits + row * e.word_bits
-            register = Signal(e.word_bits, name=f"{kind}_{row}", reset_less=True)
-            value = self.weights[begin:begin + e.word_bits]
-            m.d.sync += register.eq(Mux(self.wide, value, 0) if kind == "high" else value)
-            return register
-
-        def accumulate(name: str, unit, p: int, total):
-            m.submodules[name] = unit
-            m.d.comb += unit.acts.eq(self.operands[p])
-            m.submodules[f"{name}_acc"] = acc = Accumulator(dot_bits=unit.dot_bits, acc_bits=e.acc_bits)
+        codes = {kind: self._codes(m, kind) for kind in KINDS}
+        slot = 0
+        for index, (name, block) in enumerate(self._blocks):
+            m.submodules[f"{name}_{index}"] = block
+            first = slot - e.first_slot(name)
             m.d.comb += [
-                acc.dot.eq(delay(m, unit.dot, self.dot_latency - unit.latency, f"{name}_dot")),
-                acc.valid.eq(control[0]), acc.high.eq(control[1]), acc.last.eq(control[2]), total.eq(acc.total),
+                block.operands.eq(self.operands), block.valid.eq(self.valid), block.high_plane.eq(self.high),
+                block.last.eq(self.last), *(block.codes[i].eq(codes[name][first + i]) for i in range(block.rows)),
+                *(self.totals[slot * e.px + i].eq(block.totals[i]) for i in range(block.rows * e.px)),
             ]
-
-        for row in range(e.rows):
-            is_sp2 = row < e.sp2_rows
-            codes = weights_of("sp2", row) if is_sp2 else weights_of("dsp", row - e.sp2_rows)
-            high = weights_of("high", row - e.sp2_rows) if e.wide and not is_sp2 else None
-            for p, unit in enumerate(self._dots[row]):
-                m.d.comb += (unit.codes if is_sp2 else unit.low).eq(codes)
-                if high is not None:
-                    m.d.comb += unit.high.eq(high)
-                accumulate(f"{'sp2' if is_sp2 else 'dsp'}_{row}_{p}", unit, p, self.totals[row * e.px + p])
-        for p, unit in enumerate(self._sums):
-            accumulate(f"sum_{p}", unit, p, self.sums[p])
+            if block.wide:
+                m.d.comb += [block.high[i].eq(codes["high"][first + i]) for i in range(block.rows)]
+            slot += block.rows
+        self._sums(m)
         return m
+
+    def _codes(self, m, kind: str) -> list[Signal]:
+        """A kind's code of each row, in registers."""
+        e = self.engine
+        if not e.slices(kind):
+            return []
+        begin = sum(e.slices(before) for before in KINDS[:KINDS.index(kind)]) * e.mem_bits
+        codes = []
+        for row in range(e.rows_of(kind)):
+            register = Signal(e.word_bits, name=f"{kind}_{row}", reset_less=True)
+            value = self.weights[begin + row * e.word_bits:begin + (row + 1) * e.word_bits]
+            m.d.sync += register.eq(Mux(self.wide, value, 0) if kind == "high" else value)
+            codes.append(register)
+        return codes
+
+    def _sums(self, m) -> None:
+        """S_p, the sum of the operands of every pixel."""
+        e = self.engine
+        control = [delay(m, getattr(self, name), self.dot_latency, f"sum_{name}", reset_less=False)
+                   for name in ("valid", "high", "last")]
+        for p, unit in enumerate(self._units):
+            acc = Accumulator(dot_bits=unit.dot_bits, acc_bits=e.acc_bits, family=self.logic)
+            m.submodules[f"sum_{p}"], m.submodules[f"sum_{p}_acc"] = unit, acc
+            m.d.comb += [
+                unit.acts.eq(self.operands[p]),
+                acc.dot.eq(delay(m, unit.dot, self.dot_latency - unit.latency, f"sum_{p}")),
+                acc.valid.eq(control[0]), acc.high.eq(control[1]), acc.last.eq(control[2]),
+                self.sums[p].eq(acc.total),
+            ]

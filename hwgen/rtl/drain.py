@@ -8,10 +8,15 @@ from amaranth.lib.wiring import In, Out
 
 from ..engine import Engine
 from .bits import delay, select
-from .requantize import RequantLane, ThresholdSearch
+from ..isa import POOL_RASTER
+from .requantize import DSP_BITS, RasterPool, RequantLane, ThresholdSearch
 from .sequencer import settings_layout, tile_layout
 from .walker import slot_layout
 
+RASTER_FLAGS = ("inside", *(f"{axis}_{what}" for axis in "xy" for what in ("start", "begin", "end")))
+
+ADDRESS_BITS = 24
+"""Of a word of the output: a map in memory may be larger than the scratchpad."""
 TILES_IN_FLIGHT = 16
 """Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart."""
 
@@ -40,7 +45,7 @@ class Drain(wiring.Component):
             "residual_valid": In(1), "residual": In(data.ArrayLayout(e.word_bits, e.px)),
             "params_write": In(1), "thresholds_write": In(1), "param_chunk": In(8), "param_lane": In(8),
             "param_beat": In(3), "param_parity": In(1), "param_data": In(e.mem_bits), "threshold_data": In(64),
-            "write": Out(1), "write_bank": Out(4), "write_address": Out(16), "write_data": Out(e.word_bits),
+            "write": Out(1), "write_bank": Out(4), "write_address": Out(ADDRESS_BITS), "write_data": Out(e.word_bits),
             "write_skipped": Out(1),
         })
 
@@ -48,7 +53,7 @@ class Drain(wiring.Component):
         e = self.engine
         return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                            residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                           pool_depth=self._chunks)
+                           dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=self._chunks, c2_bits=e.c2_bits)
 
     def elaborate(self, platform):
         m = Module()
@@ -63,7 +68,8 @@ class Drain(wiring.Component):
             go_post = Mux(s.threshold_mode, go_later, go_late)
         else:
             go_post = go_late
-        post, post_tile = self._queue(m, "post", ("out_q", "out_r", "alive", "last"),
+        fields = ("out_q", "out_r", "alive", "last") + (RASTER_FLAGS if e.pool_columns else ())
+        post, post_tile = self._queue(m, "post", fields,
                                       ("chunks", "out_address"), go_post)
         self._front(m, front, front_tile)
         self._post(m, post, post_tile, go_post)
@@ -131,8 +137,10 @@ class Drain(wiring.Component):
             columns = [select([self.totals[row * e.px + p] for row in rows], params["slot"]) for p in range(e.px)]
             raw, offset = Signal(e.acc_bits, name=f"raw_{lane}"), Signal(2, name=f"offset_{lane}")
             held = {name: Signal(value.shape(), name=f"{name}_{lane}") for name, value in params.items()}
+            # Multiplier rows are a lane's last.
+            first_dsp = e.chunks - e.lane_rows("dsp", lane)
             m.d.sync += [raw.eq(select(columns, pixel_1)), *(held[name].eq(value) for name, value in params.items()),
-                         offset.eq(Mux(params["slot"] < e.sp2_rows // e.drain_lanes, 0, offset_1))]
+                         offset.eq(Mux(params["slot"] < first_dsp, 0, offset_1))]
             m.submodules[f"requant_{lane}"] = unit = self._lanes[lane]
             valid = begin_2
             if e.thresholds:
@@ -250,36 +258,67 @@ class Drain(wiring.Component):
     def _post(self, m, slots, tile, start):
         e, s = self.engine, self.settings
         busy, chunk, pixel, sub, end = self._steps(m, "post", start, tile.chunks)
-        in_flight = Signal(range(2 * TILES_IN_FLIGHT))
-        m.d.sync += in_flight.eq(in_flight + self.push - end)
-        m.d.comb += self.idle.eq(in_flight == 0)
-
-        # Codes of a pixel gather until a word of ki channels is complete.
         per_word = e.ki // e.drain_lanes
         piece = chunk[:per_word.bit_length() - 1]
-        gathered = [[Signal(e.word_bits, name=f"word_{plane}_{p}") for p in range(e.px)] for plane in ("high", "low")]
-        merged = []
-        for plane, shift in ((0, 4), (1, 0)):
-            codes = Cat(code[shift:shift + 4] for code in self._codes)
-            old = select(gathered[plane], pixel)
-            size = len(codes)
-            merged.append(Cat(Mux(piece == i, codes, old[i * size:(i + 1) * size]) if per_word > 1 else codes
-                              for i in range(per_word)))
-            for p in range(e.px):
-                with m.If(busy & (sub == 0) & (pixel == p)):
-                    m.d.sync += gathered[plane][p].eq(merged[plane])
         complete = (piece == per_word - 1) | (chunk == tile.chunks - 1) if per_word > 1 else Const(1)
         moment = busy & complete & ((sub == 0) | ((sub == 1) & s.out_two_planes))
         keep = select([slots["alive"][p] & slots["last"][p] for p in range(e.px)], pixel)
-        offset = Signal(16)
+        offset = Signal(ADDRESS_BITS)
         with m.If(start):
             m.d.sync += offset.eq(0)
         with m.Elif(busy & complete & (sub == s.step) & (pixel == e.px - 1)):
             m.d.sync += offset.eq(offset + Mux(s.out_two_planes, s.out_step << 1, s.out_step))
         second = Mux((sub == 1) & s.out_two_planes, s.out_step, 0)
-        word = Mux(s.out_two_planes, Mux(sub == 0, merged[0], select(gathered[1], pixel)), merged[1])
+        place = select([q.as_unsigned() for q in slots["out_q"]], pixel)
+        address = (tile.out_address + offset + second + place)[:ADDRESS_BITS]
+        codes, late = self._codes, 0
+        if e.pool_columns:
+            codes, late = self._raster(m, slots, busy & (sub == 0), chunk, pixel, tile)
+
+        # Everything from here on happens as much later as the codes are.
+        def behind(value, name, reset_less=True):
+            return delay(m, value, late, name, reset_less=reset_less)
+
+        in_flight = Signal(range(2 * TILES_IN_FLIGHT))
+        m.d.sync += in_flight.eq(in_flight + self.push - behind(end, "end", reset_less=False))
         m.d.comb += [
-            self.write.eq(moment & keep), self.write_skipped.eq(moment & ~keep), self.write_data.eq(word),
-            self.write_bank.eq(select(slots["out_r"], pixel)),
-            self.write_address.eq((tile.out_address + offset + second + select(slots["out_q"], pixel))[:e.point_bits]),
+            self.idle.eq(in_flight == 0),
+            self.write.eq(behind(moment & keep, "write", reset_less=False)),
+            self.write_skipped.eq(behind(moment & ~keep, "skipped", reset_less=False)),
+            self.write_bank.eq(behind(select(slots["out_r"], pixel), "bank")),
+            self.write_address.eq(behind(address, "address")),
         ]
+        self._gather(m, codes, behind(busy & (sub == 0), "gather"), behind(piece, "piece"),
+                     behind(pixel, "pixel"), behind(sub == 0, "first"))
+
+    def _raster(self, m, slots, valid, chunk, pixel, tile):
+        """Overlapping maxima: codes of the windows that end, and their latency."""
+        e, s = self.engine, self.settings
+        m.submodules.raster = unit = RasterPool(lanes=e.drain_lanes, chunks=self._chunks, columns=e.pool_columns)
+        pixel_end = pixel == e.px - 1
+        m.d.comb += [
+            unit.enable.eq(s.pool_mode == POOL_RASTER), unit.ahead_h.eq(s.ahead_h), unit.ahead_w.eq(s.ahead_w),
+            unit.valid.eq(valid), unit.chunk.eq(chunk), unit.pixel_end.eq(pixel_end),
+            unit.group_end.eq(pixel_end & (chunk == tile.chunks - 1)),
+            *(getattr(unit, name).eq(select(slots[name], pixel)) for name in RASTER_FLAGS),
+            *(unit.codes[lane].eq(code) for lane, code in enumerate(self._codes)),
+        ]
+        return [unit.o[lane] for lane in range(e.drain_lanes)], unit.latency
+
+    def _gather(self, m, codes, valid, piece, pixel, first):
+        """Codes of a pixel gather until a word of ki channels is complete."""
+        e, s = self.engine, self.settings
+        per_word = e.ki // e.drain_lanes
+        gathered = [[Signal(e.word_bits, name=f"word_{plane}_{p}") for p in range(e.px)] for plane in ("high", "low")]
+        merged = []
+        for plane, shift in ((0, 4), (1, 0)):
+            nibbles = Cat(code[shift:shift + 4] for code in codes)
+            old = select(gathered[plane], pixel)
+            size = len(nibbles)
+            merged.append(Cat(Mux(piece == i, nibbles, old[i * size:(i + 1) * size]) if per_word > 1 else nibbles
+                              for i in range(per_word)))
+            for p in range(e.px):
+                with m.If(valid & (pixel == p)):
+                    m.d.sync += gathered[plane][p].eq(merged[plane])
+        m.d.comb += self.write_data.eq(
+            Mux(s.out_two_planes, Mux(first, merged[0], select(gathered[1], pixel)), merged[1]))

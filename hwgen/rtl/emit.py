@@ -7,10 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from amaranth.back import rtlil
-
 from ..engine import Engine
 from .engine import HwgenEngine
+from .once import convert
 
 TOP = "hwgen_engine"
 
@@ -28,15 +27,18 @@ for command in ("proc", "opt_clean -purge", f"write_verilog -sv -noattr {sys.arg
 """
 
 
-def emit_verilog(engine: Engine) -> str:
-    """The engine as SystemVerilog with top module ``hwgen_engine``; the same bytes for the same engine."""
-    return verilog(HwgenEngine(engine=engine), TOP)
+def emit_verilog(engine: Engine, *, simulation: bool = False) -> str:
+    """The engine as SystemVerilog with top module ``hwgen_engine``; the same bytes for the same engine.
+
+    ``simulation``: portable twins instead of the family's primitives; cycle by cycle the same engine.
+    """
+    return verilog(HwgenEngine(engine=engine, simulation=simulation), TOP)
 
 
 def verilog(component, name: str, ports=None) -> str:
     """Any component as SystemVerilog, identical modules once."""
     keywords = {} if ports is None else {"ports": ports}
-    text = share_modules(rtlil.convert(component, name=name, emit_src=False, **keywords))
+    text = share_modules(convert(component, name, **keywords))
     with tempfile.TemporaryDirectory() as folder:
         source, target, log = (Path(folder) / file for file in ("in.il", "out.sv", "log"))
         source.write_text(text)

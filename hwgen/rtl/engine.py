@@ -5,9 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..engine import Engine
+from ..isa import POOL_RASTER
 from .array import Array
 from .bits import delay
-from .drain import Drain
+from .drain import ADDRESS_BITS, Drain
 from .loader import Loader
 from .reader import Reader
 from .scratchpad import Ring, Scratchpad
@@ -17,6 +18,9 @@ from .walker import Walker
 
 WATCHDOG_BITS = 20
 """An engine in which nothing has moved for 2**20 cycles stops with an error."""
+
+CLEAR_CYCLES = 64
+"""Longer than any pipeline of the engine."""
 
 
 class HwgenEngine(wiring.Component):
@@ -32,12 +36,13 @@ class HwgenEngine(wiring.Component):
     ``done`` rises when the program has ended and every result is written, or with
     ``error`` not 0 (``hwgen.isa.ERRORS``); ``cycles`` counts from ``start`` to ``done``.
     After an error the engine begins anew once all answers that were still on their way have come.
-    ``trace_*`` shows every word that the drain writes to the scratchpad and ``layers`` how
+    ``simulation`` replaces primitives by portable twins that behave alike, cycle by cycle.
+    ``trace_*`` shows every word that the drain writes and ``layers`` how
     many layers have begun, so that a test can compare each layer.
     """
 
-    def __init__(self, *, engine: Engine, address_bits: int = 32):
-        self.engine = engine
+    def __init__(self, *, engine: Engine, address_bits: int = 32, simulation: bool = False):
+        self.engine, self.simulation = engine, simulation
         ports = engine.ports
         super().__init__({
             "start": In(1), "length": In(24),
@@ -49,7 +54,7 @@ class HwgenEngine(wiring.Component):
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
             "write_data": Out(engine.mem_bits), "write_mask": Out(engine.scratch_words),
             "write_idle": In(1), "write_error": In(1),
-            "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(16),
+            "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(ADDRESS_BITS),
             "trace_data": Out(engine.word_bits),
         })
 
@@ -58,21 +63,23 @@ class HwgenEngine(wiring.Component):
         e = self.engine
         loader = Loader(engine=e, address_bits=len(self.read_address))
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits)
-        slices = sum(e.slices(kind) for kind in ("sp2", "dsp", "high"))
-        m.submodules.ring = ring = Ring(slices=slices, depth=e.ring_depth, mem_bits=e.mem_bits)
-        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits)
+        m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits)
+        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, raster=e.pool_columns > 0)
         seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits)
         reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth, point_bits=e.point_bits)
-        array, drain = Array(engine=e), Drain(engine=e)
+        array, drain = Array(engine=e, simulation=self.simulation), Drain(engine=e)
         store = Store(engine=e, address_bits=len(self.write_address))
         # Whatever a program that ended with an error has left in them goes with ``clear``.
         clear = Signal()
         for name, part in (("loader", loader), ("walker", walker), ("sequencer", seq), ("reader", reader),
-                           ("array", array), ("drain", drain), ("store", store)):
+                           ("drain", drain), ("store", store)):
             m.submodules[name] = ResetInserter(clear)(part)
+        # The array has registers that no reset reaches; ends of tiles flush it.
+        m.submodules.array = array
         s = seq.settings
 
         # Load unit.
+        keep = Signal()
         m.d.comb += [
             loader.enable.eq(self.busy), loader.length.eq(self.length), loader.finished.eq(seq.layers_done),
             self.read_valid.eq(loader.request_valid), loader.request_ready.eq(self.read_ready),
@@ -81,13 +88,13 @@ class HwgenEngine(wiring.Component):
             *(getattr(loader, name).eq(getattr(self, name))
               for name in ("answer_valid", "answer_tag", "answer_error", "answer_data")),
             loader.ring_release.eq(reader.release), loader.params_release.eq(drain.params_release),
-            loader.scratch_busy.eq(drain.write),
+            keep.eq(drain.write & s.keep), loader.scratch_busy.eq(keep),
             ring.write.eq(loader.ring_write), ring.write_slice.eq(loader.ring_slice),
             ring.write_address.eq(loader.ring_address), ring.write_data.eq(loader.data),
-            scratch.write.eq(drain.write | loader.scratch_write),
-            scratch.write_bank.eq(Mux(drain.write, drain.write_bank, loader.scratch_bank)),
-            scratch.write_address.eq(Mux(drain.write, drain.write_address, loader.scratch_address)),
-            scratch.write_data.eq(Mux(drain.write, drain.write_data, loader.scratch_data)),
+            scratch.write.eq(keep | loader.scratch_write),
+            scratch.write_bank.eq(Mux(keep, drain.write_bank, loader.scratch_bank)),
+            scratch.write_address.eq(Mux(keep, drain.write_address[:16], loader.scratch_address)),
+            scratch.write_data.eq(Mux(keep, drain.write_data, loader.scratch_data)),
         ]
         # Sequencer and walker.
         m.d.comb += [
@@ -100,7 +107,9 @@ class HwgenEngine(wiring.Component):
             walker.take.eq(seq.slots_take), self.layers.eq(seq.layers),
         ]
         m.d.comb += [getattr(walker, name).eq(getattr(s, name))
-                     for name in ("pool_h", "pool_w", "out_h", "out_w", "conv_h", "conv_w")]
+                     for name in ("pool_h", "pool_w", "out_h", "out_w", "conv_h", "conv_w", "begin_h", "begin_w",
+                                  "lead_h", "lead_w", "start_h", "start_w")]
+        m.d.comb += walker.raster.eq(s.pool_mode == POOL_RASTER)
         # Reader.
         m.d.comb += [
             reader.word.eq(seq.word), reader.word_valid.eq(seq.word_valid), seq.word_ready.eq(reader.word_ready),
@@ -110,8 +119,8 @@ class HwgenEngine(wiring.Component):
         ]
         # Array.
         m.d.comb += [
-            array.operands.eq(reader.operands), array.valid.eq(reader.valid), array.high.eq(reader.high),
-            array.last.eq(reader.last), array.weights.eq(ring.data), array.wide.eq(reader.wide),
+            array.operands.eq(reader.operands), array.valid.eq(reader.valid | clear), array.high.eq(reader.high),
+            array.last.eq(reader.last | clear), array.weights.eq(ring.data), array.wide.eq(reader.wide),
         ]
         # Drain: a tile's totals are readable this long after its last step.
         ready, on_its_way = Reader.OPERAND_LATENCY + array.latency, Module()
@@ -152,6 +161,10 @@ class HwgenEngine(wiring.Component):
         m.d.comb += [begin.eq((self.start | waiting) & ~self.busy & ~failed), loader.start.eq(begin),
                      finished.eq(seq.finish & loader.ended), seq.finished.eq(finished), seq.clear.eq(begin),
                      clear.eq(failed & ~self.busy & loader.quiet & self.write_idle)]
+        # Until everything that was in a pipeline has left it.
+        cleared = Signal(range(CLEAR_CYCLES))
+        with m.If(clear):
+            m.d.sync += cleared.eq(cleared + 1)
 
         def stop(error):
             return [self.error.eq(error), failed.eq(1), self.busy.eq(0), self.done.eq(1)]
@@ -168,8 +181,8 @@ class HwgenEngine(wiring.Component):
                 m.d.sync += stop(4)
             with m.Elif(finished):
                 m.d.sync += [self.busy.eq(0), self.done.eq(1)]
-        with m.If(clear):
-            m.d.sync += failed.eq(0)
+        with m.If(clear & (cleared == CLEAR_CYCLES - 1)):
+            m.d.sync += [failed.eq(0), cleared.eq(0)]
         with m.If(begin):
             m.d.sync += [self.busy.eq(1), self.done.eq(0), self.error.eq(0), self.cycles.eq(0), watchdog.eq(0),
                          waiting.eq(0)]

@@ -1,17 +1,15 @@
 """The load unit: takes the program stream apart and hands its packets, and fetched maps, to their places."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import ENGINE_VERSION, Engine
-from ..isa import COMMANDS, END, FETCH, FETCH_WORD, HEADERS, PARAMS, START, THRESHOLDS, WEIGHTS
+from ..engine import ENGINE_VERSION, KINDS, Engine
+from ..isa import COMMANDS, END, FETCH, FETCH_WORD, HEADERS, PARAMS, SLICES, START, THRESHOLDS, WEIGHTS
 from .bits import fields, select
 from .prefetch import Prefetch
 
-KINDS = ("sp2", "dsp", "high")
-"""Parts of a ring word, in the order of the memory words that carry them."""
 THRESHOLD_PIECES = 8
 """64-bit pieces of a row's thresholds."""
 
@@ -40,7 +38,8 @@ class Loader(wiring.Component):
             "command": Out(64), "command_valid": Out(1), "command_ready": In(1),
             "scratch_write": Out(1), "scratch_bank": Out(4), "scratch_address": Out(16),
             "scratch_data": Out(engine.word_bits), "scratch_busy": In(1),
-            "ring_write": Out(1), "ring_slice": Out(8), "ring_address": Out(range(engine.ring_depth)),
+            "ring_write": Out(1), "ring_slice": Out(range(max(2, engine.ring_slices))),
+            "ring_address": Out(range(engine.ring_depth)),
             "params_write": Out(1), "thresholds_write": Out(1), "param_chunk": Out(8), "param_lane": Out(8),
             "param_beat": Out(3), "param_parity": Out(1, init=1), "data": Out(engine.mem_bits), "piece": Out(64),
             "ring_release": In(12), "params_release": In(1),
@@ -86,16 +85,12 @@ class Loader(wiring.Component):
         m.d.sync += used.eq(used + claim - self.ring_release)
         held, grab = Signal(2), Signal()
         m.d.sync += held.eq(held + grab - self.params_release)
-        counts = fields(HEADERS[WEIGHTS], word)
-        slices = [Signal(8, name=f"slices_{kind}") for kind in KINDS]
-        kind, slice_index = Signal(range(len(KINDS))), Signal(8)
-
-        def first_kind(present, after=-1):
-            """The first kind behind ``after`` that has slices; ``after`` itself where there is none."""
-            result = max(after, 0)
-            for index in reversed(range(after + 1, len(KINDS))):
-                result = Mux(present[index] != 0, index, result)
-            return result
+        words = fields(HEADERS[WEIGHTS], word)["words"]
+        # The kinds of lanes in turn: ``kinds[i]`` slices from ``first[i]`` on.
+        kinds = [Signal(9, name=f"slices_{kind}") for kind in KINDS]
+        announced = [fields(SLICES, word)[kind] for kind in KINDS]
+        first = [sum(engine.slices(before) for before in KINDS[:i]) for i in range(len(KINDS))]
+        kind, slice_index = Signal(range(len(KINDS))), Signal(9)
 
         with m.If((self.answer_valid & self.answer_error).any()):
             m.d.sync += [self.error.eq(5), running.eq(0)]
@@ -136,11 +131,9 @@ class Loader(wiring.Component):
                             m.d.comb += take.eq(1)
                             m.next = "THRESHOLDS"
                         with m.Case(WEIGHTS):
-                            with m.If(used + counts["words"] <= engine.ring_depth):
-                                m.d.comb += [take.eq(1), claim.eq(counts["words"])]
-                                m.d.sync += [slices[i].eq(counts[k]) for i, k in enumerate(KINDS)]
-                                m.d.sync += [slice_index.eq(0), kind.eq(first_kind([counts[k] for k in KINDS]))]
-                                m.next = "WEIGHTS"
+                            with m.If(used + words <= engine.ring_depth):
+                                m.d.comb += [take.eq(1), claim.eq(words)]
+                                m.next = "SLICES"
                         with m.Case(COMMANDS):
                             m.d.comb += take.eq(1)
                             m.d.sync += commands_left.eq(fields(HEADERS[COMMANDS], word)["words"])
@@ -169,22 +162,22 @@ class Loader(wiring.Component):
                     self._next_record(m, THRESHOLD_PIECES, engine.drain_lanes)
                 with m.If(end):
                     m.next = "HEADER"
+            with m.State("SLICES"):
+                m.d.comb += [take.eq(1), summed.eq(1)]
+                with m.If(have):
+                    m.d.sync += [*(k.eq(n) for k, n in zip(kinds, announced, strict=True)), slice_index.eq(0),
+                                 kind.eq(_next_present(announced, -1))]
+                    m.next = "WEIGHTS"
             with m.State("WEIGHTS"):
-                m.d.comb += [take.eq(1), self.ring_write.eq(have), summed.eq(1), self.ring_address.eq(ring_at)]
-                before = [sum(engine.slices(k) for k in KINDS[:i]) for i in range(len(KINDS))]
-                following = Signal.like(kind)
-                with m.Switch(kind):
-                    for index in range(len(KINDS)):
-                        with m.Case(index):
-                            m.d.comb += [self.ring_slice.eq(slice_index + before[index]),
-                                         following.eq(first_kind(slices, index))]
-                            last_slice = slice_index == slices[index] - 1
-                            with m.If(have):
-                                m.d.sync += slice_index.eq(slice_index + 1)
-                                with m.If(last_slice):
-                                    m.d.sync += [slice_index.eq(0), kind.eq(following)]
-                                    with m.If(following == index):
-                                        m.d.sync += [kind.eq(first_kind(slices)), ring_at.eq(ring_at + 1)]
+                m.d.comb += [take.eq(1), self.ring_write.eq(have), summed.eq(1), self.ring_address.eq(ring_at),
+                             self.ring_slice.eq(slice_index + Array(first)[kind])]
+                following = [_next_present(kinds, i) for i in range(len(KINDS))]
+                with m.If(have):
+                    m.d.sync += slice_index.eq(slice_index + 1)
+                    with m.If(slice_index == Array(kinds)[kind] - 1):
+                        m.d.sync += [slice_index.eq(0), kind.eq(Array(following)[kind])]
+                        with m.If(Array(following)[kind] <= kind):
+                            m.d.sync += ring_at.eq(ring_at + 1)
                 with m.If(end):
                     m.next = "HEADER"
             with m.State("COMMANDS"):
@@ -230,5 +223,14 @@ class Loader(wiring.Component):
                     m.d.sync += [self.scratch_bank.eq(0), self.scratch_address.eq(self.scratch_address + 1)]
                 with m.If(left == 1):
                     m.next = "HEADER"
-        parts = [prefetch.map[i * bits:(i + 1) * bits] for i in range(count)]
-        m.d.comb += self.scratch_data.eq(select(parts, position))
+        words = [prefetch.map[i * bits:(i + 1) * bits] for i in range(count)]
+        m.d.comb += self.scratch_data.eq(select(words, position))
+
+
+def _next_present(counts: list, index: int) -> Value:
+    """The kind after ``index`` that has slices; from the first one on again behind the last."""
+    order = [(index + 1 + i) % len(counts) for i in range(len(counts))]
+    chosen: ValueLike = order[-1]
+    for i in reversed(order[:-1]):
+        chosen = Mux(counts[i] != 0, i, chosen)
+    return Value.cast(chosen)

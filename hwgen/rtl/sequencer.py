@@ -138,8 +138,9 @@ class Sequencer(wiring.Component):
         ky, kx, block = Signal(6), Signal(6), Signal(10)
         tap_q, tap_r = Signal(signed(14)), Signal(RADIX_BITS)
         plane_base, block_base, index = Signal(16), Signal(16), Signal(12)
-        end_block, end_kx, end_ky = block == settings.blocks, kx == settings.kernel_w, ky == settings.kernel_h
-        end_plane = end_block & end_kx & end_ky
+        end_block, end_kx = block == settings.blocks, kx == settings.kernel_w
+        # A tile may leave out words at its end that are zero in every row.
+        end_plane = index == tile.words - 1
         m.d.comb += [
             done.eq(~residual & end_plane & low_plane),
             word.residual.eq(residual), word.high.eq(~low_plane & ~residual), word.last.eq(done),
@@ -169,12 +170,12 @@ class Sequencer(wiring.Component):
                                  tap_q.eq(column_q), tap_r.eq(column_r)]
                     with m.If(end_kx):
                         m.d.sync += [kx.eq(0), ky.eq(ky + 1), tap_q.eq(row_q), tap_r.eq(row_r)]
-                        with m.If(end_ky):
-                            m.d.sync += [
-                                ky.eq(0), tap_q.eq(0), tap_r.eq(0), index.eq(0), low_plane.eq(1),
-                                plane_base.eq(plane_base + settings.plane_step),
-                                block_base.eq(plane_base + settings.plane_step),
-                            ]
+                with m.If(end_plane):
+                    m.d.sync += [
+                        block.eq(0), kx.eq(0), ky.eq(0), tap_q.eq(0), tap_r.eq(0), index.eq(0), low_plane.eq(1),
+                        plane_base.eq(plane_base + settings.plane_step),
+                        block_base.eq(plane_base + settings.plane_step),
+                    ]
 
     def _load(self, i):
         values = fields(SETTINGS[i], self.command)

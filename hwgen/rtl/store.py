@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..engine import Engine
 from ..plan.layout import STORE_WORDS
+from .drain import ADDRESS_BITS
 
 BANK_BITS = 4
 
@@ -29,7 +30,8 @@ class Store(wiring.Component):
         e = engine
         super().__init__({
             "enable": In(1), "base": In(32), "flush": In(1), "claim": In(1), "claim_words": In(12), "hold": Out(1),
-            "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(16), "data": In(e.word_bits),
+            "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(ADDRESS_BITS),
+            "data": In(e.word_bits),
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
             "write_data": Out(e.mem_bits), "write_mask": Out(e.scratch_words), "idle": Out(1),
         })
@@ -37,11 +39,11 @@ class Store(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         e = self.engine
-        offset_bits = e.point_bits + BANK_BITS
+        offset_bits = ADDRESS_BITS + BANK_BITS
         m.submodules.queue = fifo = SyncFIFOBuffered(width=e.word_bits + offset_bits, depth=STORE_WORDS)
         entry, arrived = Signal(fifo.width), Signal()
         offset = Signal(offset_bits)
-        m.d.comb += offset.eq(self.address[:e.point_bits] * e.banks + self.bank)
+        m.d.comb += offset.eq(self.address * e.banks + self.bank)
         m.d.sync += [arrived.eq(self.write & self.enable), entry.eq(Cat(offset, self.data))]
         m.d.comb += [fifo.w_en.eq(arrived), fifo.w_data.eq(entry)]
 

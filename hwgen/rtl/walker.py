@@ -1,6 +1,6 @@
 """Where the pixels of a layer lie: origins of the windows, in the order in which they are computed."""
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -17,6 +17,10 @@ PLACE_BITS = 13
 def slot_layout(point_bits: int = POINT_BITS) -> data.StructLayout:
     """One pixel slot: what the reader and the drain need to know about it.
 
+    ``first`` marks the first evaluation of a window and ``last`` the one that gives the
+    output.  Raster order, per axis: ``start`` is the first position of all, windows
+    begin at ``begin`` and end at ``end``.
+
     Quotients are kept modulo 2**point_bits: a bank's address needs no more, since every
     word that is really read or written lies inside it.
     """
@@ -26,6 +30,7 @@ def slot_layout(point_bits: int = POINT_BITS) -> data.StructLayout:
         "out_q": signed(point_bits), "out_r": unsigned(RADIX_BITS),
         "ix": signed(PLACE_BITS), "iy": signed(PLACE_BITS),
         "alive": 1, "inside": 1, "first": 1, "last": 1,
+        **{f"{axis}_{what}": 1 for axis in "xy" for what in ("start", "begin", "end")},
     })
 
 
@@ -34,6 +39,9 @@ class Walker(wiring.Component):
 
     An evaluation is one position of one pooling window: pooled pixels in raster order,
     and inside each the positions of its window.  Without pooling the window is 1x1.
+    With ``raster`` the map before pooling is walked row by row: windows are then as large as
+    their strides, the first ``lead`` rows and columns of them give no output, and the
+    first ones of all begin at ``start``.
     After the last evaluation the group is filled with dead slots and the walk begins
     again, so that the next row tile of the same layer finds its first group ready.
 
@@ -44,12 +52,14 @@ class Walker(wiring.Component):
     ``take`` accepts it.
     """
 
-    def __init__(self, *, px: int, banks: int, point_bits: int = POINT_BITS):
-        self.px, self.banks = px, banks
+    def __init__(self, *, px: int, banks: int, point_bits: int = POINT_BITS, raster: bool = True):
+        self.px, self.banks, self.can_raster = px, banks, raster
         self._slot = slot = slot_layout(point_bits)
         super().__init__({
             "step_write": In(1), "move_write": In(1), "config_index": In(3), "config_data": In(64),
             "pool_h": In(6), "pool_w": In(6), "out_h": In(12), "out_w": In(12), "conv_h": In(12), "conv_w": In(12),
+            "raster": In(1), "begin_h": In(6), "begin_w": In(6), "lead_h": In(2), "lead_w": In(2),
+            "start_h": In(6), "start_w": In(6),
             "restart": In(1),
             "slots": Out(data.ArrayLayout(slot, px)), "valid": Out(1), "final": Out(1), "take": In(1),
         })
@@ -66,13 +76,16 @@ class Walker(wiring.Component):
         pj, pi = Signal(6), Signal(6)
         ox, oy = Signal(12), Signal(12)
         begin, dead = Signal(init=1), Signal()
-        event = Signal(3)
+        event, raster = Signal(3), self.raster if self.can_raster else Const(0)
+        top, left = (Mux(raster, start, 0) if self.can_raster else 0 for start in (self.start_h, self.start_w))
         end_pj, end_pi = pj == self.pool_w, pi == self.pool_h
         end_ox, end_oy = ox == self.out_w, oy == self.out_h
         m.d.comb += event.eq(4)
         with m.If(~begin):
             with m.If(~end_pj):
                 m.d.comb += event.eq(0)
+            with m.Elif(raster & ~end_ox):
+                m.d.comb += event.eq(2)
             with m.Elif(~end_pi):
                 m.d.comb += event.eq(1)
             with m.Elif(~end_ox):
@@ -93,9 +106,17 @@ class Walker(wiring.Component):
         m.d.comb += [
             current.eq(state), current.alive.eq(~dead),
             current.inside.eq((cx.as_unsigned() < self.conv_w) & (cy.as_unsigned() < self.conv_h)),
-            current.first.eq((pj == 0) & (pi == 0)), current.last.eq(end_pj & end_pi),
+            current.first.eq((pj == 0) & (pi == 0)),
+            current.last.eq(end_pj & end_pi & (~raster | (ox >= self.lead_w) & (oy >= self.lead_h))),
             self.slots.eq(group), self.valid.eq(full), self.final.eq(last_group),
         ]
+        if self.can_raster:
+            m.d.comb += [
+                current.x_start.eq((pj == self.start_w) & (ox == 0)),
+                current.y_start.eq((pi == self.start_h) & (oy == 0)),
+                current.x_begin.eq(pj == self.begin_w), current.y_begin.eq(pi == self.begin_h),
+                current.x_end.eq(end_pj), current.y_end.eq(end_pi),
+            ]
         with m.If(self.take):
             m.d.sync += full.eq(0)
         advance = Signal()
@@ -126,16 +147,21 @@ class Walker(wiring.Component):
                     m.d.sync += register.eq(move[name])
                 with m.Else():
                     m.d.sync += register.eq(register + move[name])
-            with m.If(begin):
-                m.d.sync += [pj.eq(0), pi.eq(0), ox.eq(0), oy.eq(0)]
-            with m.Elif(~end_pj):
-                m.d.sync += pj.eq(pj + 1)
-            with m.Elif(~end_pi):
-                m.d.sync += [pj.eq(0), pi.eq(pi + 1)]
-            with m.Elif(~end_ox):
-                m.d.sync += [pj.eq(0), pi.eq(0), ox.eq(ox + 1)]
-            with m.Else():
-                m.d.sync += [pj.eq(0), pi.eq(0), ox.eq(0), oy.eq(oy + 1)]
+            with m.Switch(event):
+                with m.Case(0):
+                    m.d.sync += pj.eq(pj + 1)
+                with m.Case(1):
+                    m.d.sync += [pj.eq(left), pi.eq(pi + 1)]
+                    with m.If(raster):
+                        m.d.sync += ox.eq(0)
+                with m.Case(2):
+                    m.d.sync += [pj.eq(0), ox.eq(ox + 1)]
+                    with m.If(~raster):
+                        m.d.sync += pi.eq(0)
+                with m.Case(3):
+                    m.d.sync += [pj.eq(left), pi.eq(0), ox.eq(0), oy.eq(oy + 1)]
+                with m.Default():
+                    m.d.sync += [pj.eq(left), pi.eq(top), ox.eq(0), oy.eq(0)]
         with m.If(self.restart):
             m.d.sync += [begin.eq(1), dead.eq(0), full.eq(0), count.eq(0)]
         return m

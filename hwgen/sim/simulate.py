@@ -15,6 +15,7 @@ from ..engine import Engine
 from ..plan.layout import Layout, lay_out
 from ..plan.load import Memory
 from ..program.assemble import Program, assemble_layout, input_words
+from ..rtl import emit_verilog
 from ..rtl.axi import emit_axi_verilog
 from .run import Simulator, compile_engine, run_jobs
 from .trace import ImageTrace, read_trace
@@ -52,6 +53,7 @@ def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lamb
 
     ``memory``: latency and bandwidth of the memory, by default the on-chip memory; with
     ``protocol`` ("axi3", "axi4") behind the engine's AXI ports.
+    An engine made of a family's primitives is replaced by its portable twin, the same in every cycle.
     Raises HwgenError when the simulator is missing or fails, and when the engine reports an error.
     """
     graph, engine = build.graph, build.engine
@@ -60,7 +62,10 @@ def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lamb
     if program.image != build.image:
         raise HwgenError(f"program.bin in {build.path} is not the program of its own network; build it again")
     progress("compiling the engine")
-    verilog = build.verilog.read_text() if protocol is None else emit_axi_verilog(engine, protocol)
+    if protocol is not None:
+        verilog = emit_axi_verilog(engine, protocol, simulation=True)
+    else:
+        verilog = emit_verilog(engine, simulation=True) if engine.family else build.verilog.read_text()
     compiled = compile_engine(verilog, engine, program.memory_words,
                               Path(build.path) / "sim" / "_".join(filter(None, (simulator, protocol))), simulator,
                               protocol=protocol)
@@ -113,7 +118,7 @@ class Comparison:
             raise HwgenError(f"the engine stopped at image {image} with error {trace.error}: {ERRORS[trace.error]}")
         self.images += 1
         self.cycles.append(trace.cycles)
-        self.layer_cycles = trace.layer_cycles()
+        self.layer_cycles = trace.layer_cycles(layout)
         for layer in layout.layers:
             wrong = np.argwhere(trace.tensors[layer.output] != expected[layer.output])
             self.mismatches += len(wrong) + trace.missing[layer.output]
@@ -133,12 +138,14 @@ class Comparison:
         channel, y, x = where
         region = layout.regions[layer.output]
         position, slot, index = _place(layout, layer, channel)
-        point = y * region.pitch + x
-        address = region.base + position // self.engine.ki * region.planes * region.plane_step \
+        target = next(step.target for step in reversed(layout.steps)
+                      if step.layer is layer and step.walk.first_row <= y)
+        point = (y - target.first_row) * region.pitch + x
+        address = target.base + position // self.engine.ki * region.planes * region.plane_step \
             + point // self.engine.banks
         cycle = next((c for bank, at, _, c in trace.written[layer.output]
                       if bank == point % self.engine.banks and at == address), None)
-        lane = "sp2" if slot < self.engine.sp2_rows else "dsp"
+        lane = self.engine.group_of(slot)
         return (f"image {image}, layer {layer.name}, row {channel} ({layer.conv.schemes[channel]}), {lane} slot {slot} "
                 f"of tile {index}, pixel y={y} x={x}, cycle {cycle}: expected {expected[layer.output][channel, y, x]}, "
                 f"got {trace.tensors[layer.output][channel, y, x]}")

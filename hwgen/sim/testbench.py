@@ -29,7 +29,8 @@ module {name} (output reg finished, output reg [31:0] images_done, output reg [2
   wire [2:0] error;
   wire [39:0] cycles;
   wire [31:0] engine_id;
-  wire [15:0] layers, trace_address;
+  wire [15:0] layers;
+  wire [23:0] trace_address;
   wire [3:0] trace_bank;
   wire [SW-1:0] trace_data;
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..plan.layout import Layout
+from ..plan.strips import Step
 from ..program.assemble import unpack_words
 
 
@@ -27,9 +28,9 @@ class ImageTrace:
     cycles: int = 0
     error: int = 0
 
-    def layer_cycles(self) -> list[int]:
+    def layer_cycles(self, layout: Layout) -> list[int]:
         """Cycles from each layer's beginning to the next, the last until the end."""
-        return np.diff([*self.begins, self.cycles]).tolist()
+        return list(layout.per_layer(np.diff([*self.begins, self.cycles]).tolist()))
 
 
 def read_trace(path: Path, layouts: list[tuple[Layout, dict[str, int]]]) -> Iterator[ImageTrace]:
@@ -52,7 +53,7 @@ def read_trace(path: Path, layouts: list[tuple[Layout, dict[str, int]]]) -> Iter
 
 def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrace:
     result = ImageTrace()
-    words: list[list[tuple[int, int, int, int]]] = [[] for _ in layout.layers]
+    words: list[list[tuple[int, int, int, int]]] = [[] for _ in layout.steps]
     memory: dict[int, int] = {}
     """Bytes written, by their addresses."""
     engine = layout.engine
@@ -67,36 +68,65 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
             address, strobes, data = (int(part, 16) for part in parts[1:])
             first = address * engine.mem_bits // 8
             memory |= {first + k: data >> 8 * k & 255 for k in range(engine.mem_bits // 8) if strobes >> k & 1}
-    for layer, written in zip(layout.layers, words, strict=True):
-        result.written[layer.output] = written
-        result.tensors[layer.output], result.missing[layer.output] = _gather(layout, layer.output, written, result)
+    words_in_memory = _whole_words(memory, engine.word_bits // 8)
+    maps: dict[str, _Map] = {layer.output: _Map(layout, layer.output, result) for layer in layout.layers}
+    for step, written in zip(layout.steps, words, strict=True):
+        maps[step.layer.output].drained(step, written)
+    for name, found in maps.items():
+        result.written[name] = found.written
+        result.tensors[name], result.missing[name] = found.codes()
     for name, base in bases.items():
-        region = layout.regions[name]
-        found = []
-        for address in range(region.base, region.base + region.size):
-            for bank in range(engine.banks):
-                place = (base + engine.banks * address + bank) % (1 << 32) * engine.word_bits // 8
-                stored = [memory[place + k] for k in range(engine.word_bits // 8) if place + k in memory]
-                if len(stored) == engine.word_bits // 8:
-                    found.append((bank, address, int.from_bytes(bytes(stored), "little"), 0))
-        result.outputs[name], missing = _gather(layout, name, found, result)
-        result.missing[f"{name} in memory"] = missing
+        found = _Map(layout, name, result)
+        found.stored(words_in_memory, base)
+        result.outputs[name], result.missing[f"{name} in memory"] = found.codes()
     return result
 
 
-def _gather(layout: Layout, tensor: str, written: list[tuple[int, int, int, int]],
-            image: ImageTrace) -> tuple[np.ndarray, int]:
-    region, ki, banks = layout.regions[tensor], layout.engine.ki, layout.engine.banks
-    nibbles = np.zeros((region.size, banks, ki), np.uint8)
-    seen = np.zeros((region.size, banks), bool)
-    for bank, address, word, _ in written:
-        at = address - region.base
-        if not (0 <= at < region.size and bank < banks):
-            image.stray.append(f"{tensor}: a word was written to bank {bank}, address {address}, outside its region")
-            continue
-        nibbles[at, bank] = [word >> 4 * i & 15 for i in range(ki)]
-        seen[at, bank] = True
-    shape = (region.blocks, region.planes, region.plane_step * banks)
-    points = np.arange(region.height * region.pitch) % region.pitch < region.width
-    expected = seen.reshape(shape)[:, :, :len(points)][:, :, points]
-    return unpack_words(layout, tensor, nibbles.reshape(*shape, ki)), int((~expected).sum())
+def _whole_words(memory: dict[int, int], size: int) -> dict[int, int]:
+    """Scratchpad words of ``size`` bytes by their place in memory, from bytes; only those that are complete."""
+    places: dict[int, list[int]] = {}
+    for address in sorted(memory):
+        places.setdefault(address // size, []).append(memory[address])
+    return {place: int.from_bytes(bytes(found), "little") for place, found in places.items() if len(found) == size}
+
+
+class _Map:
+    """A tensor's words as they are found."""
+
+    def __init__(self, layout: Layout, tensor: str, image: ImageTrace):
+        self.layout, self.tensor, self.image = layout, tensor, image
+        self.region, self.ki, self.banks = layout.regions[tensor], layout.engine.ki, layout.engine.banks
+        self.nibbles = np.zeros((self.region.size * self.banks, self.ki), np.uint8)
+        self.seen = np.zeros(self.region.size * self.banks, bool)
+        self.written: list[tuple[int, int, int, int]] = []
+
+    def drained(self, step: Step, words: list[tuple[int, int, int, int]]) -> None:
+        """Words (bank, address, word, cycle) that the drain wrote in a step."""
+        self.written += words
+        target = step.target
+        for bank, address, word, _ in words:
+            at = (address - target.base) * self.banks + bank + target.first_row * target.pitch
+            if not (0 <= at < len(self.seen) and bank < self.banks):
+                self.image.stray.append(f"{self.tensor}: a word was written to bank {bank}, address {address}, "
+                                        "outside its region")
+                continue
+            self._put(at, word)
+
+    def stored(self, memory: dict[int, int], base: int) -> None:
+        """Words in memory, the first one at ``base``."""
+        for at in range(len(self.seen)):
+            if base + at in memory:
+                self._put(at, memory[base + at])
+
+    def _put(self, at: int, word: int) -> None:
+        self.nibbles[at] = [word >> 4 * i & 15 for i in range(self.ki)]
+        self.seen[at] = True
+
+    def codes(self) -> tuple[np.ndarray, int]:
+        """The map (C, H, W) and how many of its words are missing."""
+        region = self.region
+        shape = (region.blocks, region.planes, region.plane_step * self.banks)
+        points = np.arange(region.height * region.pitch) % region.pitch < region.width
+        expected = self.seen.reshape(shape)[:, :, :len(points)][:, :, points]
+        words = self.nibbles.reshape(*shape, self.ki)
+        return unpack_words(self.layout, self.tensor, words), int((~expected).sum())

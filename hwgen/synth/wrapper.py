@@ -13,6 +13,7 @@ from hwgen.errors import HwgenError
 
 TOP = "hwgen_placed"
 PORT = re.compile(r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):(\d+)\]\s*)?(\\\S+ |\w+)\s*;", re.MULTILINE)
+FUNCTION = re.compile(r"^\s*function\b.*?^\s*endfunction\b", re.MULTILINE | re.DOTALL)
 MEMORY = ("read_valid", "read_ready", "read_address", "read_count", "read_tag", "answer_valid", "answer_tag",
           "answer_error", "answer_data", "write_valid", "write_ready", "write_address", "write_data", "write_mask",
           "write_idle", "write_error")
@@ -31,8 +32,10 @@ def parse_ports(verilog: str, top: str) -> list[Port]:
     end = verilog.find("\nendmodule", start.start()) if start else -1
     if start is None or end < 0:
         raise HwgenError(f"the Verilog has no module {top}")
+    # Yosys writes selections as functions, whose inputs look like ports.
+    body = FUNCTION.sub("", verilog[start.start():end])
     return [Port(name.strip(), abs(int(high or 0) - int(low or 0)) + 1, direction == "output")
-            for direction, high, low, name in PORT.findall(verilog, start.start(), end)]
+            for direction, high, low, name in PORT.findall(body)]
 
 
 def memory_ports(ports: list[Port]) -> dict[str, Port]:

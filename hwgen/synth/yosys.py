@@ -40,20 +40,23 @@ class Synthesis:
                 "spram": self.spram, "yosys": self.yosys}
 
 
-def synthesize(verilog_path: Path, top: str, part: Part, out_dir: Path, *, progress: Progress = silent) -> Synthesis:
+def synthesize(verilog_path: Path, top: str, part: Part, out_dir: Path, *, options: str = "",
+               progress: Progress = silent) -> Synthesis:
     """Map one Verilog file to ``part`` and count what it takes.
 
-    ``out_dir`` gets the script, Yosys' log and the statistics.  Raises HwgenError when Yosys fails.
+    ``options``: more options for the family's flow.  ``out_dir`` gets the script, Yosys' log and the statistics.
+    Raises HwgenError when Yosys fails.
     """
-    cells, version = map_design([verilog_path], top, part, out_dir, progress=progress)
+    cells, version = map_design([verilog_path], top, part, out_dir, options=options, progress=progress)
     counted = count_cells(cells, part)
     return Synthesis(resources=counted.resources, cells=cells, lutram=counted.lutram, carry=counted.carry,
                      spram=counted.spram, yosys=version)
 
 
 def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netlist: Path | None = None,
-               verilog: Path | None = None, progress: Progress = silent) -> tuple[dict[str, int], str]:
-    """Run the part's synthesis; returns cell counts and Yosys' version.
+               verilog: Path | None = None, options: str = "",
+               progress: Progress = silent) -> tuple[dict[str, int], str]:
+    """Run the part's synthesis, with more ``options`` for it; returns cell counts and Yosys' version.
 
     ``netlist`` gets the mapped design as JSON for nextpnr, ``verilog`` as Verilog for gate-level simulation.
     """
@@ -62,8 +65,9 @@ def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netl
     statistics.unlink(missing_ok=True)
     script = [f"read_verilog -sv {_quoted(source)}" for source in sources]
     # Wires that Amaranth names like a bit of a port ("x[0]" beside port x) stop ABC9 with an assertion: hide the names.
-    script += [f"hierarchy -check -top {top}", "rename -hide"]
-    script.append(PASSES[part.family].format(top=top))
+    # Without -check: the family's cells are not read yet; the flow checks once they are.
+    script += [f"hierarchy -top {top}", "rename -hide"]
+    script.append(f"{PASSES[part.family].format(top=top)} {options}".rstrip())
     script.append("tee -q -o stat.json stat -json")
     if netlist is not None:
         script.append(f"write_json {_quoted(netlist)}")

@@ -1,25 +1,44 @@
 // Behaviour of the ECP5 cells that Yosys infers and ships no model of.
 // Sources: Lattice TN1264 (memory usage) and TN1267 (sysDSP), as far as Yosys uses the cells.
 
-// A multiplier without registers: the only form that is inferred.
+// A multiplier with its optional registers: operands A and B, the pipeline in its middle, the result.
+// All take clock, enable and reset 0; other choices, operand C, and the shift chains are not modelled.
 module MULT18X18D (
     input A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0,
     input B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0,
     input C17, C16, C15, C14, C13, C12, C11, C10, C9, C8, C7, C6, C5, C4, C3, C2, C1, C0,
-    input SIGNEDA, SIGNEDB, SOURCEA, SOURCEB,
+    input SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, CLK0, CE0, RST0,
     output P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16, P15,
     P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
 );
     parameter REG_INPUTA_CLK = "NONE";
+    parameter REG_INPUTA_CE = "CE0";
+    parameter REG_INPUTA_RST = "RST0";
     parameter REG_INPUTB_CLK = "NONE";
+    parameter REG_INPUTB_CE = "CE0";
+    parameter REG_INPUTB_RST = "RST0";
     parameter REG_INPUTC_CLK = "NONE";
     parameter REG_PIPELINE_CLK = "NONE";
+    parameter REG_PIPELINE_CE = "CE0";
+    parameter REG_PIPELINE_RST = "RST0";
     parameter REG_OUTPUT_CLK = "NONE";
+    parameter REG_OUTPUT_CE = "CE0";
+    parameter REG_OUTPUT_RST = "RST0";
+    parameter GSR = "DISABLED";
 
-    initial
-        if (REG_INPUTA_CLK != "NONE" || REG_INPUTB_CLK != "NONE" || REG_PIPELINE_CLK != "NONE"
-            || REG_OUTPUT_CLK != "NONE")
-            $fatal(1, "MULT18X18D: registers are not modelled");
+    initial begin
+        if ((REG_INPUTA_CLK != "NONE" && REG_INPUTA_CLK != "CLK0")
+            || (REG_INPUTB_CLK != "NONE" && REG_INPUTB_CLK != "CLK0")
+            || (REG_PIPELINE_CLK != "NONE" && REG_PIPELINE_CLK != "CLK0")
+            || (REG_OUTPUT_CLK != "NONE" && REG_OUTPUT_CLK != "CLK0") || REG_INPUTC_CLK != "NONE")
+            $fatal(1, "MULT18X18D: only clock 0 is modelled, and no register of C");
+        if (REG_INPUTA_CE != "CE0" || REG_INPUTB_CE != "CE0" || REG_PIPELINE_CE != "CE0" || REG_OUTPUT_CE != "CE0"
+            || REG_INPUTA_RST != "RST0" || REG_INPUTB_RST != "RST0" || REG_PIPELINE_RST != "RST0"
+            || REG_OUTPUT_RST != "RST0")
+            $fatal(1, "MULT18X18D: only enable 0 and reset 0 are modelled");
+    end
+    always @*
+        if (SOURCEA === 1'b1 || SOURCEB === 1'b1) $fatal(1, "MULT18X18D: shifted operands are not modelled");
 
     wire [17:0] a = {
         A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0
@@ -30,11 +49,30 @@ module MULT18X18D (
     // One more bit holds either sort of operand as a signed number.
     wire signed [18:0] wide_a = {SIGNEDA & a[17], a};
     wire signed [18:0] wide_b = {SIGNEDB & b[17], b};
-    wire signed [37:0] product = wide_a * wide_b;
+    wire signed [18:0] in_a, in_b;
+    wire signed [37:0] product = in_a * in_b;
+    wire [37:0] middle, result;
+    ecp5_mult_register #(.WIDTH(19), .USED(REG_INPUTA_CLK != "NONE")) reg_a (CLK0, CE0, RST0, wide_a, in_a);
+    ecp5_mult_register #(.WIDTH(19), .USED(REG_INPUTB_CLK != "NONE")) reg_b (CLK0, CE0, RST0, wide_b, in_b);
+    ecp5_mult_register #(.WIDTH(38), .USED(REG_PIPELINE_CLK != "NONE")) reg_p (CLK0, CE0, RST0, product, middle);
+    ecp5_mult_register #(.WIDTH(38), .USED(REG_OUTPUT_CLK != "NONE")) reg_o (CLK0, CE0, RST0, middle, result);
     assign {
         P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16, P15, P14,
         P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
-    } = product[35:0];
+    } = result[35:0];
+endmodule
+
+// A register with enable and reset, or a wire.
+module ecp5_mult_register #(parameter WIDTH = 1, parameter USED = 0) (
+    input clk, ce, rst,
+    input [WIDTH - 1:0] d,
+    output [WIDTH - 1:0] q
+);
+    reg [WIDTH - 1:0] held;
+    always @(posedge clk)
+        if (rst) held <= 0;
+        else if (ce) held <= d;
+    assign q = USED ? held : d;
 endmodule
 
 // Block RAM of 2048 bytes of 9 bits.  Two ports of 1, 2, 4, 9 or 18 bits; or, 36 bits wide, a write port A and a

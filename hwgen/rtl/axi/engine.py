@@ -25,10 +25,10 @@ class AxiEngine(wiring.Component):
     :class:`HwgenEngine`.  Raises HwgenError for a width that the protocol has not.
     """
 
-    def __init__(self, *, engine: Engine, protocol: str = "axi4"):
+    def __init__(self, *, engine: Engine, protocol: str = "axi4", simulation: bool = False):
         check_port(engine.port_bits, protocol)
         self.engine, self.protocol = engine, protocol
-        self._core = HwgenEngine(engine=engine)
+        self._core = HwgenEngine(engine=engine, simulation=simulation)
         self._masters = [AxiMaster(data_bits=engine.port_bits, protocol=protocol) for _ in range(engine.ports)]
         members = {name: self._core.signature.members[name] for name in CONTROL}
         for port in range(engine.ports):
@@ -71,6 +71,9 @@ class AxiEngine(wiring.Component):
         return m
 
 
-def emit_axi_verilog(engine: Engine, protocol: str = "axi4") -> str:
-    """The engine with its AXI ports as SystemVerilog with top module ``hwgen_axi_engine``."""
-    return verilog(AxiEngine(engine=engine, protocol=protocol), TOP)
+def emit_axi_verilog(engine: Engine, protocol: str = "axi4", *, simulation: bool = False) -> str:
+    """The engine with its AXI ports as SystemVerilog with top module ``hwgen_axi_engine``.
+
+    ``simulation``: portable twins instead of the family's primitives.
+    """
+    return verilog(AxiEngine(engine=engine, protocol=protocol, simulation=simulation), TOP)

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .families import cells_of
+
 
 class Accumulator(wiring.Component):
     """Adds the dots of a tile modulo 2**acc_bits, and keeps the sum for the drain.
@@ -13,16 +15,20 @@ class Accumulator(wiring.Component):
     begin in the very next cycle.
 
     ``total`` changes only with ``last``: inputs of cycle t are in ``total`` from cycle
-    t + ``latency`` = t + 2 on, and stay until the next ``last``.
+    t + ``latency`` = t + 1 on, and stay until the next ``last``.
+
+    No register in front of the adder, so that with ``family="xilinx7"`` one LUT per bit selects the plane and
+    adds; clearing and holding are the flip-flops' own reset and enable.
     """
 
-    latency = 2
+    latency = 1
 
-    def __init__(self, *, dot_bits: int, acc_bits: int):
+    def __init__(self, *, dot_bits: int, acc_bits: int, family: str = ""):
         if dot_bits < 1:
             raise ValueError(f"dot_bits must be at least 1, not {dot_bits!r}")
         if not 1 <= acc_bits <= 64:
             raise ValueError(f"acc_bits must be in 1..64, not {acc_bits!r}")
+        self.cells = cells_of(family)
         self.dot_bits = dot_bits
         self.acc_bits = acc_bits
         super().__init__({
@@ -35,21 +41,16 @@ class Accumulator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        word = Signal(min(self.dot_bits + 4, self.acc_bits), reset_less=True)
-        valid = Signal()
-        last = Signal(reset_less=True)
-        m.d.sync += [
-            word.eq(Mux(self.high, self.dot << 4, self.dot)),
-            valid.eq(self.valid),
-            last.eq(self.last),
-        ]
-
         acc = Signal(self.acc_bits)
         total = Signal(self.acc_bits, reset_less=True)
         new = Signal(self.acc_bits)
-        m.d.comb += [new.eq(acc + word), self.total.eq(total)]
-        with m.If(valid):
+        if self.cells is None:
+            m.d.comb += new.eq(acc + Mux(self.high, self.dot << 4, self.dot))
+        else:
+            m.d.comb += new.eq(self.cells.accumulate(m, acc, self.dot, self.high))
+        m.d.comb += self.total.eq(total)
+        with m.If(self.valid & self.last):
+            m.d.sync += [acc.eq(0), total.eq(new)]
+        with m.Elif(self.valid):
             m.d.sync += acc.eq(new)
-            with m.If(last):
-                m.d.sync += [acc.eq(0), total.eq(new)]
         return m

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 
 ACT_MAX = 15
 """Largest 4-bit activation."""
@@ -22,6 +22,11 @@ def tree_levels(n_terms: int) -> int:
 def nibbles(word: Value, n: int) -> list[Value]:
     """The ``n`` 4-bit elements of ``word``, element 0 lowest."""
     return [word[4 * k:4 * k + 4] for k in range(n)]
+
+
+def spaced(words: Sequence[Value], distance: int) -> Value:
+    """``sum of words[i] << distance*i`` where no word is longer than ``distance``, the last one excepted."""
+    return Cat(*(Cat(word, Const(0, distance - len(word))) for word in words[:-1]), words[-1])
 
 
 def add_tree(m: Module, terms: Sequence[Value], largest: int, name: str) -> tuple[Value, int]:

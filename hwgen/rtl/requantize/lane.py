@@ -11,6 +11,8 @@ from hwgen.rtl.requantize.rounding import RoundClamp
 RESCALE_BYPASS, RESCALE_RESIDUAL, RESCALE_AVERAGE = range(3)
 POOL_NONE, POOL_MAX, POOL_SUM = range(3)
 
+DSP_BITS = {"xilinx7": 25}
+"""Signed operand width of a family's multiplier blocks as the lanes use them; 18 elsewhere."""
 MULTIPLY_LATENCY = 4
 """Operand, product, partial sums, sum."""
 
@@ -42,12 +44,15 @@ class RequantLane(wiring.Component):
     has left.  ``o`` and ``o_valid`` follow after ``latency`` cycles, the same in every mode.
     ``pool_last`` is for the user; the lane ignores it.
 
+    In a layer the residual is added in one stage only, so that 7-series lanes make both products with one block.
+
     ``dsp_bits``: signed operand width of a multiplier block: 18, 25 (7-series) or 16 (iCE40).  A wider
     accumulator is cut in two at dsp_bits - 1 bits, so that each block has its own register.
     """
 
     def __init__(self, *, acc_bits: int, sum_bits: int, m_bits: int, c_bits: int, residual: bool, rescale: bool,
-                 pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18):
+                 pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18,
+                 c2_bits: int | None = None):
         for name, value, lowest, highest in (("acc_bits", acc_bits, 4, 40), ("sum_bits", sum_bits, 1, 40),
                                              ("m_bits", m_bits, 2, 32), ("c_bits", c_bits, 2, 80),
                                              ("pool_depth", pool_depth, 1, 4096)):
@@ -58,13 +63,15 @@ class RequantLane(wiring.Component):
         self.acc_bits, self.sum_bits, self.m_bits, self.c_bits = acc_bits, sum_bits, m_bits, c_bits
         self.residual, self.rescale, self.pool, self.thresholds = residual, rescale, pool, thresholds
         self.pool_depth, self.dsp_bits = pool_depth, dsp_bits
+        self.shared = residual and rescale and dsp_bits == 25
+        """One multiplier for r*res and b*res: delaying a product costs little where a LUT is a shift register."""
 
         # Every sum has exactly the width it needs: Yosys (0.70) loses the top bit of a register behind a
         # multiply-add in a DSP48E1 when that bit only repeats the sign.
         self.product_bits = m_bits + 8
         products = [acc_bits + 1 + m_bits] + ([self.product_bits] if residual else [])
         self.v_bits = sum_bits_signed(c_bits, *products)
-        self.c2_bits = m_bits + 20
+        self.c2_bits = m_bits + 20 if c2_bits is None else c2_bits
         self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + (SUM_BITS if pool else 8), *products[1:])
 
         # Yosys 0.70 crashes, or loses products, when it draws registers into an SB_MAC16.
@@ -145,7 +152,13 @@ class RequantLane(wiring.Component):
         if self.residual:
             res = delay(m, self.res, 1, "res")
             product = Signal(signed(self.product_bits), reset_less=True, attrs=self._product_attrs, name="residual")
-            m.d.sync += product.eq(delay(m, self.r, 1, "r") * res)
+            factor: Value = delay(m, self.r, 1, "r")
+            if self.shared:
+                two_steps = self.rescale_on == RESCALE_RESIDUAL
+                factor = Mux(two_steps, self.b, factor).as_signed()
+            m.d.sync += product.eq(factor * res)
+            if self.shared:
+                self._product, product = product, Mux(two_steps, 0, product).as_signed()
         else:
             product = None
         v = Signal(signed(self.v_bits), reset_less=True)
@@ -211,13 +224,14 @@ class RequantLane(wiring.Component):
         m.d.sync += [x_1.eq(x), x_a.eq(x_1 * self.a)]
         if self.residual:
             late = Signal(signed(sum_bits_signed(self.c2_bits, self.product_bits)), reset_less=True)
-            y = Signal(8, reset_less=True)
+            two_steps = self.rescale_on == RESCALE_RESIDUAL
             y_b = Signal(signed(self.product_bits), reset_less=True, attrs=self._product_attrs)
-            with m.If(self.rescale_on == RESCALE_RESIDUAL):
-                m.d.sync += y.eq(delay(m, self.res, age, "y"))
-            with m.Else():
-                m.d.sync += y.eq(0)
-            m.d.sync += [y_b.eq(y * self.b), late.eq(y_b + self.c2)]
+            if self.shared:
+                m.d.sync += y_b.eq(Mux(two_steps, delay(m, self._product, age - 1, "y_b"), 0))
+            else:
+                y = Signal(8, reset_less=True)
+                m.d.sync += [y.eq(Mux(two_steps, delay(m, self.res, age, "y"), 0)), y_b.eq(y * self.b)]
+            m.d.sync += late.eq(y_b + self.c2)
         else:
             late = self.c2
         v2 = Signal(signed(self.v2_bits), reset_less=True)

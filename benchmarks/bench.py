@@ -1,0 +1,152 @@
+"""Reproduce the figures of docs/benchmarks.md:  python -m benchmarks.bench [NAME ...] [--engine TEXT] [--steps plan]
+
+Every experiment writes build/bench/NAME/report.json; docs/benchmarks.md is made anew from all reports that are there.
+A search is done once: the engine that was found stands in the report and is taken again.
+"""
+
+import argparse
+from dataclasses import replace
+import datetime
+import json
+from pathlib import Path
+import platform
+import resource
+import sys
+import time
+
+from benchmarks.experiments import EXPERIMENTS, LATENCY, STEPS, Experiment, find
+from benchmarks.page import page
+from hwgen.build import load_build
+from hwgen.build.create import build, make_target, tool_versions
+from hwgen.build.models import find_model
+from hwgen.build.steps import choose_inputs, synthesize_step
+from hwgen.device import get_part
+from hwgen.errors import HwgenError
+from hwgen.plan import Plan, make_plan
+from hwgen.plan.cycles import count_cycles
+from hwgen.plan.ideal import ideal
+from hwgen.plan.load import Memory
+from hwgen.plan.presets import engine_text
+from hwgen.plan.search import describe
+from hwgen.report.data import error_percent
+from hwgen.sim import simulate
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "build" / "bench"
+QUEUE = 8
+"""Requests that the memory holds at the same time."""
+
+
+class Clock:
+    """Seconds and peak memory of every step of an experiment."""
+
+    def __init__(self):
+        self.steps: dict[str, dict] = {}
+
+    def run(self, name: str, job):
+        start = time.monotonic()
+        print(f"  {name} ...", flush=True)
+        result = job()
+        used = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        self.steps[name] = {"seconds": round(time.monotonic() - start, 1), "peak_gb": round(used / 1e6, 2)}
+        print(f"  {name}: {self.steps[name]['seconds']} s", flush=True)
+        return result
+
+
+def run(experiment: Experiment, steps: tuple[str, ...]) -> dict:
+    """Do the experiment; returns the report, which is written too."""
+    clock, folder = Clock(), FOLDER / experiment.name
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = clock.run("network", lambda: find_model(experiment.model).load())
+    plan = clock.run("plan", lambda: make_plan(graph, get_part(experiment.part), clock_mhz=experiment.clock_mhz,
+                                               engine=experiment.engine, progress=lambda text: print("   ", text)))
+    report = {
+        "name": experiment.name, "title": experiment.title, "model": experiment.model, "part": experiment.part,
+        "clock_mhz": experiment.clock_mhz, "engine": describe(plan.engine), "engine_text": engine_text(plan.engine),
+        "searched": experiment.engine is None, "macs_per_cycle": plan.engine.macs_per_cycle,
+        "date": datetime.date.today().isoformat(),
+        "versions": {**tool_versions(), "machine": platform.machine()},
+        "available": get_part(experiment.part).available.to_json(), "estimated": plan.estimate.to_json(),
+        "memory": {str(width): _planned(plan, width) for width in experiment.bandwidths},
+        "layers": plan.layers, "units": plan.units, "explanation": plan.explanation, "synthesized": None,
+    }
+    wanted = [step for step in experiment.steps if step in steps and step != "plan"]
+    if wanted:
+        target = make_target(None, experiment.part, experiment.clock_mhz)
+        made, _ = clock.run("build", lambda: build(experiment.model, target, folder / "build",
+                                                   engine=engine_text(plan.engine)))
+    if "synth" in wanted:
+        found = clock.run("synth", lambda: synthesize_step(made))["resources"]["synthesized"]
+        report["synthesized"] = {**found, "error_percent": {
+            name: error_percent(report["estimated"][name], found[name]) for name in report["estimated"]}}
+    if "simulate" in wanted:
+        _simulate(load_build(folder / "build"), experiment, report, clock)
+    report["steps"] = clock.steps
+    report["targets"] = _targets(experiment, report)
+    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def _memory(width: int) -> Memory:
+    return Memory(latency=LATENCY, bytes_per_cycle=width, queue=QUEUE)
+
+
+def _planned(plan: Plan, width: int) -> dict:
+    """Cycles with a memory of ``width`` bytes per cycle, beside the bound."""
+    cycles = count_cycles(plan.layout, _memory(width))
+    bound = ideal(plan.layout, cycles, width)
+    macs = sum(layer["macs"] for layer in plan.layers)
+    return {"planned": cycles.total, "simulated": None, "mismatches": None, "bound": bound.total,
+            "bound_share": bound.total / cycles.total,
+            "utilization": macs / (cycles.total * plan.engine.macs_per_cycle),
+            "ms": cycles.total / plan.clock_mhz / 1e3}
+
+
+def _simulate(made, experiment: Experiment, report: dict, clock: Clock) -> None:
+    """All images at the first bandwidth, one at the others."""
+    codes, _ = choose_inputs(made, experiment.images, None)
+    for width, row in report["memory"].items():
+        images = codes if width == str(experiment.bandwidths[0]) else codes[:1]
+        result = clock.run(f"simulate@{width}", lambda images=images, width=width: simulate(
+            made, images, memory=_memory(int(width))))
+        row |= {"simulated": int(result.cycles), "mismatches": int(result.mismatches), "images": len(images),
+                "bound_share": row["bound"] / result.cycles, "ms": result.cycles / experiment.clock_mhz / 1e3}
+
+
+def _targets(experiment: Experiment, report: dict) -> dict:
+    """Target, value and whether it is met, by name."""
+    used = report["synthesized"] or report["estimated"]
+    values = {name: used[name] / report["available"][name] for name in report["available"]}
+    values |= {f"ms@{width}": row["ms"] for width, row in report["memory"].items()}
+    return {name: {"most": most, "value": values[name], "met": values[name] <= most}
+            for name, most in experiment.targets.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments; default: all, in order")
+    parser.add_argument("--engine", help="take this engine (hwgen build --engine) in every experiment named")
+    parser.add_argument("--steps", default=",".join(STEPS), help=f"of {', '.join(STEPS)}; plan is always done")
+    options = parser.parse_args()
+    try:
+        chosen = [find(name) for name in options.names] or list(EXPERIMENTS)
+    except KeyError as error:
+        sys.exit(f"error: no experiment {error}; known are {', '.join(e.name for e in EXPERIMENTS)}")
+    failed = []
+    for experiment in chosen:
+        print(f"{experiment.name}: {experiment.title}", flush=True)
+        try:
+            run(replace(experiment, engine=options.engine or experiment.engine), tuple(options.steps.split(",")))
+        except HwgenError as error:
+            print(f"  error: {error}", flush=True)
+            failed.append(experiment.name)
+    reports = [FOLDER / experiment.name / "report.json" for experiment in EXPERIMENTS]
+    text = page([json.loads(path.read_text()) for path in reports if path.exists()])
+    (ROOT / "docs" / "benchmarks.md").write_text(text)
+    print("written: docs/benchmarks.md")
+    if failed:
+        sys.exit(f"error: failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What `make bench` measures, and the figures it is held against."""
+
+from dataclasses import dataclass, field
+
+STEPS = ("plan", "synth", "simulate")
+LATENCY = 30
+"""Cycles from a request to its first word, in every experiment with external memory."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One network on one part."""
+
+    name: str
+    title: str
+    model: str
+    part: str = "XC7Z020"
+    clock_mhz: float = 100.0
+    engine: str | None = None
+    """As hwgen build --engine takes it; None: what the planner finds."""
+    steps: tuple[str, ...] = ("plan",)
+    bandwidths: tuple[int, ...] = (32,)
+    """Bytes per cycle of the memory."""
+    images: int = 1
+    targets: dict[str, float] = field(default_factory=dict)
+    """Largest allowed value by name: ``ms@32`` (bytes per cycle), ``lut``, ``ff``, ``dsp``, ``bram`` as shares."""
+
+
+MIX = "resnet18@sp2=20,fixed4=12"
+"""About MSQ's 60 : 40, in quotas that fill whole tiles of 32 rows."""
+
+EXPERIMENTS = (
+    Experiment("resnet18_xc7z020", "ResNet-18 on XC7Z020", MIX, steps=STEPS, bandwidths=(32, 16, 8), images=3,
+               targets={"ms@32": 10, "ms@16": 11, "ms@8": 14, "lut": 0.75, "ff": 0.75, "dsp": 1.0, "bram": 0.95}),
+    Experiment("resnet18_xc7z020_fixed4", "the same, all rows fixed4", "resnet18@fixed4"),
+    Experiment("resnet18_xc7z020_rmsmp", "the same, RMSMP's rows", "resnet18@rmsmp"),
+    Experiment("d1_1", "MSQ's design D1-1 on our engine", "resnet18@fixed4", engine="d1-1", bandwidths=(8,)),
+    Experiment("d1_2", "MSQ's design D1-2 on our engine", "resnet18@sp2=50,fixed4", engine="d1-2", bandwidths=(8,)),
+    Experiment("d1_3", "MSQ's design D1-3 on our engine", "resnet18@sp2=60,fixed4", engine="d1-3", bandwidths=(8,)),
+    Experiment("resnet18_xc7z045", "ResNet-18 on XC7Z045", MIX, part="XC7Z045"),
+    Experiment("resnet50_xc7z020", "ResNet-50 on XC7Z020", "resnet50@sp2=20,fixed4=12"),
+    Experiment("vgg16_xc7z020", "VGG-16 on XC7Z020", "vgg16@sp2=20,fixed4=12"),
+)
+
+PUBLISHED = (
+    # (network, part, who, ms, LUT, DSP, block RAM of 36 Kb, source)
+    ("ResNet-18", "XC7Z020", "MSQ, DSP only", 100.7, None, None, None, "HPCA 2021, arXiv 2012.04240"),
+    ("ResNet-18", "XC7Z020", "MSQ, SP2 : fixed 60 : 40", 47.1, 28_300, 220, 56, "HPCA 2021, arXiv 2012.04240"),
+    ("ResNet-18", "XC7Z020", "RMSMP", 33.0, None, None, None, "ICCV 2021, arXiv 2111.00153"),
+    ("ResNet-18", "XC7Z020", "MSD", 26.31, 38_100, 214, 139, "FCCM 2023"),
+    ("ResNet-18", "XC7Z045", "MSQ, SP2 : fixed 67 : 33", 10.1, 145_000, 900, 225.5, "HPCA 2021, arXiv 2012.04240"),
+    ("ResNet-18", "XC7Z045", "RMSMP", 8.6, None, None, None, "ICCV 2021, arXiv 2111.00153"),
+    ("VGG-16", "XC7Z020", "MSD", 287.0, None, None, None, "FCCM 2023"),
+)
+"""Figures as published, at 100 MHz; partly quoted from the literature without the table in hand."""
+
+
+def find(name: str) -> Experiment:
+    """KeyError for an unknown name."""
+    return {experiment.name: experiment for experiment in EXPERIMENTS}[name]

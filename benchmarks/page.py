@@ -1,0 +1,82 @@
+"""docs/benchmarks.md from the reports of the experiments."""
+
+from benchmarks.experiments import LATENCY, PUBLISHED
+
+INTRODUCTION = f"""# Benchmarks
+
+Made by `make bench`; `build/bench/NAME/report.json` has every figure, layer by layer. Planned cycles come from the
+cycle model, simulated ones from the emitted Verilog in Verilator, both with a memory that answers after {LATENCY}
+cycles. The bound is what the engine could do if nothing ever waited (`hwgen/plan/ideal.py`). Networks have generated
+weights (`models/resnet18`): cycles and resources do not depend on what a network has learnt, and accuracy is not part
+of this page.
+"""
+FIELDS = ("lut", "ff", "dsp", "bram")
+
+
+def page(reports: list[dict]) -> str:
+    """The page; ``reports`` as bench.py writes them, in the order in which they are shown."""
+    return "\n".join([INTRODUCTION, *_latency(reports), *_resources(reports), *_published(), *_targets(reports),
+                      *_tools(reports), ""])
+
+
+def _table(*rows: list) -> list[str]:
+    head, *body = [[str(cell) for cell in row] for row in rows]
+    return [_line(head), "|" + "---|" * len(head), *(_line(row) for row in body), ""]
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _latency(reports: list[dict]) -> list[str]:
+    rows = [["experiment", "engine", "MAC per cycle", "bytes per cycle", "cycles planned", "simulated", "ms at clock",
+             "bound / cycles", "MACs used", "codes that differ"]]
+    for report in reports:
+        for width, row in report["memory"].items():
+            rows.append([report["title"], report["engine"], f"{report['macs_per_cycle']:,}", width,
+                         f"{row['planned']:,}", _count(row["simulated"]), f"{row['ms']:.2f}",
+                         f"{100 * row['bound_share']:.0f} %", f"{100 * row['utilization']:.0f} %",
+                         "not simulated" if row["mismatches"] is None else
+                         f"{row['mismatches']:,} in {row['images']} images"])
+    return ["## Cycles", "", *_table(*rows)]
+
+
+def _resources(reports: list[dict]) -> list[str]:
+    rows = [["experiment", "part", *(name.upper() for name in FIELDS), ""]]
+    for report in reports:
+        for kind in ("estimated", "synthesized"):
+            if report[kind]:
+                share = [f"{report[kind][name]:,} ({report[kind][name] / report['available'][name]:.0%})"
+                         for name in FIELDS]
+                rows.append([report["title"], report["part"], *share, kind])
+    return ["## Resources of the engine", "", *_table(*rows)]
+
+
+def _published() -> list[str]:
+    rows = [["network", "part", "design", "ms, as published", "LUT", "DSP", "block RAM", "source"]]
+    rows += [[network, part, who, ms, _count(lut), _count(dsp), bram or "-", source]
+             for network, part, who, ms, lut, dsp, bram, source in PUBLISHED]
+    return ["## As published", "", "Figures of others at 100 MHz, as published, not measured here; ours above are "
+            "planned or simulated, not run on a board.", "", *_table(*rows)]
+
+
+def _targets(reports: list[dict]) -> list[str]:
+    rows = [["experiment", "what", "at most", "value", "met"]]
+    for report in reports:
+        rows += [[report["title"], name, f"{target['most']:g}", f"{target['value']:.3g}",
+                  "yes" if target["met"] else "no"] for name, target in report["targets"].items()]
+    return ["## Targets", "", *_table(*rows)] if len(rows) > 1 else []
+
+
+def _tools(reports: list[dict]) -> list[str]:
+    rows = [["experiment", "date", "seconds by step", "peak memory, GB"]]
+    for report in reports:
+        rows.append([report["title"], report["date"],
+                     ", ".join(f"{name} {step['seconds']:g}" for name, step in report["steps"].items()),
+                     max(step["peak_gb"] for step in report["steps"].values())])
+    versions = sorted({f"{name} {version}" for report in reports for name, version in report["versions"].items()})
+    return ["## The tool", "", *_table(*rows), f"Versions: {', '.join(versions)}."]
+
+
+def _count(value) -> str:
+    return "-" if value is None else f"{value:,}"

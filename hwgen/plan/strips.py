@@ -1,0 +1,317 @@
+"""Steps: every layer as one LAYER command or several, each on a strip of output rows, and what is fetched when.
+
+A map stays in the scratchpad from the step that makes it to the last one that reads it, or
+it goes to memory and its readers fetch it in strips; so does the network's input.  A strip is fetched while
+the step before computes, into a place that was free by then, as far as the scratchpad has room.
+"""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+
+from ..engine import Engine
+from .geometry import Walk, input_rows, residual_rows, walk
+from .lower import Layer, Network
+from .memory import Life, Region, first_fit
+from .place import Unplaceable
+
+STEP_OVERHEAD = 80
+"""Cycles, about, that one more step costs: the pipeline runs empty and the constants are loaded."""
+MOST_FETCHED = (1 << 20) - 1
+"""Scratchpad words of one FETCH."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Part of a map that the load unit copies from memory into the scratchpad."""
+
+    tensor: str
+    first: int
+    """First word within the tensor's linear map (block, plane, point), in scratchpad words."""
+    words: int
+    address: int
+    """Scratchpad address of the first word."""
+    wait: int = 0
+    """Steps that must be drained and stored before: those that read what is overwritten or write what is read."""
+    bank: int = 0
+    """Of the first word."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One LAYER command."""
+
+    layer: Layer
+    walk: Walk
+    source: Region
+    residual: Region | None
+    target: Region
+    """Blocks and planes lie as far apart as in the whole map; ``first_row`` is the row of its address 0."""
+    keep: bool
+    """The output stays in the scratchpad."""
+    store: bool
+    """The output goes to memory."""
+    fetches: tuple[tuple[Fetch, ...], ...] = ((),)
+    """What is fetched before the LAYER command, then behind each of its tiles."""
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    steps: tuple[Step, ...]
+    regions: dict[str, Region]
+    """Every tensor as a whole; the base counts where ``resident``."""
+    resident: frozenset[str]
+    """Tensors that lie in the scratchpad as a whole."""
+    in_memory: tuple[str, ...]
+    """Tensors that lie in memory: the input, outputs, and maps that the scratchpad does not hold."""
+    depth: int
+    """Words per bank that are used."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a layer's steps cost, about."""
+
+    group_cycles: int
+    """Cycles of a group of pixels over all row tiles."""
+    tiles: int
+    storable: bool
+    """The store queue holds the words of a tile."""
+
+
+def schedule(network: Network, engine: Engine, maps: dict[str, Region], loads: dict[str, Load]) -> Schedule:
+    """The fewest words to and from memory that ``engine.scratch_depth`` words per bank allow, about.
+
+    Raises Unplaceable when a layer does not fit strip by strip.
+    """
+    planner = _Planner(network, engine, maps, loads)
+    while True:
+        try:
+            return planner.attempt()
+        except _Full as full:
+            planner.evict(full)
+
+
+@dataclass(frozen=True)
+class _Heights:
+    """Output rows of a layer's strips."""
+
+    first: int
+    others: int
+    double: bool
+    """A strip is fetched while the one before computes."""
+
+
+class _Full(Exception):
+    """The scratchpad is too small: at the steps of layer ``index``, ``missing`` words per bank."""
+
+    def __init__(self, index: int, missing: int):
+        super().__init__()
+        self.index, self.missing = index, missing
+
+
+class _Planner:
+    def __init__(self, network: Network, engine: Engine, maps: dict[str, Region], loads: dict[str, Load]):
+        self.network, self.engine, self.maps, self.loads = network, engine, maps, loads
+        self.layers = network.layers
+        self.limit = engine.scratch_depth
+        self.made = {network.graph.input: -1} | {layer.output: i for i, layer in enumerate(self.layers)}
+        self.read: dict[str, list[int]] = {name: [] for name in self.made}
+        for i, layer in enumerate(self.layers):
+            for name in {layer.input, layer.residual or layer.input}:
+                self.read[name].append(i)
+        self.spilled = {name for name, readers in self.read.items() if not readers}
+        """Tensors that are only in memory."""
+        if len(self.read[network.graph.input]) == 1:
+            self.spilled.add(network.graph.input)
+
+    # Which tensors go to memory.
+
+    def live(self, index: int) -> list[str]:
+        """Tensors that lie in the scratchpad as a whole while layer ``index`` runs."""
+        return [name for name in self.made if name not in self.spilled
+                and self.made[name] <= index <= max(self.read[name])]
+
+    def evict(self, full: _Full) -> None:
+        """Send one more tensor to memory: the one that frees what is missing for the fewest words moved."""
+        def cost(name: str) -> tuple:
+            words = self.maps[name].size * (len(self.read[name]) + (self.made[name] >= 0))
+            return words / min(self.maps[name].size, max(1, full.missing)), name
+
+        options = [name for name in self.live(full.index)
+                   if self.made[name] < 0 or self.loads[self.layers[self.made[name]].name].storable]
+        if not options:
+            layer = self.layers[full.index]
+            raise Unplaceable(f"layer {layer.name!r}: one strip of its maps needs {self.limit + full.missing:,} words "
+                              f"per scratchpad bank, {self.limit:,} are there")
+        self.spilled.add(min(options, key=cost))
+
+    # One attempt.
+
+    def attempt(self) -> Schedule:
+        """The steps for what is in memory now.  Raises _Full."""
+        heights = [self._height(index, layer) for index, layer in enumerate(self.layers)]
+        for early in (True, False):
+            plan = self._place(heights, early)
+            if plan.depth <= self.limit:
+                return plan
+        for shrink in (0.8, 0.6, 0.4, 0.2):
+            heights = [self._height(index, layer, shrink) for index, layer in enumerate(self.layers)]
+            plan = self._place(heights, False)
+            if plan.depth <= self.limit:
+                return plan
+        busiest = max(range(len(self.layers)), key=lambda i: sum(self.maps[name].size for name in self.live(i)))
+        raise _Full(busiest, plan.depth - self.limit)
+
+    def _streams(self, layer: Layer) -> list[str]:
+        return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled]
+
+    def _strips(self, layer: Layer, heights: _Heights) -> list[Walk]:
+        rows = self.network.tensors[layer.output].shape[1]
+        ends = [*range(heights.first, rows, heights.others), rows]
+        return [walk(layer, self.engine.px, self.engine.pool_columns, strip)
+                for strip in zip([0, *ends[:-1]], ends, strict=True)]
+
+    def _parts(self, layer: Layer, steps: Walk) -> dict[str, Region]:
+        """Rows of the streamed operands that a strip reads."""
+        result = {}
+        for name in self._streams(layer):
+            region, spans = self.maps[name], []
+            if name == layer.input:
+                spans.append(input_rows(layer, steps, region.height))
+            if name == layer.residual:
+                spans.append(residual_rows(steps))
+            result[name] = region.rows(min(s[0] for s in spans), max(s[1] for s in spans), self.engine.banks)
+        return result
+
+    def _height(self, index: int, layer: Layer, share: float = 1.0) -> _Heights:
+        """Strips of a layer.
+
+        ``share`` is the part of the free scratchpad that strips may take.
+        """
+        rows = self.network.tensors[layer.output].shape[1]
+        room = self.limit - sum(self.maps[name].size for name in self.live(index))
+        # An output that is only in memory is addressed from its strip's first row.
+        tallest = rows
+        if layer.output in self.spilled:
+            tallest = min(rows, self.limit * self.engine.banks // self.maps[layer.output].pitch)
+        if room < 0 or tallest < 1:
+            raise _Full(index, -room)
+        if not self._streams(layer) and tallest == rows:
+            return _Heights(rows, rows, True)
+        best, least = None, None
+        for heights in _choices(rows, tallest):
+            strips = self._strips(layer, heights)
+            sizes = [sum(part.size for part in self._parts(layer, steps).values()) for steps in strips]
+            least = min(least, max(sizes)) if least is not None else max(sizes)
+            for double in (True, False):
+                both = max(a + b for a, b in zip(sizes, sizes[1:] + [0], strict=True)) if double else max(sizes)
+                if both <= room * share:
+                    cost = self._cost(layer, strips, sizes, double)
+                    if best is None or cost < best[0]:
+                        best = cost, replace(heights, double=double)
+        if best is None:
+            raise _Full(index, (least or 0) - room)
+        return best[1]
+
+    def _cost(self, layer: Layer, strips: list[Walk], sizes: list[int], double: bool) -> int:
+        """Cycles, about, that the layer takes from the end of the one before."""
+        compute = [steps.groups * self.loads[layer.name].group_cycles + STEP_OVERHEAD for steps in strips]
+        fetch = [size * self.engine.banks for size in sizes]
+        if not double:
+            return sum(compute) + sum(fetch)
+        return fetch[0] + sum(max(c, f) for c, f in zip(compute, fetch[1:] + [0], strict=True))
+
+    def _place(self, heights: list[_Heights], early: bool) -> Schedule:
+        """Steps with places.  ``early``: a layer's first strip is fetched during the layer before."""
+        plans = [(layer, index, steps, strips.double and (early or number > 0))
+                 for index, (layer, strips) in enumerate(zip(self.layers, heights, strict=True))
+                 for number, steps in enumerate(self._strips(layer, strips))]
+        first_step = {-1: -1}
+        last_step = {-1: -1}
+        for at, (_, index, _, _) in enumerate(plans):
+            first_step.setdefault(index, at)
+            last_step[index] = at
+        lives = []
+        for name in self.made:
+            if name not in self.spilled:
+                begin = first_step[self.made[name]]
+                lives.append(Life(name, self.maps[name].size, begin, last_step[max(self.read[name])]))
+        parts = [self._parts(layer, steps) for layer, _, steps, _ in plans]
+        for at, (_, _, _, ahead) in enumerate(plans):
+            lives += [Life((at, name), part.size, at - ahead, at) for name, part in parts[at].items()]
+        bases = first_fit(lives)
+        return self._steps(plans, parts, lives, bases, last_step)
+
+    # From places to steps.
+
+    def _steps(self, plans, parts, lives, bases, last_step) -> Schedule:
+        network, maps = self.network, self.maps
+        regions = {name: replace(region, base=bases.get(name, 0)) for name, region in maps.items()}
+        stored = set(network.graph.outputs) | (self.spilled - {network.graph.input})
+        steps: list[Step] = []
+        fetches: list[list[list[Fetch]]] = []
+        for at, (layer, _, steps_walk, _) in enumerate(plans):
+            local = {name: replace(part, base=bases[at, name]) for name, part in parts[at].items()}
+            target, keep = regions[layer.output], layer.output not in self.spilled
+            if not keep:
+                target = replace(target, first_row=steps_walk.first_row)
+            steps.append(Step(layer, steps_walk, local.get(layer.input, regions[layer.input]),
+                              local.get(layer.residual, regions[layer.residual]) if layer.residual else None, target,
+                              keep, layer.output in stored))
+            fetches.append([[] for _ in range(1 + self.loads[layer.name].tiles)])
+        life_of = {life.key: life for life in lives}
+        wanted: list[tuple[int, str, Region, Hashable]] = [(at, name, part, (at, name)) for at in range(len(plans))
+                                                           for name, part in parts[at].items()]
+        if network.graph.input not in self.spilled:
+            wanted.insert(0, (0, network.graph.input, regions[network.graph.input], network.graph.input))
+        for at, name, part, key in wanted:
+            # What lay here before must have been used, and what is fetched must have been written.
+            life = life_of[key]
+            before = [other.end for other in lives if other is not life and other.end < at and not other.meets(life)
+                      and bases[other.key] < bases[key] + life.size and bases[key] < bases[other.key] + other.size]
+            wait = 1 + max([last_step[self.made[name]], *before], default=-1)
+            pieces = _pieces(name, maps[name], replace(part, base=bases[key]), self.engine.banks, wait)
+            _distribute(pieces, at, wait, fetches)
+        done = tuple(replace(step, fetches=tuple(tuple(place) for place in places))
+                     for step, places in zip(steps, fetches, strict=True))
+        return Schedule(done, regions, frozenset(set(maps) - self.spilled),
+                        (network.graph.input, *(layer.output for layer in self.layers if layer.output in stored)),
+                        max(bases[life.key] + life.size for life in lives))
+
+
+def _choices(rows: int, tallest: int) -> Iterator[_Heights]:
+    """Heights to try: the first strip of a layer may be lower, because nobody computes while it is fetched."""
+    heights, number = {min(tallest, rows), 1}, 1
+    while number < rows:
+        heights |= {-(-rows // number), -(-rows // (number * 3 // 2))}
+        number *= 2
+    for height in sorted(heights):
+        if height <= tallest:
+            yield from (_Heights(first, height, True) for first in sorted({height, -(-height // 2), -(-height // 4)}))
+
+
+def _pieces(name: str, whole: Region, part: Region, banks: int, wait: int) -> list[Fetch]:
+    """The fetches of some rows of a map: one per block and plane, or one for the whole map."""
+    if part.height == whole.height and whole.size * banks <= MOST_FETCHED:
+        return [Fetch(name, 0, whole.size * banks, part.base, wait)]
+    words = (part.height - 1) * part.pitch + part.width
+    return [Fetch(name, index * whole.plane_step * banks + part.first_row * part.pitch, words,
+                  part.base + index * part.plane_step, wait)
+            for index in range(part.blocks * part.planes)]
+
+
+def _distribute(pieces: list[Fetch], at: int, wait: int, fetches: list[list[list[Fetch]]]) -> None:
+    """Put the fetches for step ``at`` into the stream: between the tiles of the step before, if they may be so early.
+
+    The load unit takes a tile's parameters when the last tile but one has left its buffer, so
+    that it is about at the second tile of a step when the step begins: from there
+    on fetches are spread over the tiles, and the weights of later tiles are not held up.
+    """
+    if at == 0 or wait > at - 1:
+        fetches[at][0] += pieces
+        return
+    places = fetches[at - 1]
+    first = min(2, len(places) - 1)
+    spread = len(places) - first
+    for index, piece in enumerate(pieces):
+        places[first + index * spread // len(pieces)].append(piece)

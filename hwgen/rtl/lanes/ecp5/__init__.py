@@ -1,0 +1,1 @@
+"""Lanes described with the carry cells of the ECP5."""

@@ -1,0 +1,66 @@
+"""Engines that are asked for: presets, parameters, and what is said when they cannot be."""
+
+import pytest
+from small_networks import Builder, chain_network
+
+from hwgen.device.costs import requantizer_dsp
+from hwgen.device.parts import get_part
+from hwgen.engine import Engine
+from hwgen.errors import HwgenError
+from hwgen.plan import make_plan
+from hwgen.plan.presets import PRESETS, parse_engine
+
+PART = get_part("XC7Z020")
+
+
+@pytest.mark.parametrize("name,rows", [("d1-1", (0, 16)), ("d1-2", (16, 16)), ("d1-3", (24, 16)), ("D1-2", (16, 16))])
+def test_presets_are_the_published_shapes(name, rows):
+    engine = parse_engine(name, PART)
+    assert (engine.ki, engine.px, engine.sp2_rows, engine.dsp_rows) == (16, 1, *rows)
+    assert (engine.pot_rows, engine.int4_rows, engine.dsp_weights, engine.family) == (0, 0, "single", "xilinx7")
+    assert engine.dsp_products == 220
+
+
+def test_single_products_leave_blocks_to_the_requantizers():
+    b = Builder(1, (3, 4, 4), 4)
+    graph = b.graph(b.conv("input", 40, (3, 3), schemes=("sp2", "fixed4")))
+    for name in ("d1-2", "d1-3"):
+        plan = make_plan(graph, PART, clock_mhz=100, engine=name)
+        taken = plan.engine.drain_lanes * requantizer_dsp(plan.engine, "xilinx7")
+        assert 0 < taken < 60 and plan.engine.dsp_products == 220 - taken
+        assert plan.estimate.dsp == 220
+        assert plan.engine.sp2_rows == PRESETS[name]["sp2_rows"]
+        assert any("the engine that was asked for; fits XC7Z020" in line for line in plan.explanation)
+
+
+def test_free_form():
+    engine = parse_engine("ki=16, px=6,sp2=24,int4=0,dsp=8,drain=8,mem=256,ports=4", PART)
+    assert engine == Engine(ki=16, px=6, sp2_rows=24, dsp_rows=8, drain_lanes=8, mem_bits=256, ports=4, wide=False,
+                            family="xilinx7")
+    assert parse_engine("ki=4,px=1,dsp=2,wide=1,weights=lut", PART) == Engine(
+        ki=4, px=1, dsp_rows=2, drain_lanes=1, dsp_weights="lut", family="xilinx7")
+
+
+@pytest.mark.parametrize("text,message", [
+    ("d9", "unknown engine 'd9'; known are d1-1, d1-2, d1-3, and parameters like ki=16"),
+    ("ki=3,px=1,dsp=2", "--engine ki=3,px=1,dsp=2: ki must be a power of two from 2 to 32, not 3"),
+    ("ki=4,colour=1", "unknown parameter 'colour'; known are ki, px, drain"),
+    ("ki=4,px=two", "px must be a whole number, not 'two'"),
+    ("px=2,dsp=2", "--engine px=2,dsp=2: .*'ki'"),
+])
+def test_texts_that_say_no_engine(text, message):
+    with pytest.raises(HwgenError, match=message):
+        parse_engine(text, PART)
+
+
+def test_an_engine_that_cannot_run_the_network():
+    with pytest.raises(HwgenError, match="does not run on this engine: layer 'conv0': no lane group takes its rows .*; "
+                                         "give it other lane groups or leave --engine out"):
+        make_plan(chain_network(1, ("fixed8",))[0], PART, clock_mhz=100, engine="ki=4,px=1,sp2=4,drain=4")
+
+
+def test_an_engine_that_exceeds_the_part_is_planned_all_the_same():
+    b = Builder(1, (3, 4, 4), 4)
+    graph = b.graph(b.conv("input", 40, (3, 3), schemes=("sp2", "fixed4")))
+    plan = make_plan(graph, PART, clock_mhz=100, engine="ki=16,px=8,sp2=32,dsp=32,drain=16")
+    assert any("does not fit what a plan may use of XC7Z020: " in line and "DSP" in line for line in plan.explanation)
