@@ -1,7 +1,7 @@
 # amaranth: UnusedElaboratable=no
-"""Groups of LUT lanes against integers, portable and with 7-series cells, as described and after synthesis.
+"""Groups of LUT lanes against integers, portable and with a family's cells, as described and after synthesis.
 
-Everything runs under Icarus; "xilinx7_unmapped" is the description as it is, with Yosys' models of the cells.
+Everything runs under Icarus; an "unmapped" flow is the description as it is, with Yosys' models of the cells.
 """
 
 import random
@@ -10,7 +10,7 @@ import sys
 
 from amaranth.back import rtlil
 from lane_bench import pack
-from netlist import SHARE, YOSYS, compare
+from netlist import FLOWS, SHARE, YOSYS, compare
 import numpy as np
 import pytest
 
@@ -22,7 +22,7 @@ from hwgen.rtl.lanes.sp2 import Sp2Group
 GROUPS = {"sp2": (Sp2Group, SP2, sorted({s * w for s in (1, -1) for w in (0, 1, 2, 4, 5, 6, 8)})),
           "int4": (Int4Group, INT4, list(range(-8, 8)))}
 """Component, what the planner knows of it, and its weights."""
-FAMILIES = ("", "xilinx7")
+UNMAPPED = {"": "xilinx7_unmapped", "xilinx7": "xilinx7_unmapped", "ecp5": "ecp5_unmapped"}
 KI = (2, 4, 8, 16, 32)
 
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
@@ -58,7 +58,7 @@ def random_stream(name, ki, px, rows, cycles):
 
 
 @pytest.mark.parametrize("ki", [2, 4, 8, 16])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNMAPPED)
 @pytest.mark.parametrize("name", GROUPS)
 def test_every_weight_and_activation_at_every_position(name, family, ki):
     """Four pairs of a weight and an activation in a cycle, between the smallest or the largest ones."""
@@ -75,17 +75,17 @@ def test_every_weight_and_activation_at_every_position(name, family, ki):
                         rows[:, position], pixels[:, position] = some, several
                         yield rows, pixels
 
-    check(name, family, "xilinx7_unmapped", stream(), ki, 2, 2)
+    check(name, family, UNMAPPED[family], stream(), ki, 2, 2)
 
 
 @pytest.mark.parametrize("ki,px,rows", [(2, 8, 3), (4, 1, 5), (8, 3, 2), (16, 6, 2), (32, 2, 1), (16, 1, 1)])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNMAPPED)
 @pytest.mark.parametrize("name", GROUPS)
 def test_random(name, family, ki, px, rows):
-    check(name, family, "xilinx7_unmapped", random_stream(name, ki, px, rows, 400), ki, px, rows)
+    check(name, family, UNMAPPED[family], random_stream(name, ki, px, rows, 400), ki, px, rows)
 
 
-@pytest.mark.parametrize("family,flow", [("xilinx7", "xilinx7"), ("", "ecp5"), ("", "ice40")])
+@pytest.mark.parametrize("family,flow", [("xilinx7", "xilinx7"), ("ecp5", "ecp5"), ("", "ecp5"), ("", "ice40")])
 @pytest.mark.parametrize("name", GROUPS)
 def test_after_synthesis(name, family, flow):
     cells = check(name, family, flow, random_stream(name, 8, 2, 2, 300), 8, 2, 2)
@@ -94,36 +94,38 @@ def test_after_synthesis(name, family, flow):
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_luts(name):
-    """What docs/lanes.md promises for 16 inputs: 185 LUTs a dot, a carry block more than three per input at most."""
+    """What docs/lanes.md promises for 16 inputs, without accumulators: 185 LUTs and 48 carry blocks a dot."""
     cells = check(name, "xilinx7", "xilinx7", random_stream(name, 16, 2, 1, 100), 16, 2, 1)
     assert sum(n for cell, n in cells.items() if cell.startswith("LUT")) <= 2 * 185
     assert cells["CARRY4"] <= 2 * 48
 
 
-@pytest.mark.parametrize("ki", [2, 4])
+@pytest.mark.parametrize("family", ["xilinx7", "ecp5"])
 @pytest.mark.parametrize("name", GROUPS)
-def test_twins_are_equal(name, ki, tmp_path):
+def test_twins_are_equal(name, family, tmp_path):
     """Proof: whatever the registers hold at first, after ``latency`` cycles both give the same for all inputs.
 
-    Nothing is fed back, so one cycle after that stands for all.
+    Nothing is fed back, so one cycle after that stands for all.  Two inputs: with four the solver is not done in
+    ten minutes, because a tree and a chain have no sums in common.
     """
     group = GROUPS[name][0]
-    for family, top in (("", "portable"), ("xilinx7", "cells")):
-        text = rtlil.convert(group(ki=ki, px=1, rows=1, family=family), name=top, emit_src=False)
-        (tmp_path / f"{top}.il").write_text(text.replace("\\top.", f"\\{top}."))
-    cycles = group(ki=ki, px=1, rows=1).latency + 1
-    script = [f"read_verilog -D_ABC {SHARE}/xilinx/cells_sim.v", f"read_rtlil {tmp_path}/portable.il",
-              f"read_rtlil {tmp_path}/cells.il", "proc", "hierarchy -generate NONE", "flatten portable cells",
-              "opt_clean", "miter -equiv -make_outputs -flatten portable cells miter", "hierarchy -top miter",
-              "flatten", "async2sync", "opt",
-              f"sat -verify -seq {cycles - 1} -prove trigger 0 -set-at 1 in_rst 0 -tempinduct-skip 0 miter"]
+    for whose, top in (("", "portable"), (family, "cells")):
+        text = rtlil.convert(group(ki=2, px=1, rows=1, family=whose), name=top, emit_src=False)
+        (tmp_path / f"{top}.il").write_text(text)
+    steps = group(ki=2, px=1, rows=1).latency + 1
+    models = SHARE / FLOWS[family][1]
+    script = [f"read_verilog -nooverwrite -I{models} {models / FLOWS[family][2]}",
+              f"read_rtlil {tmp_path}/portable.il", f"read_rtlil {tmp_path}/cells.il",
+              "miter -equiv -make_outputs portable cells miter",
+              "hierarchy -top miter", "proc", "setattr -unset init w:*", "flatten -wb", "opt_clean",
+              f"sat -verify -seq {steps} -prove-skip {steps - 1} -set in_rst 0 -prove trigger 0 miter"]
     done = subprocess.run([sys.executable, "-c", YOSYS, *script], capture_output=True, text=True)
     assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("flow", ["xilinx7_unmapped", "xilinx7"])
+@pytest.mark.parametrize("family,flow", [("xilinx7", "xilinx7_unmapped"), ("xilinx7", "xilinx7"), ("ecp5", "ecp5")])
 @pytest.mark.parametrize("bits,acc_bits", [(12, 20), (6, 20), (12, 13)])
-def test_accumulator(bits, acc_bits, flow):
+def test_accumulator(bits, acc_bits, family, flow):
     rng = random.Random(f"{bits} {acc_bits}")
     vectors, expected = [], [None] * Accumulator.latency
     total, running = None, 0
@@ -135,7 +137,7 @@ def test_accumulator(bits, acc_bits, flow):
             if last:
                 total, running = running % (1 << acc_bits), 0
         expected.append(total)
-    dut = Accumulator(dot_bits=bits, acc_bits=acc_bits, family="xilinx7")
+    dut = Accumulator(dot_bits=bits, acc_bits=acc_bits, family=family)
     cells = compare(dut, flow, vectors, ["total"], expected[:len(vectors)])
     if flow == "xilinx7":
         # one for each bit that a dot can reach, and the gates of reset and enable
