@@ -24,7 +24,6 @@ FLOWS = {
     "xilinx7": ("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}", "xilinx", "cells_sim.v",
                 ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
     # Descriptions as they are, with the cells that they instantiate.
-    "ecp5_unmapped": ("proc", "lattice", "cells_sim_ecp5.v", ("ecp5.v", "block_ram.v"), ("DP16KD", "TRELLIS_COMB")),
     "xilinx7_unmapped": ("proc", "xilinx", "cells_sim.v", ("xilinx7.v", "block_ram.v"), ("RAMB18E1", "RAMB36E1")),
     "ice40": ("synth_ice40 -dsp -top {top}", "ice40", "cells_sim.v", (), ()),
 }
