@@ -51,7 +51,8 @@ class Store(wiring.Component):
         new, before = Signal(entry), Signal(PLACE_BITS - piece)
         m.d.sync += [
             arrived.eq(self.write & self.enable), row.eq(_times(self.address, e.banks)),
-            first.eq(self.base + self.bank), come.eq(self.data), located.eq(arrived), new.place.eq(first + row), new.word.eq(come),
+            first.eq(self.base + self.bank), come.eq(self.data), located.eq(arrived), new.place.eq(first + row),
+            new.word.eq(come),
         ]
         with m.If(located):
             m.d.sync += before.eq(new.place[piece:])
