@@ -34,8 +34,8 @@ TARGET = ROOT / "docs" / "lanes.md"
 MARKS = "<!-- lanes: begin -->", "<!-- lanes: end -->"
 ACC_BITS = 20
 SHAPES = {"xilinx7": (16, 2, 2), "ecp5": (16, 2, 2), "ice40": (8, 2, 4)}
-"""ki, px, rows of a group.  Small, so that the table takes minutes: more rows and pixels share the registers of operands
-and codes that wait."""
+"""ki, px, rows of a group.  Small, so that the table takes minutes: more rows and pixels share the registers of
+operands and codes that wait."""
 
 
 def logic(group: type) -> Callable:

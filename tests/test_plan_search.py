@@ -263,15 +263,15 @@ def with_constant(graph, value):
 
 
 def test_large_constants_widen_the_engine():
-    """A bias that saturates every code: the constant's width follows from m_bits, which grows."""
+    """A bias that saturates every code: only the constants become wider."""
     graph = with_constant(vector_layer(3, (2, 2)), -(2**42))
     sized = size(graph, Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2), PART)
     # acc_bits is 12, its least: 12 positions of 155.
-    assert (sized.engine.acc_bits, sized.engine.m_bits) == (12, 43 - 12)
+    assert (sized.engine.acc_bits, sized.engine.m_bits, sized.engine.c_extra) == (12, 18, 43 - 12 - 18)
     assert assemble_layout(sized.layout).words == sized.cycles.program_words
-    with pytest.raises(Unplaceable, match="cannot be made: m_bits must be in 8..32, not 49"):
+    with pytest.raises(Unplaceable, match="cannot be made: c_extra must be in 0..16, not 31"):
         size(with_constant(graph, 2**60), sized.engine, PART)
-    with pytest.raises(HwgenError, match="m_bits must be in 8..32"):
+    with pytest.raises(HwgenError, match="c_extra must be in 0..16"):
         make_plan(with_constant(graph, 2**60), PART, clock_mhz=50)
 
 

@@ -19,6 +19,9 @@ from .walker import Walker
 WATCHDOG_BITS = 20
 """An engine in which nothing has moved for 2**20 cycles stops with an error."""
 
+CLEAR_CYCLES = 64
+"""Longer than any pipeline of the engine."""
+
 
 class HwgenEngine(wiring.Component):
     """One accelerator; runs the program at address 0 once for every pulse of ``start``.
@@ -69,8 +72,10 @@ class HwgenEngine(wiring.Component):
         # Whatever a program that ended with an error has left in them goes with ``clear``.
         clear = Signal()
         for name, part in (("loader", loader), ("walker", walker), ("sequencer", seq), ("reader", reader),
-                           ("array", array), ("drain", drain), ("store", store)):
+                           ("drain", drain), ("store", store)):
             m.submodules[name] = ResetInserter(clear)(part)
+        # The array has registers that no reset reaches; ends of tiles flush it.
+        m.submodules.array = array
         s = seq.settings
 
         # Load unit.
@@ -114,8 +119,8 @@ class HwgenEngine(wiring.Component):
         ]
         # Array.
         m.d.comb += [
-            array.operands.eq(reader.operands), array.valid.eq(reader.valid), array.high.eq(reader.high),
-            array.last.eq(reader.last), array.weights.eq(ring.data), array.wide.eq(reader.wide),
+            array.operands.eq(reader.operands), array.valid.eq(reader.valid | clear), array.high.eq(reader.high),
+            array.last.eq(reader.last | clear), array.weights.eq(ring.data), array.wide.eq(reader.wide),
         ]
         # Drain: a tile's totals are readable this long after its last step.
         ready, on_its_way = Reader.OPERAND_LATENCY + array.latency, Module()
@@ -154,11 +159,15 @@ class HwgenEngine(wiring.Component):
         watchdog, finished = Signal(WATCHDOG_BITS + 1), Signal()
         failed, waiting, begin = Signal(), Signal(), Signal()
         moved = Signal()
-        m.d.comb += [begin.eq((self.start | waiting) & ~self.busy & ~failed), loader.start.eq(begin),
+        m.d.comb += [begin.eq((self.start | waiting) & ~self.busy & ~failed & ~clear), loader.start.eq(begin),
                      finished.eq(seq.finish & loader.ended), seq.finished.eq(finished), seq.clear.eq(begin)]
         # Both go to many places or come from many: a register in between.
         m.d.sync += [moved.eq(loader.moved | reader.complete | (self.write_valid & self.write_ready)),
-                     clear.eq(failed & ~self.busy & loader.quiet & self.write_idle & ~clear)]
+                     clear.eq(failed & ~self.busy & loader.quiet & self.write_idle)]
+        # Until everything that was in a pipeline has left it.
+        cleared = Signal(range(CLEAR_CYCLES))
+        with m.If(clear):
+            m.d.sync += cleared.eq(cleared + 1)
 
         def stop(error):
             return [self.error.eq(error), failed.eq(1), self.busy.eq(0), self.done.eq(1)]
@@ -175,8 +184,8 @@ class HwgenEngine(wiring.Component):
                 m.d.sync += stop(4)
             with m.Elif(finished):
                 m.d.sync += [self.busy.eq(0), self.done.eq(1)]
-        with m.If(clear):
-            m.d.sync += failed.eq(0)
+        with m.If(clear & (cleared == CLEAR_CYCLES - 1)):
+            m.d.sync += [failed.eq(0), cleared.eq(0)]
         with m.If(begin):
             m.d.sync += [self.busy.eq(1), self.done.eq(0), self.error.eq(0), self.cycles.eq(0), watchdog.eq(0),
                          waiting.eq(0)]

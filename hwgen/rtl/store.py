@@ -50,8 +50,9 @@ class Store(wiring.Component):
         row, first, come = Signal(offset_bits), Signal(PLACE_BITS), Signal(e.word_bits)
         new, before = Signal(entry), Signal(PLACE_BITS - piece)
         m.d.sync += [
-            arrived.eq(self.write & self.enable), row.eq(_times(self.address, e.banks)), first.eq(self.base + self.bank),
-            come.eq(self.data), located.eq(arrived), new.place.eq(first + row), new.word.eq(come),
+            arrived.eq(self.write & self.enable), row.eq(_times(self.address, e.banks)),
+            first.eq(self.base + self.bank), come.eq(self.data), located.eq(arrived), new.place.eq(first + row),
+            new.word.eq(come),
         ]
         with m.If(located):
             m.d.sync += before.eq(new.place[piece:])

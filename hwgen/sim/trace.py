@@ -66,11 +66,9 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
             words[len(result.begins) - 1].append((bank, address, word, int(parts[4])))
         else:
             address, strobes, data = (int(part, 16) for part in parts[1:])
-            size = engine.word_bits // 8
-            for k in range(engine.scratch_words):
-                if strobes >> k * size & 1:
-                    word = data >> k * engine.word_bits & (1 << engine.word_bits) - 1
-                    memory[address * engine.scratch_words + k] = word
+            first = address * engine.mem_bits // 8
+            memory |= {first + k: data >> 8 * k & 255 for k in range(engine.mem_bits // 8) if strobes >> k & 1}
+    words_in_memory = _whole_words(memory, engine.word_bits // 8)
     maps: dict[str, _Map] = {layer.output: _Map(layout, layer.output, result) for layer in layout.layers}
     for step, written in zip(layout.steps, words, strict=True):
         maps[step.layer.output].drained(step, written)
@@ -79,9 +77,17 @@ def _image(lines: list[str], layout: Layout, bases: dict[str, int]) -> ImageTrac
         result.tensors[name], result.missing[name] = found.codes()
     for name, base in bases.items():
         found = _Map(layout, name, result)
-        found.stored(memory, base)
+        found.stored(words_in_memory, base)
         result.outputs[name], result.missing[f"{name} in memory"] = found.codes()
     return result
+
+
+def _whole_words(memory: dict[int, int], size: int) -> dict[int, int]:
+    """Scratchpad words of ``size`` bytes by their place in memory, from bytes; only those that are complete."""
+    places: dict[int, list[int]] = {}
+    for address in sorted(memory):
+        places.setdefault(address // size, []).append(memory[address])
+    return {place: int.from_bytes(bytes(found), "little") for place, found in places.items() if len(found) == size}
 
 
 class _Map:

@@ -71,6 +71,9 @@ class AxiEngine(wiring.Component):
         return m
 
 
-def emit_axi_verilog(engine: Engine, protocol: str = "axi4", simulation: bool = False) -> str:
-    """The engine with its AXI ports as SystemVerilog with top module ``hwgen_axi_engine``."""
+def emit_axi_verilog(engine: Engine, protocol: str = "axi4", *, simulation: bool = False) -> str:
+    """The engine with its AXI ports as SystemVerilog with top module ``hwgen_axi_engine``.
+
+    ``simulation``: portable twins instead of the family's primitives.
+    """
     return verilog(AxiEngine(engine=engine, protocol=protocol, simulation=simulation), TOP)
