@@ -10,6 +10,15 @@ ENGINE_VERSION = 1
 
 GROUPS = ("sp2", "dsp")
 
+PREFETCH = 32
+"""Words of the program that may be on their way; hides memory latencies up to this many cycles."""
+COMMAND_WORDS = 64
+"""Depth of the queue of commands."""
+TILES_IN_FLIGHT = 16
+"""Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart."""
+STORE_WORDS = 256
+"""Words of the store queue; a tile of a stored layer must fit."""
+
 
 class EngineError(ValueError):
     """A parameter of the engine is out of its range."""
@@ -104,6 +113,24 @@ class Engine:
     def chunks(self) -> int:
         """Row slots per drain lane."""
         return self.rows // self.drain_lanes
+
+    @property
+    def tile_chunks(self) -> int:
+        """Chunks of the largest tile: all row slots, or a whole word where an engine has fewer rows than channels."""
+        return max(self.rows, self.ki) // self.drain_lanes
+
+    @property
+    def chunk_bits(self) -> int:
+        """Address bits of a chunk."""
+        return max(1, (self.tile_chunks - 1).bit_length())
+
+    @property
+    def residual_depth(self) -> int:
+        """Groups of residual words that wait for their tiles.
+
+        Three tiles are on their way at most, or as many of one word as the pipeline is long.
+        """
+        return max(64, 1 << (4 * -(-self.rows // self.ki) - 1).bit_length())
 
     @property
     def c_bits(self) -> int:

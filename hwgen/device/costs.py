@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib import import_module
 
-from hwgen.device.engine_memories import MemorySpec, chunks, memories
+from hwgen.device.engine_memories import MemorySpec, memories
 from hwgen.device.memories import map_memory, map_used
 from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
@@ -150,7 +150,7 @@ def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
 
 def requantizer_terms(e: Engine) -> dict[str, float]:
     """What a lane's LUTs and flip-flops depend on."""
-    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits + 1 > CUT + 1, "residual": e.residual,
+    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits > CUT, "residual": e.residual,
             "residual_m": e.residual * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
             "rescale_residual": e.rescale and e.residual, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
             "thresholds": e.thresholds, "thresholds_acc": e.thresholds * e.acc_bits}
@@ -158,7 +158,7 @@ def requantizer_terms(e: Engine) -> dict[str, float]:
 
 def requantizer_dsp(e: Engine, family: str) -> int:
     """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b."""
-    if e.acc_bits + 1 <= CUT + 1:
+    if e.acc_bits <= CUT:
         total = blocks(e.acc_bits + 1, e.m_bits, family)
     else:
         total = blocks(CUT + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - CUT, e.m_bits, family)
@@ -222,7 +222,7 @@ def control_terms(e: Engine, family: str) -> dict[str, dict[str, float]]:
     column = e.px * multiplexer(e.chunks, family) + pixel
     return {
         "control": {"one": 1, "px": e.px, "px_point": e.px * e.point_bits, "point": e.point_bits,
-                    "px_px": e.px * e.px, "wide": e.wide, "chunk_bits": (chunks(e) - 1).bit_length()},
+                    "px_px": e.px * e.px, "wide": e.wide, "chunk_bits": (e.tile_chunks - 1).bit_length()},
         "operand words": {"select": e.px * e.word_bits * multiplexer(e.banks, family), "bits": e.px * e.word_bits},
         "result words": {"select": 2 * e.word_bits * pixel, "bits": e.word_bits, "px_bits": e.px * e.word_bits},
         "totals": {"select": e.drain_lanes * e.acc_bits * column + e.acc_bits * pixel},

@@ -7,13 +7,9 @@ the block RAM that follows from it with synthesized engines.
 from dataclasses import dataclass
 
 from hwgen import isa
-from hwgen.engine import Engine
+from hwgen.engine import COMMAND_WORDS, PREFETCH, STORE_WORDS, TILES_IN_FLIGHT, Engine
 
-STORE_WORDS = 256
-"""Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""
 WORDS = {word.name: sum(field.bits for field in word.fields) for word in isa.LAYER_WORDS}
-PREFETCH, COMMANDS, QUEUE = 32, 64, 16
-"""Depths of the loader's FIFOs and of the drain's tile queues."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +26,13 @@ class MemorySpec:
     """Bits that are read, as (first, end); empty: all."""
 
 
-def chunks(engine: Engine) -> int:
-    """Chunks of the largest tile: all row slots, or one whole word."""
-    return max(engine.rows, engine.ki) // engine.drain_lanes
-
-
-def chunk_bits(engine: Engine) -> int:
-    return max(1, (chunks(engine) - 1).bit_length())
-
-
 def memories(engine: Engine) -> list[MemorySpec]:
     """All memories of ``engine``."""
     e = engine
     result = [
         # A FIFO with an output register keeps one word there.
         MemorySpec("loader", e.mem_bits, PREFETCH - 1),
-        MemorySpec("loader", 64, COMMANDS - 1),
+        MemorySpec("loader", 64, COMMAND_WORDS - 1),
         *_walker(e),
         MemorySpec("store", e.word_bits + 20, STORE_WORDS - 1, used=((0, 4 + e.point_bits), (20, 20 + e.word_bits))),
         MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),
@@ -54,14 +41,13 @@ def memories(engine: Engine) -> list[MemorySpec]:
         *_parameters(e),
     ]
     if e.residual:
-        depth = max(64, 1 << (4 * -(-e.rows // e.ki) - 1).bit_length())
-        result.append(MemorySpec("residual", e.px * e.word_bits, depth, 2))
+        result.append(MemorySpec("residual", e.px * e.word_bits, e.residual_depth, 2))
     if e.thresholds:
-        result.append(MemorySpec("thresholds", 2 * (e.acc_bits + 1), 16 << chunk_bits(e), e.drain_lanes))
+        result.append(MemorySpec("thresholds", 2 * (e.acc_bits + 1), 16 << e.chunk_bits, e.drain_lanes))
     if e.pool:
-        result.append(MemorySpec("pooling", 8, max(2, chunks(e)), e.drain_lanes, clocked=False))
+        result.append(MemorySpec("pooling", 8, max(2, e.tile_chunks), e.drain_lanes, clocked=False))
         if e.rescale:
-            result.append(MemorySpec("pooling", 16, max(2, chunks(e)), e.drain_lanes, clocked=False))
+            result.append(MemorySpec("pooling", 16, max(2, e.tile_chunks), e.drain_lanes, clocked=False))
     return result
 
 
@@ -86,12 +72,12 @@ def _ring(e: Engine) -> list[MemorySpec]:
 def _queues(e: Engine) -> list[MemorySpec]:
     front = e.px * 3 + 8 + 1
     post = e.px * (e.point_bits + 6) + 8
-    return [MemorySpec("queues", front + 2, QUEUE - 1),
-            MemorySpec("queues", post + 16 + 2, QUEUE - 1, used=((0, post + e.point_bits),))]
+    return [MemorySpec("queues", front + 2, TILES_IN_FLIGHT - 1),
+            MemorySpec("queues", post + 16 + 2, TILES_IN_FLIGHT - 1, used=((0, post + e.point_bits),))]
 
 
 def _parameters(e: Engine) -> list[MemorySpec]:
-    depth, slot = 2 << chunk_bits(e), max(1, (e.chunks - 1).bit_length())
+    depth, slot = 2 << e.chunk_bits, max(1, (e.chunks - 1).bit_length())
     used = ((0, e.m_bits), (32, 37), (40, 40 + (slot if e.chunks > 1 else 0))) + (((48, 49),) if e.thresholds else ())
     result = [MemorySpec("parameters", 49, depth, e.drain_lanes, used=used),
               MemorySpec("parameters", e.c_bits, depth, e.drain_lanes)]

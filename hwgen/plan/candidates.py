@@ -27,6 +27,14 @@ class Work:
     """Rows that need multipliers."""
     step: int
 
+    @property
+    def rows(self) -> int:
+        return self.soft_rows + self.hard_rows
+
+    def words(self, ki: int) -> int:
+        """Words of a row tile per plane."""
+        return self.taps * -(-self.channels // ki)
+
 
 def work_of(network: Network) -> list[Work]:
     result = []
@@ -53,14 +61,13 @@ def bound(work: list[Work], engine: Engine) -> int:
     Per layer the larger of its words and its drain; or the loading of all weights, which
     goes on beside the computing of earlier layers, if that takes longer.
     """
-    compute = sum(_computing(layer, layer.taps * -(-layer.channels // engine.ki), engine) for layer in work)
+    compute = sum(_computing(layer, engine) for layer in work)
     return max(compute, weight_words(work, engine))
 
 
 def weight_words(work: list[Work], engine: Engine) -> int:
     """Memory words that the weights take at least, in the program."""
-    return sum(layer.taps * -(-layer.channels // engine.ki)
-               * -(-(layer.soft_rows + layer.hard_rows) * engine.word_bits // engine.mem_bits) for layer in work)
+    return sum(layer.words(engine.ki) * -(-layer.rows * engine.word_bits // engine.mem_bits) for layer in work)
 
 
 def guess(work: list[Work], engine: Engine) -> int:
@@ -68,22 +75,20 @@ def guess(work: list[Work], engine: Engine) -> int:
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
-        words = layer.taps * -(-layer.channels // engine.ki)
-        total += max(_computing(layer, words, engine), _tiles(layer, engine) * words * beats)
+        total += max(_computing(layer, engine), _tiles(layer, engine) * layer.words(engine.ki) * beats)
     return total
 
 
 def _tiles(layer: Work, engine: Engine) -> int:
     """Row tiles at least."""
-    rows = layer.soft_rows + layer.hard_rows
-    return max(-(-rows // engine.rows), -(-layer.hard_rows // engine.dsp_rows) if engine.dsp_rows else 0, 1)
+    return max(-(-layer.rows // engine.rows), -(-layer.hard_rows // engine.dsp_rows) if engine.dsp_rows else 0, 1)
 
 
-def _computing(layer: Work, words: int, engine: Engine) -> int:
+def _computing(layer: Work, engine: Engine) -> int:
     """Cycles of all groups of all tiles: words read, or rows drained."""
     groups = -(-layer.evaluations // engine.px)
-    drain = -(-(layer.soft_rows + layer.hard_rows) // engine.drain_lanes) * engine.px * layer.step
-    return groups * max(_tiles(layer, engine) * words * layer.planes, drain)
+    drain = -(-layer.rows // engine.drain_lanes) * engine.px * layer.step
+    return groups * max(_tiles(layer, engine) * layer.words(engine.ki) * layer.planes, drain)
 
 
 def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Iterator[Engine]:
@@ -94,8 +99,8 @@ def candidates(work: list[Work], part: Part, idle_blocks: bool = False) -> Itera
     """
     hard = any(layer.hard_rows for layer in work)
     soft = any(layer.soft_rows for layer in work)
-    most = max(layer.soft_rows + layer.hard_rows for layer in work)
-    share = float(np.mean([layer.soft_rows / (layer.soft_rows + layer.hard_rows) for layer in work]))
+    most = max(layer.rows for layer in work)
+    share = float(np.mean([layer.soft_rows / layer.rows for layer in work]))
     lane_luts = 12 if part.lut_inputs == 6 else 24
     for ki in (2, 4, 8, 16):
         for px in range(1, 9):

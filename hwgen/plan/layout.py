@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..graph.ir import Graph, Tensor
-from ..engine import Engine
+from ..engine import STORE_WORDS, Engine
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
 from .memory import Region, depth, regions
@@ -14,8 +14,6 @@ MAX_WORDS = 4095
 """Words of a row tile's weights, per row."""
 MAX_DEPTH = 1 << 14
 """Words of a scratchpad bank that addresses reach."""
-STORE_WORDS = 256
-"""Words of the store queue; a tile of a stored layer must fit."""
 
 
 @dataclass(frozen=True, eq=False)

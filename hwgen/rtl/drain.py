@@ -6,14 +6,11 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..engine import Engine
+from ..engine import TILES_IN_FLIGHT, Engine
 from .bits import delay, select
 from .requantize import RequantLane, ThresholdSearch
 from .sequencer import settings_layout, tile_layout
 from .walker import slot_layout
-
-TILES_IN_FLIGHT = 16
-"""Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart."""
 
 
 class Drain(wiring.Component):
@@ -48,7 +45,7 @@ class Drain(wiring.Component):
         e = self.engine
         return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                            residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                           pool_depth=self._chunks)
+                           pool_depth=e.tile_chunks)
 
     def elaborate(self, platform):
         m = Module()
@@ -137,7 +134,7 @@ class Drain(wiring.Component):
             valid = begin_2
             if e.thresholds:
                 valid = self._search(m, lane, (raw, sum_2, offset, held["negate"]), begin_2, unit,
-                                     Cat(chunk_2[:self._chunk_bits], tile.parity))
+                                     Cat(chunk_2[:e.chunk_bits], tile.parity))
             m.d.comb += [
                 unit.valid.eq(valid & flags["alive"]), unit.raw.eq(raw), unit.operand_sum.eq(sum_2),
                 unit.offset.eq(offset), unit.m.eq(held["m"]), unit.c.eq(held["c"]), unit.shift.eq(held["shift"]),
@@ -155,15 +152,6 @@ class Drain(wiring.Component):
                              unit.pool_pad.eq(s.pool_pad)]
             self._codes.append(unit.o)
 
-    @property
-    def _chunk_bits(self) -> int:
-        return max(1, (self._chunks - 1).bit_length())
-
-    @property
-    def _chunks(self) -> int:
-        """Chunks of the largest tile: all row slots, or a whole word where an engine has fewer rows than channels."""
-        return max(self.engine.rows, self.engine.ki) // self.engine.drain_lanes
-
     def _params(self, m, lane, chunk, parity):
         """Parameter memories of a lane: two buffers of one record per chunk, written beat by beat."""
         e = self.engine
@@ -175,11 +163,11 @@ class Drain(wiring.Component):
         for beat, layout in enumerate(layouts):
             layout = data.StructLayout({k: v for k, v in layout.items() if v != 0})
             m.submodules[f"params_{lane}_{beat}"] = memory = Memory(
-                shape=layout.size, depth=2 << self._chunk_bits, init=[])
+                shape=layout.size, depth=2 << e.chunk_bits, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [
-                reader.addr.eq(Cat(chunk[:self._chunk_bits], parity)), reader.en.eq(1),
-                writer.addr.eq(Cat(self.param_chunk[:self._chunk_bits], self.param_parity)),
+                reader.addr.eq(Cat(chunk[:e.chunk_bits], parity)), reader.en.eq(1),
+                writer.addr.eq(Cat(self.param_chunk[:e.chunk_bits], self.param_parity)),
                 writer.data.eq(self.param_data),
                 writer.en.eq(self.params_write & (self.param_lane == lane) & (self.param_beat == beat)),
             ]
@@ -196,7 +184,7 @@ class Drain(wiring.Component):
         e = self.engine
         raw, total, offset, negate = operand
         bits = e.acc_bits + 1
-        m.submodules[f"thresholds_{lane}"] = memory = Memory(shape=2 * bits, depth=16 << self._chunk_bits, init=[])
+        m.submodules[f"thresholds_{lane}"] = memory = Memory(shape=2 * bits, depth=16 << e.chunk_bits, init=[])
         reader, writer = memory.read_port(), memory.write_port()
         m.submodules[f"search_{lane}"] = search = ThresholdSearch(acc_bits=e.acc_bits)
         acc, start, odd = Signal(signed(bits), name=f"acc_{lane}"), Signal(name=f"start_{lane}"), Signal()
@@ -205,7 +193,7 @@ class Drain(wiring.Component):
             start.eq(begin & self.settings.threshold_mode), odd.eq(search.address[0]),
         ]
         m.d.comb += [
-            writer.addr.eq(Cat(self.param_beat, self.param_chunk[:self._chunk_bits], self.param_parity)),
+            writer.addr.eq(Cat(self.param_beat, self.param_chunk[:e.chunk_bits], self.param_parity)),
             writer.data.eq(Cat(self.param_data[:bits], self.param_data[32:32 + bits])),
             writer.en.eq(self.thresholds_write & (self.param_lane == lane)),
             reader.addr.eq(Cat(search.address[1:], address)), reader.en.eq(1),
@@ -220,8 +208,7 @@ class Drain(wiring.Component):
         e, s = self.engine, self.settings
         per_word = e.ki // e.drain_lanes
         piece = per_word.bit_length() - 1
-        # Three tiles are on their way at most, or as many of one word as the pipeline is long.
-        depth = max(64, 1 << (4 * -(-e.rows // e.ki) - 1).bit_length())
+        depth = e.residual_depth
         width, bits = e.px * e.word_bits, depth.bit_length() - 1
         written, read, low = Signal(bits), Signal(bits), Signal()
         is_low = low | ~s.res_two_planes

@@ -5,8 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import Engine
-from ..plan.layout import STORE_WORDS
+from ..engine import STORE_WORDS, Engine
 from .array import Array
 from .bits import delay
 from .drain import Drain

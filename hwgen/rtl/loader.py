@@ -5,12 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import ENGINE_VERSION, Engine
+from ..engine import COMMAND_WORDS, ENGINE_VERSION, PREFETCH, Engine
 from ..isa import COMMANDS, END, HEADERS, INPUT, PARAMS, START, THRESHOLDS, WEIGHTS
 from .bits import fields
-
-PREFETCH = 32
-"""Words that may be on their way; hides memory latencies up to this many cycles."""
 
 
 class Loader(wiring.Component):
@@ -41,7 +38,7 @@ class Loader(wiring.Component):
         m = Module()
         engine = self.engine
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=engine.mem_bits, depth=PREFETCH)
-        m.submodules.commands = commands = SyncFIFOBuffered(width=64, depth=64)
+        m.submodules.commands = commands = SyncFIFOBuffered(width=64, depth=COMMAND_WORDS)
         running = Signal()
         m.d.comb += self.active.eq(running)
 
