@@ -17,6 +17,18 @@ BLOCK_ROWS = 16
 """Rows that share one copy of the operands, so that no operand bit drives more."""
 PREFETCH = 64
 """Memory words of the program that may be on their way: hides a latency of 44 cycles."""
+DESCRIPTORS = PREFETCH // 2 + 1
+"""FETCH packets between arrival and the load unit: they are two words long, so no more can be."""
+COMMAND_WORDS = 64
+"""Depth of the queue of commands."""
+TILES_IN_FLIGHT = 32
+"""Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart and the reader
+takes few words ahead."""
+STORE_WORDS = 256
+"""Words of the store queue; a tile of a stored layer must fit."""
+WORDS_IN_FLIGHT = 8
+"""Words between the sequencer and the ends of their steps: more than ``plan.timing``'s ISSUE_LATENCY and
+CREDIT_LATENCY together, so that they never wait for each other; a power of two."""
 MAX_COLUMNS = 1024
 """Of the row buffer."""
 
@@ -191,6 +203,24 @@ class Engine:
     def chunks(self) -> int:
         """Row slots per drain lane."""
         return self.rows // self.drain_lanes
+
+    @property
+    def tile_chunks(self) -> int:
+        """Chunks of the largest tile: all row slots, or a whole word where an engine has fewer rows than channels."""
+        return max(self.rows, self.ki) // self.drain_lanes
+
+    @property
+    def chunk_bits(self) -> int:
+        """Address bits of a chunk."""
+        return max(1, (self.tile_chunks - 1).bit_length())
+
+    @property
+    def residual_depth(self) -> int:
+        """Groups of residual words that wait for their tiles.
+
+        Three tiles are on their way at most, or as many of one word as the pipeline is long.
+        """
+        return max(64, 1 << (4 * -(-self.rows // self.ki) - 1).bit_length())
 
     @property
     def fetch_ahead(self) -> int:

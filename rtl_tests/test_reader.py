@@ -7,7 +7,8 @@ import random
 from block_bench import pack_array, pack_fields, simulate, split, stalls
 import pytest
 
-from hwgen.plan.timing import CREDIT_LATENCY, ISSUE_LATENCY, OPERAND_LATENCY, WORDS_IN_FLIGHT
+from hwgen.engine import WORDS_IN_FLIGHT
+from hwgen.plan.timing import CREDIT_LATENCY, ISSUE_LATENCY, OPERAND_LATENCY
 from hwgen.rtl.reader import Reader, word_layout
 from hwgen.rtl.walker import slot_layout
 

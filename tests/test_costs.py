@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hwgen.device import costs, engine_memories, get_part
+from hwgen.device import costs, get_part
 from hwgen.device.costs import breakdown, estimate, memory_blocks, spram_blocks
 from hwgen.device.resources import Resources
 from hwgen.engine import Engine
@@ -95,11 +95,6 @@ def test_lane_figures_are_those_of_the_hardware(ki, family):
             assert sum(block.blocks for block in blocks) == dsp_blocks(engine)
         # A twin behaves alike.
         assert make_group(group, 0, engine, True).latency == latency(group, engine)
-
-
-def test_the_store_is_as_deep_as_the_layout_says():
-    from hwgen.plan.layout import STORE_WORDS
-    assert engine_memories.STORE_WORDS == STORE_WORDS
 
 
 def test_program_memory():

@@ -11,7 +11,7 @@ from small_networks import Builder, chain_network, odd_network, residual_network
 
 from hwgen.device.parts import PARTS, get_part
 from hwgen.device.resources import FIELDS, Resources
-from hwgen.engine import Engine, EngineError
+from hwgen.engine import STORE_WORDS, Engine, EngineError
 from hwgen.errors import HwgenError
 from hwgen.graph.ir import Conv, Graph, Requant, Tensor
 from hwgen.plan import make_plan
@@ -20,7 +20,7 @@ from hwgen.plan.load import Memory
 from hwgen.plan.presets import engine_text, parse_engine
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.candidates import bound, candidates
-from hwgen.plan.layout import STORE_WORDS, lay_out, needs, sum_bits
+from hwgen.plan.layout import lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
 from hwgen.plan.search import FILL, Search, neighbours, size
 from hwgen.program.assemble import assemble_layout

@@ -11,9 +11,9 @@ import sys
 import tempfile
 import tomllib
 
-from hwgen.synth.pnr import MODULES
 from packaging.requirements import Requirement
 
+from hwgen.synth.pnr import MODULES
 from hwgen.version import __version__
 
 EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")

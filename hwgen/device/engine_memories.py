@@ -7,15 +7,11 @@ the block RAM that follows from it with synthesized engines.
 from dataclasses import dataclass
 
 from hwgen import isa
-from hwgen.engine import GROUPS, PREFETCH, Engine
+from hwgen.engine import (
+    COMMAND_WORDS, DESCRIPTORS, GROUPS, PREFETCH, STORE_WORDS, TILES_IN_FLIGHT, WORDS_IN_FLIGHT, Engine,
+)
 
-STORE_WORDS = 256
-"""Depth of the FIFO of result words (``hwgen.plan.layout.STORE_WORDS``)."""
 WORDS = {word.name: sum(field.bits for field in word.fields) for word in isa.LAYER_WORDS}
-COMMANDS, QUEUE, WORDS_IN_FLIGHT = 64, 32, 8
-"""Depths of the loader's command FIFO, of the drain's tile queues and of the reader's queue of steps."""
-DESCRIPTORS = PREFETCH // 2 + 1
-"""Fetches between arrival and their requests."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +28,6 @@ class MemorySpec:
     """Bits that are read, as (first, end); empty: all."""
 
 
-def chunks(engine: Engine) -> int:
-    """Chunks of the largest tile: all row slots, or one whole word."""
-    return max(engine.rows, engine.ki) // engine.drain_lanes
-
-
-def chunk_bits(engine: Engine) -> int:
-    return max(1, (chunks(engine) - 1).bit_length())
-
-
 def memories(engine: Engine) -> list[MemorySpec]:
     """All memories of ``engine``."""
     e = engine
@@ -49,7 +36,7 @@ def memories(engine: Engine) -> list[MemorySpec]:
         MemorySpec("loader", e.port_bits, PREFETCH - 1, e.ports),
         MemorySpec("loader", e.port_bits, e.fetch_ahead - 1, e.ports),
         MemorySpec("loader", 68, DESCRIPTORS - 1),
-        MemorySpec("loader", 64, COMMANDS - 1),
+        MemorySpec("loader", 64, COMMAND_WORDS - 1),
         *_walker(e),
         MemorySpec("store", e.word_bits + 33, STORE_WORDS - 1),
         MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),
@@ -59,17 +46,16 @@ def memories(engine: Engine) -> list[MemorySpec]:
         *_parameters(e),
     ]
     if e.residual:
-        depth = max(64, 1 << (4 * -(-e.rows // e.ki) - 1).bit_length())
-        result.append(MemorySpec("residual", e.px * e.word_bits, depth, 2))
+        result.append(MemorySpec("residual", e.px * e.word_bits, e.residual_depth, 2))
     if e.thresholds:
-        result.append(MemorySpec("thresholds", 2 * (e.acc_bits + 1), 16 << chunk_bits(e), e.drain_lanes))
+        result.append(MemorySpec("thresholds", 2 * (e.acc_bits + 1), 16 << e.chunk_bits, e.drain_lanes))
     if e.pool:
-        result.append(MemorySpec("pooling", 8, max(2, chunks(e)), e.drain_lanes, clocked=False))
+        result.append(MemorySpec("pooling", 8, max(2, e.tile_chunks), e.drain_lanes, clocked=False))
         if e.rescale:
-            result.append(MemorySpec("pooling", 16, max(2, chunks(e)), e.drain_lanes, clocked=False))
+            result.append(MemorySpec("pooling", 16, max(2, e.tile_chunks), e.drain_lanes, clocked=False))
     if e.pool_columns:
-        result += [MemorySpec("row buffer", 16 * e.drain_lanes, 1 << chunk_bits(e), clocked=False),
-                   MemorySpec("row buffer", 16 * e.drain_lanes, e.pool_columns << chunk_bits(e))]
+        result += [MemorySpec("row buffer", 16 * e.drain_lanes, 1 << e.chunk_bits, clocked=False),
+                   MemorySpec("row buffer", 16 * e.drain_lanes, e.pool_columns << e.chunk_bits)]
     return result
 
 
@@ -95,8 +81,8 @@ def _ring(e: Engine) -> list[MemorySpec]:
 def _queues(e: Engine) -> list[MemorySpec]:
     front = e.px * 3 + 8 + 1
     post = e.px * (e.point_bits + 6 + (7 if e.pool_columns else 0)) + 8
-    return [MemorySpec("queues", front + 2, QUEUE - 1),
-            MemorySpec("queues", post + 16 + 2, QUEUE - 1, used=((0, post + e.point_bits),))]
+    return [MemorySpec("queues", front + 2, TILES_IN_FLIGHT - 1),
+            MemorySpec("queues", post + 16 + 2, TILES_IN_FLIGHT - 1, used=((0, post + e.point_bits),))]
 
 
 def _parameters(e: Engine) -> list[MemorySpec]:
@@ -110,7 +96,7 @@ def _parameters(e: Engine) -> list[MemorySpec]:
     for begin in range(0, size, e.mem_bits):
         end = min(begin + e.mem_bits, size)
         here = [(max(first, begin) - begin, min(last, end) - begin) for first, last in used]
-        result.append(MemorySpec("parameters", end - begin, 2 << chunk_bits(e), e.drain_lanes,
+        result.append(MemorySpec("parameters", end - begin, 2 << e.chunk_bits, e.drain_lanes,
                                  used=tuple(part for part in here if part[0] < part[1])))
     return result
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from functools import cache
 
-from hwgen.device.parts import Part
-
 MUX_COST = 0.5
 """Of one bit of a read multiplexer behind cells that are not deep enough, and of a write enable."""
 EMULATION_COST = 2
@@ -85,7 +83,8 @@ def map_memory(width: int, depth: int, family: str, *, clocked: bool = True, che
     ``clocked``: the answer comes one cycle after the address (else in the same cycle: no block RAM).
     ``checked``: a read of the word that is being written must give the old word.
     """
-    best, best_cost = Mapped("logic"), _logic_cost(width, depth, family)
+    # Flip-flops: one point per bit.
+    best, best_cost = Mapped("logic"), float(width * depth)
     for cell in CELLS[family]:
         if cell.kind == "block" and not clocked:
             continue
@@ -109,11 +108,6 @@ def map_used(width: int, depth: int, family: str, used: tuple[tuple[int, int], .
     return replace(mapped, cells=len(kept), units=mapped.units / mapped.cells * len(kept))
 
 
-def _logic_cost(width: int, depth: int, family: str) -> float:
-    """Flip-flops: one point per bit."""
-    return width * depth
-
-
 def _place(width: int, depth: int, cell: Cell, index: int) -> tuple[float, int, int, int, int]:
     """(cost, cells, words behind each other, bits of a cell, bits of a word) with the cell's width ``widths[index]``.
 
@@ -128,9 +122,3 @@ def _place(width: int, depth: int, cell: Cell, index: int) -> tuple[float, int, 
     cost = (cell.cost - cell.scaled) * cells + cell.scaled * stacked * width / unit
     cost += MUX_COST * ((stacked - 1) * width + (stacked if stacked > 1 else 0))
     return cost, cells, stacked, unit, pitch
-
-
-def block_units(width: int, depth: int, part: Part) -> float:
-    """Block RAMs of one memory that is read a cycle after its address."""
-    mapped = map_memory(width, depth, part.family)
-    return mapped.units if mapped.kind == "block" else 0

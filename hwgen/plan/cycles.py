@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import isa
+from ..engine import WORDS_IN_FLIGHT
 from .geometry import input_cycles, residual_cycles
 from .layout import Layout
 from .load import Load, Memory
@@ -22,7 +23,7 @@ from .stream import commands_of_tile, memory_map, parameter_words, program_words
 from .strips import Step
 from .timeline import Span, Split
 from .timing import (
-    CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, SELECT_LATENCY, WALKER_LATENCY, WORDS_IN_FLIGHT, WRITE_LATENCY,
+    CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, SELECT_LATENCY, WALKER_LATENCY, WRITE_LATENCY,
     lane_latency, search_latency, tile_latency)
 
 

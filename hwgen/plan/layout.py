@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..graph.ir import Graph, Tensor
-from ..engine import GROUPS, Engine
+from ..engine import GROUPS, STORE_WORDS, Engine
 from ..lanes import DSP_WIDE, KINDS
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
@@ -21,8 +21,6 @@ MAX_DEPTH = 1 << 14
 """Words of a scratchpad bank that addresses reach."""
 MAX_SIDE = 4095
 """Rows or columns of a map."""
-STORE_WORDS = 256
-"""Words of the store queue; a tile of a stored layer must fit."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,6 @@ WALKER_LATENCY = 4
 """From the beginning of a walk to the first slot of its first group, which takes px cycles."""
 ISSUE_LATENCY = 5
 """From a word in the sequencer to the first cycle of its step in the reader."""
-WORDS_IN_FLIGHT = 8
-"""Words between the sequencer and the ends of their steps.  More than ISSUE_LATENCY and CREDIT_LATENCY together, so
-that they never wait for each other; a power of two."""
 CREDIT_LATENCY = 2
 """From the end of a step to the word that takes its place."""
 OPERAND_LATENCY = 4

@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..engine import Engine
+from ..engine import TILES_IN_FLIGHT, Engine
 from ..isa import POOL_RASTER
 from ..plan.timing import RASTER_LATENCY, SELECT_LATENCY, lane_latency, search_latency
 from .bits import delay, select
@@ -18,9 +18,6 @@ RASTER_FLAGS = ("inside", *(f"{axis}_{what}" for axis in "xy" for what in ("star
 
 ADDRESS_BITS = 24
 """Of a word of the output: a map in memory may be larger than the scratchpad."""
-TILES_IN_FLIGHT = 32
-"""Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart and the reader
-takes few words ahead."""
 PLACE_LATENCY = 3
 """Cycles that the second half's counters are ahead of the codes."""
 
@@ -61,7 +58,7 @@ class Drain(wiring.Component):
         e = self.engine
         return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                            residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                           dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=self._chunks, c2_bits=e.c2_bits)
+                           dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=e.tile_chunks, c2_bits=e.c2_bits)
 
     def elaborate(self, platform):
         m = Module()
@@ -164,7 +161,7 @@ class Drain(wiring.Component):
             valid = begin
             if e.thresholds:
                 valid = self._search(m, lane, (raw, sum_3, offset, held["negate"]), begin, unit,
-                                     Cat(chunk_3[:self._chunk_bits], parity_3))
+                                     Cat(chunk_3[:e.chunk_bits], parity_3))
             m.d.comb += [
                 unit.valid.eq(valid & flags["alive"]), unit.raw.eq(raw), unit.operand_sum.eq(sum_3),
                 unit.offset.eq(offset), unit.m.eq(held["m"]), unit.c.eq(held["c"]), unit.shift.eq(held["shift"]),
@@ -182,15 +179,6 @@ class Drain(wiring.Component):
                              unit.pool_pad.eq(s.pool_pad)]
             self._codes.append(unit.o)
 
-    @property
-    def _chunk_bits(self) -> int:
-        return max(1, (self._chunks - 1).bit_length())
-
-    @property
-    def _chunks(self) -> int:
-        """Chunks of the largest tile: all row slots, or a whole word where an engine has fewer rows than channels."""
-        return max(self.engine.rows, self.engine.ki) // self.engine.drain_lanes
-
     def _params(self, m, lane, chunk, parity):
         """Parameter memories of a lane: two buffers of one record per chunk, written memory word by memory word."""
         e = self.engine
@@ -201,11 +189,11 @@ class Drain(wiring.Component):
         for beat in range(e.record_words):
             begin = beat * e.mem_bits
             bits = min(layout.size - begin, e.mem_bits)
-            m.submodules[f"params_{lane}_{beat}"] = memory = Memory(shape=bits, depth=2 << self._chunk_bits, init=[])
+            m.submodules[f"params_{lane}_{beat}"] = memory = Memory(shape=bits, depth=2 << e.chunk_bits, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [
-                reader.addr.eq(Cat(chunk[:self._chunk_bits], parity)), reader.en.eq(1),
-                writer.addr.eq(Cat(self.param_chunk[:self._chunk_bits], self.param_parity)),
+                reader.addr.eq(Cat(chunk[:e.chunk_bits], parity)), reader.en.eq(1),
+                writer.addr.eq(Cat(self.param_chunk[:e.chunk_bits], self.param_parity)),
                 writer.data.eq(self.param_data[place * e.mem_bits // e.records_per_word:][:bits]),
                 writer.en.eq(self.params_write & (self.param_lane == group) & (self.param_beat == beat)),
             ]
@@ -223,7 +211,7 @@ class Drain(wiring.Component):
         e = self.engine
         raw, total, offset, negate = operand
         bits = e.acc_bits + 1
-        m.submodules[f"thresholds_{lane}"] = memory = Memory(shape=2 * bits, depth=16 << self._chunk_bits, init=[])
+        m.submodules[f"thresholds_{lane}"] = memory = Memory(shape=2 * bits, depth=16 << e.chunk_bits, init=[])
         reader, writer = memory.read_port(), memory.write_port()
         m.submodules[f"search_{lane}"] = search = ThresholdSearch(acc_bits=e.acc_bits)
         acc, start, odd = Signal(signed(bits), name=f"acc_{lane}"), Signal(name=f"start_{lane}"), Signal()
@@ -234,7 +222,7 @@ class Drain(wiring.Component):
             threshold.eq(Mux(odd, reader.data[bits:], reader.data[:bits])),
         ]
         m.d.comb += [
-            writer.addr.eq(Cat(self.param_beat, self.param_chunk[:self._chunk_bits], self.param_parity)),
+            writer.addr.eq(Cat(self.param_beat, self.param_chunk[:e.chunk_bits], self.param_parity)),
             writer.data.eq(Cat(self.threshold_data[:bits], self.threshold_data[32:32 + bits])),
             writer.en.eq(self.thresholds_write & (self.param_lane == lane)),
             reader.addr.eq(Cat(search.address[1:], address)), reader.en.eq(1),
@@ -249,8 +237,7 @@ class Drain(wiring.Component):
         e, s = self.engine, self.settings
         per_word = e.ki // e.drain_lanes
         piece = per_word.bit_length() - 1
-        # Three tiles are on their way at most, or as many of one word as the pipeline is long.
-        depth = max(64, 1 << (4 * -(-e.rows // e.ki) - 1).bit_length())
+        depth = e.residual_depth
         width, bits = e.px * e.word_bits, depth.bit_length() - 1
         written, read, low = Signal(bits), Signal(bits), Signal()
         is_low = low | ~s.res_two_planes
@@ -324,7 +311,7 @@ class Drain(wiring.Component):
     def _raster(self, m, slots, at, tile):
         """Overlapping maxima: codes of the windows that end."""
         e, s = self.engine, self.settings
-        m.submodules.raster = unit = RasterPool(lanes=e.drain_lanes, chunks=self._chunks, columns=e.pool_columns)
+        m.submodules.raster = unit = RasterPool(lanes=e.drain_lanes, chunks=e.tile_chunks, columns=e.pool_columns)
         pixel_end = at.pixel == e.px - 1
 
         def then(value, name):

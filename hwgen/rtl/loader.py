@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import ENGINE_VERSION, KINDS, Engine
+from ..engine import COMMAND_WORDS, ENGINE_VERSION, KINDS, Engine
 from ..isa import COMMANDS, END, FETCH, FETCH_WORD, HEADERS, PARAMS, SLICES, START, THRESHOLDS, WEIGHTS
 from .bits import fields, select
 from .prefetch import Prefetch
@@ -50,7 +50,7 @@ class Loader(wiring.Component):
         m = Module()
         engine = self.engine
         m.submodules.prefetch = prefetch = Prefetch(engine=engine, address_bits=len(self.request_address))
-        m.submodules.commands = commands = SyncFIFOBuffered(width=64, depth=64)
+        m.submodules.commands = commands = SyncFIFOBuffered(width=64, depth=COMMAND_WORDS)
         running = Signal()
         word, have, take = prefetch.stream, prefetch.stream_have, Signal()
         m.d.comb += [

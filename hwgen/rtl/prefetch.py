@@ -5,12 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import PREFETCH, Engine
+from ..engine import DESCRIPTORS, PREFETCH, Engine
 from ..isa import END, FETCH, FETCH_WORD, HEADERS, RUN, START
 from .bits import fields
-
-DESCRIPTORS = PREFETCH // 2 + 1
-"""FETCH packets are two words long: more cannot stand between arrival and the load unit."""
 
 
 class Prefetch(wiring.Component):

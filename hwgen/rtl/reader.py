@@ -5,7 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..plan.timing import ISSUE_LATENCY, OPERAND_LATENCY, WORDS_IN_FLIGHT
+from ..engine import WORDS_IN_FLIGHT
+from ..plan.timing import ISSUE_LATENCY, OPERAND_LATENCY
 from .bits import delay, radix_bits, select
 from .walker import POINT_BITS, RADIX_BITS, slot_layout
 

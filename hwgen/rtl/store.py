@@ -5,8 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import Engine
-from ..plan.layout import STORE_WORDS
+from ..engine import STORE_WORDS, Engine
 from .drain import ADDRESS_BITS
 
 BANK_BITS = 4
