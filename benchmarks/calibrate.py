@@ -30,7 +30,7 @@ from hwgen.engine import Engine
 from hwgen.rtl.bits import select
 from hwgen.rtl.lanes import Accumulator, OperandSum, make_group
 from hwgen.rtl.lanes.families import CELLS
-from hwgen.rtl.requantize import RequantLane
+from hwgen.rtl.requantize import make_lane
 from measure import PARTS, Bench, describe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,18 +99,17 @@ def measure_multiplexers(bench: Bench) -> dict:
 
 def measure_requantizers(bench: Bench) -> dict:
     base = Engine(ki=4, px=1, sp2_rows=0, dsp_rows=4, drain_lanes=1, acc_bits=16, m_bits=18, wide=False,
-                  residual=False, rescale=False, pool=False, thresholds=False)
+                  residual=False, rescale=False, pool=False, thresholds=False, family=bench.family)
     points = [base, replace(base, acc_bits=20), replace(base, m_bits=24), replace(base, residual=True),
               replace(base, rescale=True), replace(base, pool=True), replace(base, thresholds=True),
               replace(base, residual=True, rescale=True, pool=True),
               replace(base, residual=True, rescale=True, pool=True, acc_bits=24, m_bits=24),
-              replace(base, residual=True, rescale=True, acc_bits=19),
+              replace(base, residual=True, rescale=True, acc_bits=19), replace(base, acc_bits=20, m_bits=24),
+              replace(base, acc_bits=22, m_bits=21),
               replace(base, pool=True, rescale=True, m_bits=24)]
     targets: dict = {"lut": [], "ff": []}
     for e in points:
-        found = bench.block(RequantLane(
-            acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits, residual=e.residual,
-            rescale=e.rescale, pool=e.pool, thresholds=e.thresholds, pool_depth=e.chunks))
+        found = bench.block(make_lane(e))
         state = [costs.memory_cost(spec, bench.family) for spec in memories(e) if spec.block == "pooling"]
         targets["lut"].append(found["lut"] - sum(lut for lut, _, _ in state))
         targets["ff"].append(found["ff"] - sum(ff for _, ff, _ in state))

@@ -38,6 +38,7 @@ def test_accumulator(family):
     ("ecp5", lane.OPTIONS, {}, 5),
     ("xilinx7", lane.OPTIONS, {}, 5),
     ("xilinx7", lane.OPTIONS, {"dsp_bits": 25}, 3),
+    ("xilinx7", lane.OPTIONS, {"acc_bits": 20, "sum_bits": 12, "m_bits": 21, "dsp_bits": 25}, 3),
     ("xilinx7", ("rescale",), {}, 3),
     ("ice40", lane.OPTIONS, {}, 10),
     ("ice40", ("residual", "rescale"), {"dsp_bits": 16, "m_bits": 16}, 5),

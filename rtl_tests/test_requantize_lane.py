@@ -162,7 +162,9 @@ def test_random(options):
 
 @pytest.mark.parametrize("widths", [
     {"acc_bits": 17}, {"acc_bits": 18}, {"dsp_bits": 16}, {"dsp_bits": 25}, {"acc_bits": 25, "dsp_bits": 25},
-    {"acc_bits": 32, "c_bits": 52},
+    {"acc_bits": 32, "c_bits": 52}, {"acc_bits": 17, "m_bits": 21, "dsp_bits": 25},
+    {"acc_bits": 20, "m_bits": 21, "dsp_bits": 25}, {"acc_bits": 23, "m_bits": 25, "c_bits": 50, "dsp_bits": 25},
+    {"acc_bits": 26, "m_bits": 22, "c_bits": 50, "dsp_bits": 25}, {"m_bits": 28, "c_bits": 54, "dsp_bits": 25},
     {"m_bits": 8, "c_bits": 30}, {"m_bits": 32, "c_bits": 58}, {"acc_bits": 12, "m_bits": 8, "c_bits": 12},
     {"c_bits": 12},
 ], ids=str)

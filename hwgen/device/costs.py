@@ -16,6 +16,7 @@ from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.engine import GROUPS, Engine
+from hwgen.requantizer import DSP_BITS, Cut, cut
 from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
 ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
@@ -161,7 +162,9 @@ def _accumulators(tally: Tally, name: str, count: int, bits: int, late: int, e: 
 
 def requantizer_terms(e: Engine) -> dict[str, float]:
     """What a lane's LUTs and flip-flops depend on."""
-    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": e.acc_bits > _cut(e), "residual": e.residual,
+    at, soft = _cut(e)
+    return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": at > 0,
+            "soft_product": (e.acc_bits + 1 - at) * e.m_bits if soft else 0, "residual": e.residual,
             "residual_m": e.residual * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
             "rescale_residual": e.rescale and e.residual, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
             "thresholds": e.thresholds, "thresholds_acc": e.thresholds * e.acc_bits}
@@ -169,11 +172,11 @@ def requantizer_terms(e: Engine) -> dict[str, float]:
 
 def requantizer_dsp(e: Engine, family: str) -> int:
     """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b; 7-series lanes make those of res in one."""
-    cut = _cut(e)
-    if e.acc_bits + 1 <= cut + 1:
+    at, soft = _cut(e)
+    if not at:
         total = blocks(e.acc_bits + 1, e.m_bits, family)
     else:
-        total = blocks(cut + 1, e.m_bits, family) + blocks(e.acc_bits + 1 - cut, e.m_bits, family)
+        total = blocks(at + 1, e.m_bits, family) + (0 if soft else blocks(e.acc_bits + 1 - at, e.m_bits, family))
     if e.residual:
         total += blocks(e.m_bits, 9, family)
     if e.rescale:
@@ -183,9 +186,8 @@ def requantizer_dsp(e: Engine, family: str) -> int:
     return total
 
 
-def _cut(e: Engine) -> int:
-    """Bits below which the lane cuts a wide accumulator (``dsp_bits`` of RequantLane, less the sign)."""
-    return 24 if e.family == "xilinx7" else 17
+def _cut(e: Engine) -> Cut:
+    return cut(e.acc_bits, e.m_bits, DSP_BITS.get(e.family, 18))
 
 
 # Memories

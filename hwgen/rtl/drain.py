@@ -10,7 +10,7 @@ from ..engine import TILES_IN_FLIGHT, Engine
 from ..isa import POOL_RASTER
 from ..plan.timing import RASTER_LATENCY, SELECT_LATENCY, lane_latency, search_latency
 from .bits import delay, select
-from .requantize import DSP_BITS, RasterPool, RequantLane, ThresholdSearch
+from .requantize import RasterPool, ThresholdSearch, make_lane
 from .sequencer import settings_layout, tile_layout
 from .walker import slot_layout
 
@@ -42,7 +42,7 @@ class Drain(wiring.Component):
         self.engine = engine
         e = engine
         slots = data.ArrayLayout(slot_layout(e.point_bits), e.px)
-        self._lanes = [self._make_lane() for _ in range(e.drain_lanes)]
+        self._lanes = [make_lane(e) for _ in range(e.drain_lanes)]
         super().__init__({
             "settings": In(settings_layout()), "tile": In(tile_layout()), "active": In(slots), "final": In(1),
             "parity": In(1), "push": In(1), "go": In(1), "idle": Out(1), "params_release": Out(1),
@@ -53,12 +53,6 @@ class Drain(wiring.Component):
             "write": Out(1), "write_bank": Out(4), "write_address": Out(ADDRESS_BITS), "write_data": Out(e.word_bits),
             "write_skipped": Out(1),
         })
-
-    def _make_lane(self):
-        e = self.engine
-        return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
-                           residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                           dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=e.tile_chunks, c2_bits=e.c2_bits)
 
     def elaborate(self, platform):
         m = Module()

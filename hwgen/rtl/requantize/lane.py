@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.engine import Engine
+from hwgen.requantizer import DSP_BITS, cut
 from hwgen.rtl.requantize.delay import delay
 from hwgen.rtl.requantize.pooling import SUM_BITS, PoolState
 from hwgen.rtl.requantize.rounding import RoundClamp
@@ -11,8 +13,6 @@ from hwgen.rtl.requantize.rounding import RoundClamp
 RESCALE_BYPASS, RESCALE_RESIDUAL, RESCALE_AVERAGE = range(3)
 POOL_NONE, POOL_MAX, POOL_SUM = range(3)
 
-DSP_BITS = {"xilinx7": 25}
-"""Signed operand width of a family's multiplier blocks as the lanes use them; 18 elsewhere."""
 MULTIPLY_LATENCY = 5
 """Operand, product, partial sums, lower and upper half of the sum."""
 
@@ -32,6 +32,15 @@ def _sum_in_two(m: Module, a: Value, b: Value, bits: int, name: str) -> Value:
     m.d.sync += [low.eq(a[:cut] + b[:cut]), high.eq(a[cut:] + b[cut:]),
                  total.eq(Cat(low[:cut], (high + low[cut])[:bits - cut]))]
     return total
+
+
+def _product_of_adders(wide: Value, few: Value) -> Value:
+    """``wide * few`` of two signed values, ``few`` some bits: multiples of ``wide`` added in pairs."""
+    parts = [Mux(bit, wide, 0).as_signed() << place for place, bit in enumerate(few)]
+    parts[-1] = -parts[-1]
+    while len(parts) > 1:
+        parts = [first + second for first, second in zip(parts[::2], [*parts[1::2], 0], strict=False)]
+    return parts[0]
 
 
 class RequantLane(wiring.Component):
@@ -59,7 +68,7 @@ class RequantLane(wiring.Component):
     In a layer the residual is added in one stage only, so that 7-series lanes make both products with one block.
 
     ``dsp_bits``: signed operand width of a multiplier block: 18, 25 (7-series) or 16 (iCE40).  A wider
-    accumulator is cut in two at dsp_bits - 1 bits, so that each block has its own register.
+    accumulator is cut in two (:func:`hwgen.requantizer.cut`), so that each block has its own register.
     """
 
     def __init__(self, *, acc_bits: int, sum_bits: int, m_bits: int, c_bits: int, residual: bool, rescale: bool,
@@ -196,10 +205,10 @@ class RequantLane(wiring.Component):
         A narrow accumulator takes one block: its operands wait one cycle, and ``r*res + c`` is
         added meanwhile, so that 7-series parts can do both additions inside their DSP blocks.
         """
-        cut = self.dsp_bits - 1
+        at, soft = cut(self.acc_bits, self.m_bits, self.dsp_bits)
         extra = [] if product is None else [self.product_bits]
         factor = delay(m, self.m, 1, "m")
-        if self.acc_bits + 1 <= self.dsp_bits:
+        if not at:
             whole = Signal(signed(self.acc_bits + 1 + self.m_bits), reset_less=True, attrs=self._product_attrs)
             rest = Signal(signed(sum_bits_signed(self.c_bits, *extra)), reset_less=True)
             m.d.sync += [
@@ -209,14 +218,15 @@ class RequantLane(wiring.Component):
             v = Signal(signed(self.v_bits), reset_less=True)
             m.d.sync += v.eq(whole + rest)
             return delay(m, v, 1, "v")
-        lower = Signal(signed(cut + self.m_bits), reset_less=True, attrs=self._product_attrs)
-        upper = Signal(signed(self.acc_bits + 1 - cut + self.m_bits), reset_less=True, attrs=self._product_attrs)
-        m.d.sync += [lower.eq(acc[:cut] * factor), upper.eq(acc[cut:].as_signed() * factor)]
+        lower = Signal(signed(at + self.m_bits), reset_less=True, attrs=self._product_attrs)
+        upper = Signal(signed(self.acc_bits + 1 - at + self.m_bits), reset_less=True, attrs=self._product_attrs)
+        top = acc[at:].as_signed()
+        m.d.sync += [lower.eq(acc[:at] * factor), upper.eq(_product_of_adders(factor, top) if soft else top * factor)]
         # The upper product does not touch the lowest bits of c: its adder is that much shorter.
-        c_high = addend.shift_right(cut)
+        c_high = addend.shift_right(at)
         low_sum = Signal(signed(sum_bits_signed(len(lower), *extra)), reset_less=True)
         high_sum = Signal(signed(sum_bits_signed(len(upper), len(c_high))), reset_less=True)
-        c_low = Signal(cut, reset_less=True)
+        c_low = Signal(at, reset_less=True)
         m.d.sync += [
             low_sum.eq(lower if product is None else lower + product),
             high_sum.eq(upper + c_high),
@@ -273,3 +283,11 @@ class RequantLane(wiring.Component):
             state.x.eq(x),
         ]
         return state.o
+
+
+def make_lane(engine: Engine) -> RequantLane:
+    """A lane of ``engine``'s drain."""
+    e = engine
+    return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
+                       residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
+                       dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=e.tile_chunks, c2_bits=e.c2_bits)

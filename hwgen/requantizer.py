@@ -1,0 +1,31 @@
+"""How a requantizer lane cuts ``acc * M`` for the multiplier blocks of a family: for hardware and cost model."""
+
+from typing import NamedTuple
+
+DSP_BITS = {"xilinx7": 25}
+"""Wider signed operand of a family's multiplier blocks as the lanes use them; 18 elsewhere."""
+NARROW_BITS = {25: 18}
+"""The other operand where it is narrower (DSP48E1: 25 x 18)."""
+SOFT_BITS = 8
+"""The upper part of an accumulator that is multiplied in LUTs at most, where that saves a block."""
+
+
+class Cut(NamedTuple):
+    """``acc = upper * 2**lower_bits + lower`` with a product of each; ``lower_bits`` 0: one product of the whole."""
+
+    lower_bits: int
+    soft: bool
+    """The upper product is made of adders."""
+
+
+def cut(acc_bits: int, m_bits: int, dsp_bits: int) -> Cut:
+    """Of a signed accumulator of ``acc_bits + 1`` bits times a signed M of ``m_bits``.
+
+    A wide M takes the wide operand of the block and leaves the accumulator the narrow one; what is then left of the
+    accumulator is a few bits, cheaper in LUTs than in another block.
+    """
+    narrow = NARROW_BITS.get(dsp_bits, dsp_bits)
+    whole = narrow if m_bits > narrow else dsp_bits
+    if acc_bits + 1 <= whole:
+        return Cut(0, False)
+    return Cut(whole - 1, narrow < m_bits <= dsp_bits and acc_bits + 2 - whole <= SOFT_BITS)
