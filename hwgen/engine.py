@@ -223,8 +223,13 @@ class Engine:
         return max(64, 1 << (4 * -(-self.rows // self.ki) - 1).bit_length())
 
     @property
+    def fetch_words(self) -> int:
+        """Scratchpad words of a fetched map that are written per cycle: an aligned pair, into neighbouring banks."""
+        return 2 if self.scratch_words > 1 and self.banks > 1 else 1
+
+    @property
     def fetch_ahead(self) -> int:
-        """Memory words of a map that may be on their way; they are unpacked one scratchpad word per cycle."""
+        """Memory words of a map that may be on their way; each is unpacked in one cycle or several."""
         return PREFETCH if self.scratch_words <= 2 else PREFETCH // 2
 
     @property

@@ -229,7 +229,11 @@ class Consumer:
     def after(self, out, cycle):
         if out["scratch_write"]:
             assert not out["scratch_busy"]
-            self.log["scratch"].append((cycle, (out["scratch_bank"], out["scratch_address"], out["scratch_data"])))
+            for i in range(self.stream.engine.fetch_words):
+                place = out["scratch_bank"] + i
+                if out["scratch_write"] >> i & 1:
+                    self.log["scratch"].append((cycle, (place % BANKS, (out["scratch_address"] + place // BANKS) % 2**16,
+                                                        out["scratch_data"] >> 16 * i & 0xFFFF)))
         place = out["param_chunk"], out["param_lane"], out["param_beat"], out["param_parity"]
         for name, data in (("params", "data"), ("thresholds", "piece")):
             if out[f"{name}_write"]:

@@ -9,36 +9,40 @@ import pytest
 from hwgen.rtl.scratchpad import Ring, Scratchpad
 
 
-@pytest.mark.parametrize("banks,depth,word_bits", [(1, 16, 8), (3, 20, 16), (9, 32, 64)])
-def test_scratchpad(banks, depth, word_bits):
+@pytest.mark.parametrize("banks,depth,word_bits,writes", [(1, 16, 8, 1), (3, 20, 16, 1), (9, 32, 64, 1), (2, 16, 8, 2),
+                                                          (3, 20, 16, 2), (7, 32, 64, 2)])
+def test_scratchpad(banks, depth, word_bits, writes):
     """Every bank answers one cycle after its address; a write is readable two cycles after."""
-    dut = Scratchpad(banks=banks, depth=depth, word_bits=word_bits)
+    dut = Scratchpad(banks=banks, depth=depth, word_bits=word_bits, writes=writes)
     rng = random.Random(f"{banks} {depth}")
 
     async def bench(ctx):
         memory = {(bank, address): 0 for bank in range(banks) for address in range(depth)}
-        expected = late = None
+        expected, late = None, {}
         for _ in range(600):
-            write = rng.random() < 0.6
-            bank, address, word = rng.randrange(banks), rng.randrange(depth), rng.getrandbits(word_bits)
+            write = rng.randrange(1 << writes) if rng.random() < 0.8 else 0
+            bank, address, words = rng.randrange(banks), rng.randrange(depth - 1), rng.getrandbits(writes * word_bits)
+            # A word that is left out may lie anywhere.
+            places = [((bank + i) % banks, address + (bank + i) // banks) for i in range(writes)]
+            new = {place: words >> i * word_bits & (1 << word_bits) - 1 for i, place in enumerate(places)
+                   if write >> i & 1}
             reads = [rng.randrange(depth) for _ in range(banks)]
             # Words that are being written are not read.
-            taken = {(bank, address)} | ({late[:2]} if late else set())
+            taken = {*places, *late}
             for b in range(banks):
                 while (b, reads[b]) in taken:
                     reads[b] = (reads[b] + 1) % depth
             ctx.set(dut.write, write)
             ctx.set(dut.write_bank, bank)
             ctx.set(dut.write_address, address)
-            ctx.set(dut.write_data, word)
+            ctx.set(dut.write_data, words)
             ctx.set(dut.address.as_value(), pack_array(reads, 16))
             found = (await ctx.tick().sample(dut.data.as_value()))[-1]
             if expected is not None:
                 assert split(found, word_bits, banks) == expected
             expected = [memory[b, reads[b]] for b in range(banks)]
-            if late:
-                memory[late[:2]] = late[2]
-            late = (bank, address, word) if write else None
+            memory |= late
+            late = new
 
     simulate(dut, bench)
 

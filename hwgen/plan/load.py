@@ -223,7 +223,7 @@ class Load:
         ``finished``: cycle from which the layers that it waits for count as finished.
         ``busy``: the cycles from a given one on in which the drain writes to the scratchpad.
         """
-        per_word = self.engine.scratch_words
+        per_word, unit = self.engine.scratch_words, self.engine.fetch_words
         offset = first % per_word
         self.take(1)
         payload = self.take(1)
@@ -240,11 +240,12 @@ class Load:
                 self._issue()
             n = min(per_word - offset, words)
             cycle = max(self.at, self._map_readable[index])
-            for _ in range(n):
+            # Aligned units of a memory word.
+            for _ in range(offset // unit, -(-(offset + n) // unit)):
                 while cycle in occupied:
                     cycle, self.room = cycle + 1, self.room + 1
                 cycle += 1
-            self.busy += n
+                self.busy += 1
             self._map_taken.append(cycle - 1)
             self.at = cycle
             words, offset = words - n, 0

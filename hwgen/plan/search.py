@@ -72,24 +72,34 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
     return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
 
 
-SCRATCH_DEPTHS = (8192, 6144, 4096, 3072, 2048, 1536, 1024, 512, 256)
-"""Words per bank that are tried, one after the other, where the part does not hold whole maps."""
-
-
 def _shaped(layout: Layout, part: Part) -> Layout:
     """The layout on the engine that it asks for, with a scratchpad that the part holds, if any does."""
-    for limit in SCRATCH_DEPTHS:
-        shaped = _widths(layout, part)
-        if estimate(shaped.engine, part).bram <= part.available.bram * FILL["bram"]:
-            break
-        if shaped.engine.scratch_depth <= limit:
-            continue
+    shaped = _widths(layout, part)
+    deepest = _deepest(shaped.engine, part)
+    if deepest < shaped.engine.scratch_depth:
         try:
-            layout = fit_scratchpad(layout, replace(layout.engine, scratch_depth=limit))
+            shaped = _widths(fit_scratchpad(layout, replace(layout.engine, scratch_depth=deepest)), part)
         except Unplaceable:
-            break
+            pass
     # What a build directory keeps is the engine: its own layout must be the one that was counted.
     return fit_scratchpad(shaped, shaped.engine)
+
+
+def _deepest(engine: Engine, part: Part) -> int:
+    """Words per scratchpad bank, up to the engine's, that leave room for the rest; one block where nothing does."""
+    block = block_words(part)
+
+    def fits(blocks: int) -> bool:
+        shaped = replace(engine, scratch_depth=blocks * block)
+        return estimate(shaped, part).bram <= part.available.bram * FILL["bram"]
+
+    least, most = 1, -(-engine.scratch_depth // block)
+    if fits(most):
+        return engine.scratch_depth
+    while least < most:
+        middle = -(-(least + most) // 2)
+        least, most = (middle, most) if fits(middle) else (least, middle - 1)
+    return least * block
 
 
 def _widths(layout: Layout, part: Part) -> Layout:

@@ -216,7 +216,7 @@ class _Planner:
     def _cost(self, layer: Layer, strips: list[Walk], sizes: list[int], double: bool) -> int:
         """Cycles, about, that the layer takes from the end of the one before."""
         compute = [steps.groups * self.loads[layer.name].group_cycles + STEP_OVERHEAD for steps in strips]
-        fetch = [size * self.engine.banks for size in sizes]
+        fetch = [-(-size * self.engine.banks // self.engine.fetch_words) for size in sizes]
         if not double:
             return sum(compute) + sum(fetch)
         return fetch[0] + sum(max(c, f) for c, f in zip(compute, fetch[1:] + [0], strict=True))

@@ -62,7 +62,8 @@ class HwgenEngine(wiring.Component):
         m = Module()
         e = self.engine
         loader = Loader(engine=e, address_bits=len(self.read_address))
-        m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits)
+        m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits,
+                                                       writes=e.fetch_words)
         m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits)
         walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, raster=e.pool_columns > 0)
         seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits)
@@ -91,7 +92,7 @@ class HwgenEngine(wiring.Component):
             keep.eq(drain.write & s.keep), loader.scratch_busy.eq(keep),
             ring.write.eq(loader.ring_write), ring.write_slice.eq(loader.ring_slice),
             ring.write_address.eq(loader.ring_address), ring.write_data.eq(loader.data),
-            scratch.write.eq(keep | loader.scratch_write),
+            scratch.write.eq(Mux(keep, 1, loader.scratch_write)),
             scratch.write_bank.eq(Mux(keep, drain.write_bank, loader.scratch_bank)),
             scratch.write_address.eq(Mux(keep, drain.write_address[:16], loader.scratch_address)),
             scratch.write_data.eq(Mux(keep, drain.write_data, loader.scratch_data)),

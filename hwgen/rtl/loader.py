@@ -1,6 +1,6 @@
 """The load unit: takes the program stream apart and hands its packets, and fetched maps, to their places."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -18,8 +18,8 @@ class Loader(wiring.Component):
     """One linear stream of packets, read ahead as far as its consumers have room.
 
     A packet's header costs one cycle.  A payload word of PARAMS or WEIGHTS costs one more,
-    commands and thresholds one cycle per 64 bits, a fetched map one cycle per scratchpad
-    word and per word that the drain writes in between.  A payload has at least one word.
+    commands and thresholds one cycle per 64 bits, a fetched map one cycle per aligned pair of scratchpad
+    words (``fetch_words``) and per word that the drain writes in between.  A payload has at least one word.
     The payload of PARAMS waits for one of the two parameter buffers and the weights for room in the ring
     (seen a cycle before), so a TILE command, which follows its weights in the stream, never waits for anything else.
 
@@ -36,8 +36,8 @@ class Loader(wiring.Component):
             "answer_valid": In(ports), "answer_tag": In(ports), "answer_error": In(ports),
             "answer_data": In(engine.mem_bits),
             "command": Out(64), "command_valid": Out(1), "command_ready": In(1),
-            "scratch_write": Out(1), "scratch_bank": Out(4), "scratch_address": Out(16),
-            "scratch_data": Out(engine.word_bits), "scratch_busy": In(1),
+            "scratch_write": Out(engine.fetch_words), "scratch_bank": Out(4), "scratch_address": Out(16),
+            "scratch_data": Out(engine.fetch_words * engine.word_bits), "scratch_busy": In(1),
             "ring_write": Out(1), "ring_slice": Out(range(max(2, engine.ring_slices))),
             "ring_address": Out(range(engine.ring_depth)),
             "params_write": Out(1), "thresholds_write": Out(1), "param_chunk": Out(8), "param_lane": Out(8),
@@ -63,7 +63,7 @@ class Loader(wiring.Component):
               for name in ("valid", "tag", "data")),
             prefetch.stream_take.eq(take & have), self.data.eq(word),
             commands.r_en.eq(~self.command_valid | self.command_ready),
-            self.moved.eq(prefetch.stream_take | self.scratch_write),
+            self.moved.eq(prefetch.stream_take | self.scratch_write.any()),
         ]
         with m.If(commands.r_en):
             m.d.sync += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
@@ -208,30 +208,47 @@ class Loader(wiring.Component):
                 m.d.sync += [self.param_lane.eq(0), self.param_chunk.eq(self.param_chunk + 1)]
 
     def _fetch(self, m, prefetch, word, have, take, summed):
-        """A map from memory into the scratchpad, in the order of its points: bank after bank, then the next address."""
+        """A map from memory into the scratchpad, in the order of its points: bank after bank, then the next address.
+
+        A memory word is taken in units of one scratchpad word or an aligned pair.  ``left`` and the place count from
+        the beginning of the first unit, of which ``skip`` leaves out the first word.
+        """
         engine = self.engine
-        bits, count = engine.word_bits, engine.scratch_words
+        unit = engine.fetch_words
+        bits, count = engine.word_bits * unit, engine.scratch_words // unit
         where = fields(FETCH_WORD, word)
-        left, last, position = Signal(20), Signal(), Signal(range(max(2, count)))
+        left, last, position = Signal(21), Signal(), Signal(range(max(2, count)))
+        skip, single = Signal(), Signal()
+        odd = where["memory"][0] if unit == 2 else Const(0)
+        first_unit = where["memory"][unit - 1:][:len(position)] if count > 1 else 0
         with m.State("FETCH"):
             m.d.comb += [take.eq(1), summed.eq(1)]
-            m.d.sync += [left.eq(where["words"]), last.eq(where["words"] == 1),
-                         position.eq(where["memory"][:len(position)] if count > 1 else 0)]
+            m.d.sync += [left.eq(where["words"] + odd), last.eq(where["words"] <= Mux(odd, 1, unit)),
+                         skip.eq(odd), single.eq((where["words"] == 1) & ~odd), position.eq(first_unit)]
             with m.If(have):
+                with m.If(odd):
+                    m.d.sync += self._step(-1)
                 m.next = "MAP"
         with m.State("MAP"):
-            m.d.comb += self.scratch_write.eq(prefetch.map_have & ~self.scratch_busy)
-            with m.If(self.scratch_write):
+            go = prefetch.map_have & ~self.scratch_busy
+            m.d.comb += self.scratch_write.eq(Mux(go, Cat(~skip, ~single)[:unit], 0))
+            with m.If(go):
                 m.d.comb += prefetch.map_take.eq((position == count - 1) | last)
-                m.d.sync += [left.eq(left - 1), last.eq(left == 2),
-                             position.eq(Mux(position == count - 1, 0, position + 1)),
-                             self.scratch_bank.eq(self.scratch_bank + 1)]
-                with m.If(self.scratch_bank == engine.banks - 1):
-                    m.d.sync += [self.scratch_bank.eq(0), self.scratch_address.eq(self.scratch_address + 1)]
+                m.d.sync += [left.eq(left - unit), last.eq(left <= 2 * unit), single.eq(left == unit + 1), skip.eq(0),
+                             position.eq(Mux(position == count - 1, 0, position + 1)), *self._step(unit)]
                 with m.If(last):
                     m.next = "HEADER"
         words = [prefetch.map[i * bits:(i + 1) * bits] for i in range(count)]
         m.d.comb += self.scratch_data.eq(select(words, position))
+
+    def _step(self, words):
+        """``words`` (-1, 1 or 2) places on in the scratchpad."""
+        banks, bank, address = self.engine.banks, self.scratch_bank, self.scratch_address
+        if words < 0:
+            around = bank == 0
+            return [bank.eq(Mux(around, banks - 1, bank - 1)), address.eq(address - around)]
+        around = bank >= banks - words
+        return [bank.eq(Mux(around, bank - (banks - words), bank + words)), address.eq(address + around)]
 
 
 class _Slices:
