@@ -62,7 +62,7 @@ def run(capsys, *words) -> tuple[int, str, str]:
 def test_build_writes_a_directory_and_says_what(fakes, model, tmp_path, capsys):
     code, out, err = run(capsys, "build", model, "--board", "ulx3s_85f", "--fps", 2000, "-o", tmp_path / "a")
     assert code == 0
-    assert fakes == {"part": "LFE5U-85F", "clock_mhz": 50.0, "fps": 2000.0}
+    assert fakes == {"part": "LFE5U-85F", "clock_mhz": 50.0, "fps": 2000.0, "engine": None}
     assert "tiny on ulx3s_85f" in out and "bound by nothing" in out
     assert "next: hwgen simulate" in err
     report = json.loads((tmp_path / "a" / "report.json").read_bytes())
@@ -80,7 +80,7 @@ def test_build_json_is_the_report(fakes, model, tmp_path, capsys):
     code, out, _ = run(capsys, "build", model, "--part", "xc7z020", "--clock-mhz", 80, "-o", tmp_path / "a", "--json")
     assert code == 0
     assert json.loads(out) == json.loads((tmp_path / "a" / "report.json").read_bytes())
-    assert fakes == {"part": "XC7Z020", "clock_mhz": 80.0, "fps": None}
+    assert fakes == {"part": "XC7Z020", "clock_mhz": 80.0, "fps": None, "engine": None}
     assert json.loads(out)["board"] is None
 
 

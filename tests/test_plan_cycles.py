@@ -133,11 +133,11 @@ def test_load_unit_waits_for_ring_room_and_parameter_buffers():
     assert load.at == 215
     load.released.append(500)
     load.params_free.append(600)
-    # Two tiles must go for 16 words.
+    # Two tiles must go for 16 words; the numbers of slices are taken before.
     load.params(3)
     assert load.at == 404
     load.weights(20, 16)
-    assert load.at == 521
+    assert load.at == 520
 
 
 def test_a_slow_memory_gives_a_word_per_interval_and_a_fast_one_hides_its_latency():
@@ -163,43 +163,46 @@ def test_room_bounds_what_is_requested_ahead():
     assert load.at == first + 1000 + 16
     load.packet(79)
     # Words 80 to 127 are there too, those from 128 on only 200 cycles after word 79 was taken.
-    assert load.at == first + 1016 + 48 + (200 + 2 - 48) + 32
+    assert load.at == first + 1016 + 48 + (200 + 4 - 48) + 32
 
 
 def test_commands_and_thresholds_cost_a_cycle_per_64_bits():
     engine = Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, mem_bits=256, ports=2)
     load = loader(engine)
     # The header in cycle 4, 18 commands from memory words of four each.
-    assert load.commands(18) == [FIRST_WORD + 2 + 2 + k for k in range(18)]
+    assert load.commands(18) == [FIRST_WORD + 2 + 3 + k for k in range(18)]
     assert (load.words, load.at) == (1 + 1 + 5, FIRST_WORD + 2 + 18)
     load.thresholds(3)
     assert (load.words, load.at) == (7 + 1 + 6, FIRST_WORD + 20 + 1 + 24)
 
 
 @pytest.mark.parametrize("ports,mem_bits", [(1, 64), (4, 256)])
-def test_a_fetch_costs_a_cycle_per_scratchpad_word(ports, mem_bits):
-    """Header, payload, then the way of a request: queue of fetches, request, answer; then word by word."""
+def test_a_fetch_costs_a_cycle_per_pair_of_scratchpad_words(ports, mem_bits):
+    """Header, payload, then the way of a request: queue of fetches, request, answer; then pair by pair."""
+    def pairs(first, words):
+        return (first + words - 1) // 2 - first // 2 + 1
+
     load = loader(Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, mem_bits=mem_bits, ports=ports))
     begin = load.at
     # The payload is in the FIFO while the program's first run goes on for up to 16 words.
     load.fetch(5, 100, 0, lambda cycle: ())
     asked = max(begin + 1 + 1, 16)
-    assert load.at == asked + 3 + 100
+    assert load.at == asked + 5 + pairs(5, 100)
     before = load.at
     load.fetch(7, 10, 500, lambda cycle: {530, 531, 540})
     # The counter of finished layers shows in cycle 500; the request goes out in 501.
-    assert load.at == max(before, 501 + 3) + 10 and load.at < 530
-    load.fetch(7, 30, 520, lambda cycle: {530, 531, 540})
-    assert load.at == 521 + 3 + 30 + 3
+    assert load.at == max(before, 501 + 5) + pairs(7, 10) and load.at < 530
+    load.fetch(7, 30, 520, lambda cycle: {530, 531, 545})
+    assert load.at == 521 + 5 + pairs(7, 30) + 2
 
 
 def test_fetches_one_after_the_other_pay_the_latency_once():
-    load = loader(memory=Memory(latency=40, queue=8))
+    load = loader(memory=Memory(latency=24, queue=8))
     for _ in range(8):
         load.fetch(1024, 64, 0, lambda cycle: ())
     # The memory is busy with the first 64 words of the program, which were asked for before; then each fetch
     # takes its words and its packet's two.
-    assert load.at == 40 + 64 + 2 + 8 * 64 + 7 * 2
+    assert load.at == 24 + 64 + 4 + 8 * 32 + 7 * 2
 
 
 def test_one_pixel_per_word():

@@ -140,7 +140,7 @@ def test_layer_settings(layout):
             "store": int(step.store), "keep": int(step.keep),
             "pool_mode": 0 if pool is None else 1 if pool.rescale is None else 2,
             "rescale": 1 if layer.add else 2 if second else 0,
-            "step": (11 if rule.thresholds is not None else 2 if layout.tensor(layer.output).bits > 4 else 1) - 1,
+            "step": (15 if rule.thresholds is not None else 2 if layout.tensor(layer.output).bits > 4 else 1) - 1,
             "pad": layout.tensor(layer.input).zero_point, "pool_pad": pool.pad_code if pool else 0,
             "base": source.base, "plane_step": source.plane_step, "block_step": source.plane_step * source.planes,
             "height": source.height, "width": source.width,
@@ -203,7 +203,7 @@ def test_tile_commands(layout):
     for step, (_, tiles) in zip(layout.steps, image.layers, strict=True):
         layer, target, first = step.layer, step.target, 0
         kernel = layer.conv.weight.shape[2] * layer.conv.weight.shape[3]
-        cycles = 11 if layer.conv.requant.thresholds is not None else target.planes
+        cycles = 15 if layer.conv.requant.thresholds is not None else target.planes
         for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
             values = {**isa.TILE_WORDS[0].decode(tile.command[0]), **isa.TILE_WORDS[1].decode(tile.command[1])}
             n_words, chunks = -(-len(planned.rows) // engine.ki), len(planned.rows) // engine.drain_lanes

@@ -201,7 +201,7 @@ class _Model:
         self.loader.released.append(end + 2)
         self.loader.params_free.append(front + 1)
         self.idle = max(self.idle, post + 1 + IDLE_LATENCY)
-        self._span("compute", layer, name, begin, end)
+        self._span("compute", layer, name, begin, end + 1)
         self._span("drain", layer, name, ends[0] + self.ready - 2, post + 1)
         if step.keep:
             self.writes.append(self._written(step, tile, np.array(ends) + (post - end)))

@@ -74,7 +74,7 @@ def first_fit(lives: list[Life]) -> dict[Hashable, int]:
     """A base for each: lowest first, long-lived ones before others and large ones before small ones."""
     bases: dict[Hashable, int] = {}
     placed: list[tuple[int, Life]] = []
-    for life in sorted(lives, key=lambda item: (item.begin - item.end, -item.size, str(item.key))):
+    for life in sorted(lives, key=lambda item: (item.begin - item.end, -item.size, item.begin, str(item.key))):
         base = 0
         for begin, end in sorted((at, at + other.size) for at, other in placed if other.meets(life)):
             if base + life.size <= begin:

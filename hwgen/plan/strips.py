@@ -16,6 +16,8 @@ from .place import Unplaceable
 
 STEP_OVERHEAD = 80
 """Cycles, about, that one more step costs: the pipeline runs empty and the constants are loaded."""
+SHRINK, LEAST_SHARE = 0.9, 0.25
+"""Strips get lower in steps, of the share of the free scratchpad that they may take, down to the least."""
 MOST_FETCHED = (1 << 20) - 1
 """Scratchpad words of one FETCH."""
 
@@ -149,18 +151,23 @@ class _Planner:
 
     def attempt(self) -> Schedule:
         """The steps for what is in memory now.  Raises _Full."""
+        shares = [1.0] * len(self.layers)
         heights = [self._height(index, layer) for index, layer in enumerate(self.layers)]
-        for early in (True, False):
-            plan = self._place(heights, early)
+        early = set(range(len(self.layers)))
+        while True:
+            plan, cramped = self._place(heights, early)
             if plan.depth <= self.limit:
                 return plan
-        for shrink in (0.8, 0.6, 0.4, 0.2):
-            heights = [self._height(index, layer, shrink) for index, layer in enumerate(self.layers)]
-            plan = self._place(heights, False)
-            if plan.depth <= self.limit:
-                return plan
-        busiest = max(range(len(self.layers)), key=lambda i: sum(self.maps[name].size for name in self.live(i)))
-        raise _Full(busiest, plan.depth - self.limit)
+            # Where it is too tight: first strips later, then lower strips.
+            later = cramped & early
+            early -= later
+            lower = [index for index in sorted(cramped) if shares[index] > LEAST_SHARE] if not later else []
+            if not later and not lower:
+                busiest = max(range(len(self.layers)), key=lambda i: sum(self.maps[name].size for name in self.live(i)))
+                raise _Full(busiest, plan.depth - self.limit)
+            for index in lower:
+                shares[index] *= SHRINK
+                heights[index] = self._height(index, self.layers[index], shares[index])
 
     def _streams(self, layer: Layer) -> list[str]:
         return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled]
@@ -221,9 +228,12 @@ class _Planner:
             return sum(compute) + sum(fetch)
         return fetch[0] + sum(max(c, f) for c, f in zip(compute, fetch[1:] + [0], strict=True))
 
-    def _place(self, heights: list[_Heights], early: bool) -> Schedule:
-        """Steps with places.  ``early``: a layer's first strip is fetched during the layer before."""
-        plans = [(layer, index, steps, strips.double and (early or number > 0))
+    def _place(self, heights: list[_Heights], early: set[int]) -> tuple[Schedule, set[int]]:
+        """Steps with places, and the layers whose strips are alive where the scratchpad is too small.
+
+        ``early``: layers whose first strip is fetched during the layer before.
+        """
+        plans = [(layer, index, steps, strips.double and (index in early or number > 0))
                  for index, (layer, strips) in enumerate(zip(self.layers, heights, strict=True))
                  for number, steps in enumerate(self._strips(layer, strips))]
         first_step = {-1: -1}
@@ -240,7 +250,10 @@ class _Planner:
         for at, (_, _, _, ahead) in enumerate(plans):
             lives += [Life((at, name), part.size, at - ahead, at) for name, part in parts[at].items()]
         bases = first_fit(lives)
-        return self._steps(plans, parts, lives, bases, last_step)
+        over = [life for life in lives if bases[life.key] + life.size > self.limit]
+        cramped = {plans[at][1] for at, (_, _, _, ahead) in enumerate(plans) if parts[at]
+                   and any(life.begin <= at and at - ahead <= life.end for life in over)}
+        return self._steps(plans, parts, lives, bases, last_step), cramped
 
     # From places to steps.
 
