@@ -103,8 +103,11 @@ def measure_requantizers(bench: Bench) -> dict:
     points = [base, replace(base, acc_bits=20), replace(base, m_bits=24), replace(base, residual=True),
               replace(base, rescale=True), replace(base, pool=True), replace(base, thresholds=True),
               replace(base, residual=True, rescale=True, pool=True),
+              replace(base, residual=True, rescale=True, pool=True, fused=False),
+              replace(base, residual=True, rescale=True, fused=False, m_bits=22),
               replace(base, residual=True, rescale=True, pool=True, acc_bits=24, m_bits=24),
               replace(base, residual=True, rescale=True, acc_bits=19), replace(base, acc_bits=20, m_bits=24),
+              *([replace(base, acc_bits=20, m_bits=21, swap=True)] if bench.family == "xilinx7" else []),
               replace(base, acc_bits=22, m_bits=21),
               replace(base, pool=True, rescale=True, m_bits=24)]
     targets: dict = {"lut": [], "ff": []}

@@ -5,6 +5,8 @@ from functools import cached_property
 import hashlib
 import json
 
+from .requantizer import DSP_BITS, narrow_bits
+
 ENGINE_VERSION = 2
 """Rises whenever a program for one engine would not run on the other."""
 
@@ -24,6 +26,8 @@ COMMAND_WORDS = 64
 TILES_IN_FLIGHT = 32
 """Never more tiles are in the pipeline, because ``plan.timing.MIN_INTERVAL`` keeps their ends apart and the reader
 takes few words ahead."""
+RESIDUAL_CYCLES = 64
+"""From the end of a tile's steps to the beginning of its drain at most."""
 STORE_WORDS = 256
 """Words of the store queue; a tile of a stored layer must fit."""
 WORDS_IN_FLIGHT = 8
@@ -65,6 +69,9 @@ class Engine:
     """Width of the signed multipliers M, R, A and B."""
     c_extra: int = 0
     """Bits by which the constants are wider than accumulator and multipliers make them."""
+    swap: bool = False
+    """Operands of the multiplier of M change places in layers with a wide M, whose accumulators are narrow then; only
+    where blocks have a wide and a narrow operand (7-series)."""
     mem_bits: int = 64
     """Width of a memory word: 64, 128, 256 or 512."""
     ports: int = 1
@@ -73,6 +80,10 @@ class Engine:
     """The dsp lanes hold 8-bit weights (else 4-bit ones only)."""
     residual: bool = True
     """The drain can take a second operand."""
+    fused: bool = True
+    """It can join the first requantizer stage (R), before any rounding; else the second stage only."""
+    wide_residual: bool = True
+    """It may have 8 bits; else 4."""
     rescale: bool = True
     """The second requantizer stage: two-step residual and average pooling."""
     pool: bool = True
@@ -104,6 +115,12 @@ class Engine:
         need(0 < self.rows <= 256, f"the rows of all lane groups together must be in 1..256, not {self.rows}")
         need(self.rows % self.drain_lanes == 0, "the rows of all lane groups together must be a multiple of "
              f"drain_lanes={self.drain_lanes}, not {self.rows}")
+        need(self.rescale or self.fused or not self.residual, "a residual needs the first stage (fused) or the second "
+             "(rescale)")
+        dsp_bits = DSP_BITS.get(self.family, 18)
+        need(not self.swap or narrow_bits(dsp_bits) < self.m_bits <= dsp_bits and self.acc_bits < dsp_bits,
+             f"swap is for M of {narrow_bits(dsp_bits) + 1} to {dsp_bits} bits and accumulators of less, not "
+             f"m_bits={self.m_bits} and acc_bits={self.acc_bits}")
         need(self.dsp_weights in ("dsp", "lut", "single"),
              f"dsp_weights must be 'dsp', 'lut' or 'single', not {self.dsp_weights!r}")
         most = self.dsp_rows * self.ki * self.px if self.dsp_weights == "single" else 0
@@ -216,11 +233,16 @@ class Engine:
 
     @property
     def residual_depth(self) -> int:
-        """Groups of residual words that wait for their tiles.
+        """Groups of residual words that wait for their tiles: a power of two.
 
-        Three tiles are on their way at most, or as many of one word as the pipeline is long.
+        From the last step of a tile until its residual has been used it is RESIDUAL_CYCLES and its drain, in which
+        tiles follow that take as long each to drain; one more is being read.
         """
-        return max(64, 1 << (4 * -(-self.rows // self.ki) - 1).bit_length())
+        most = 0
+        for words in range(1, -(-self.rows // self.ki) + 1):
+            drain = max(4, min(self.chunks, -(-words * self.ki // self.drain_lanes)) * self.px)
+            most = max(most, words * (3 + -(-RESIDUAL_CYCLES // drain)))
+        return max(32, 1 << (most - 1).bit_length())
 
     @property
     def fetch_words(self) -> int:
@@ -246,7 +268,7 @@ class Engine:
     def record_fields(self) -> dict[str, int]:
         """Widths of a row's requantizer parameters as they lie in memory, lowest bits first."""
         fields = {"m": self.m_bits, "c": self.c_bits, "shift": 5, "slot": 8, "negate": 1}
-        return fields | ({"r": self.m_bits} if self.residual else {})
+        return fields | ({"r": self.m_bits} if self.residual and self.fused else {})
 
     @property
     def records_per_word(self) -> int:

@@ -18,14 +18,20 @@ class Cut(NamedTuple):
     """The upper product is made of adders."""
 
 
-def cut(acc_bits: int, m_bits: int, dsp_bits: int) -> Cut:
+def narrow_bits(dsp_bits: int) -> int:
+    """The narrower signed operand of a multiplier block."""
+    return NARROW_BITS.get(dsp_bits, dsp_bits)
+
+
+def cut(acc_bits: int, m_bits: int, dsp_bits: int, swap: bool = False) -> Cut:
     """Of a signed accumulator of ``acc_bits + 1`` bits times a signed M of ``m_bits``.
 
-    A wide M takes the wide operand of the block and leaves the accumulator the narrow one; what is then left of the
+    With ``swap`` one of the two fits the narrow operand in every layer.  Else a
+    wide M takes the wide operand of the block and leaves the accumulator the narrow one; what is then left of the
     accumulator is a few bits, cheaper in LUTs than in another block.
     """
-    narrow = NARROW_BITS.get(dsp_bits, dsp_bits)
-    whole = narrow if m_bits > narrow else dsp_bits
+    narrow = narrow_bits(dsp_bits)
+    whole = narrow if m_bits > narrow and not swap else dsp_bits
     if acc_bits + 1 <= whole:
         return Cut(0, False)
     return Cut(whole - 1, narrow < m_bits <= dsp_bits and acc_bits + 2 - whole <= SOFT_BITS)

@@ -12,6 +12,7 @@ import numpy as np
 from hwgen.golden.operations import add, avg_pool, conv, conv_accumulators, max_pool, pool_sums
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Requant, Rescale, Tensor
+from hwgen.graph.ranges import accumulator_bits
 from hwgen.graph.shapes import output_shape
 from hwgen.engine import Engine
 from random_rules import Dice, requant, rescale, schemes_of, weights_of
@@ -92,7 +93,7 @@ def _grow(draft: _Draft) -> None:
         _add(draft, source, source if draft.chance(0.3) else _same_shape(draft, source))
     elif kind < 0.45 and engine.pool:
         _pool(draft, source)
-    elif kind < 0.6 and engine.residual:
+    elif kind < 0.6 and engine.residual and engine.fused:
         _conv(draft, source, partner=source if draft.chance(0.5) else draft.pick(names))
     else:
         out = _conv(draft, source)
@@ -138,7 +139,8 @@ def _conv(draft: _Draft, source: str, partner: str | None = None, residual: bool
     else:
         if partner:
             return _conv(draft, source)
-    with_residual = partner is not None and residual and draft.engine.residual
+    with_residual = partner is not None and residual and draft.engine.residual and draft.engine.fused
+    with_residual = with_residual and (draft.engine.wide_residual or draft.tensors[partner].bits <= 4)
     return _finish_conv(draft, probe, out_shape, partner if with_residual else None)
 
 
@@ -209,7 +211,10 @@ def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) ->
     codes = draft.maps[probe.input]
     acc = conv_accumulators(probe, codes, draft.tensors[probe.input].zero_point)
     other = draft.tensors[residual] if residual else None
-    rule = requant(draft, acc, bits, other)
+    m_bits = draft.engine.m_bits
+    if draft.engine.swap and accumulator_bits(probe, draft.tensors[probe.input]) > 18:
+        m_bits = 18
+    rule = requant(draft, acc, bits, other, m_bits)
     op = Conv(name, probe.input, probe.output, weight, schemes, probe.row_scales, rule, probe.strides, probe.pads,
               residual)
     result = conv(op, codes, draft.tensors[op.input].zero_point, draft.maps[residual] if residual else None)
@@ -217,6 +222,8 @@ def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) ->
 
 
 def _add(draft: _Draft, x: str, y: str) -> str:
+    if not draft.engine.wide_residual and max(draft.tensors[name].bits for name in (x, y)) > 4:
+        return _conv(draft, x)
     name, bits = draft.name("add"), draft.pick([1, 3, 4, 4, 8])
     op = Add(name, x, y, f"{name}_out", rescale(draft, draft.maps[x], draft.maps[y], bits))
     return draft.emit(op, _tensor(draft, op.output, draft.tensors[x].shape, bits),

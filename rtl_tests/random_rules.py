@@ -55,7 +55,7 @@ def weights_of(dice: Dice, scheme: str, shape) -> np.ndarray:
     return np.broadcast_to(weights, shape).copy()
 
 
-def requant(dice: Dice, acc: np.ndarray, bits: int, residual: Tensor | None) -> Requant:
+def requant(dice: Dice, acc: np.ndarray, bits: int, residual: Tensor | None, m_bits: int) -> Requant:
     rows, top = acc.shape[1], 2**bits - 1
     low, high = (0, top) if dice.chance(0.7) else sorted((dice.upto(0, top), dice.upto(0, top)))
     zero = dice.upto(0, top) if dice.chance(0.5) else 0
@@ -66,22 +66,21 @@ def requant(dice: Dice, acc: np.ndarray, bits: int, residual: Tensor | None) -> 
     reach = 2**(residual.bits) - 1 if residual else 0
     m, c, s, r = (np.zeros(rows, np.int64) for _ in range(4))
     for row, values in enumerate(by_row):
-        m[row], c[row], s[row], r[row] = _affine(dice, values, high - low + 1, (low + high) / 2 - zero, reach)
+        m[row], c[row], s[row], r[row] = _affine(dice, values, high - low + 1, (low + high) / 2 - zero, reach, m_bits)
     return Requant(m, c, s, rounding, zero, low, high, r if residual else None)
 
 
-def _affine(dice: Dice, values: np.ndarray, codes: int, centre: float, reach: int) -> tuple[int, int, int, int]:
+def _affine(dice: Dice, values: np.ndarray, codes: int, centre: float, reach: int,
+            m_bits: int) -> tuple[int, int, int, int]:
     """M, C, S, R of one row so that its codes vary; now and then extremes, often exact ties."""
-    e = dice.engine
-    largest = 2**(e.m_bits - 1) - 1
-    limit = 2**(e.c_bits - 4) - 1
+    largest, limit = 2**(m_bits - 1) - 1, 2**(dice.engine.c_bits - 4) - 1
     if dice.chance(0.04):
         m = dice.pick([largest, -largest, 0, 1, -1])
         return m, dice.upto(-limit // 8, limit // 8), dice.upto(1, 32), dice.pick([largest, -largest, 0])
     low, high = np.percentile(values, [3, 97])
     slope = codes * dice.rng.uniform(0.5, 2.5) / (high - low + 1) * dice.pick([1, 1, -1])
     ties = dice.chance(0.3)
-    bits = dice.upto(1, 3) if ties else dice.upto(3, e.m_bits - 1)
+    bits = dice.upto(1, 3) if ties else dice.upto(3, m_bits - 1)
     s = int(np.clip(round(np.log2(2.0**bits / abs(slope))), 1, 32))
     while s > 1 and 2**s * 600 > limit:
         s -= 1

@@ -196,7 +196,7 @@ def parameter_writes(engine, layer, records, parity):
     """What the load unit writes of a tile's records: (kind, chunk, group of lanes, beat, parity, data)."""
     e, packed = engine, []
     fields = [("m", e.m_bits), ("c", e.acc_bits + e.m_bits + 2), ("shift", 5), ("slot", 8), ("negate", 1)]
-    fields += [("r", e.m_bits)] if e.residual else []
+    fields += [("r", e.m_bits)] if e.residual and e.fused else []
     for record in records:
         word = position = 0
         for name, bits in fields:
@@ -334,7 +334,7 @@ async def play(ctx, dut, schedule, rng):
 
 def kinds_of(engine):
     kinds = ["plain", "two planes"]
-    kinds += ["fused"] if engine.residual else []
+    kinds += ["fused"] if engine.residual and engine.fused else []
     kinds += ["two steps"] if engine.residual and engine.rescale else []
     kinds += ["maximum"] if engine.pool else []
     kinds += ["average"] if engine.pool and engine.rescale else []

@@ -39,6 +39,9 @@ def test_accumulator(family):
     ("xilinx7", lane.OPTIONS, {}, 5),
     ("xilinx7", lane.OPTIONS, {"dsp_bits": 25}, 3),
     ("xilinx7", lane.OPTIONS, {"acc_bits": 20, "sum_bits": 12, "m_bits": 21, "dsp_bits": 25}, 3),
+    ("xilinx7", lane.OPTIONS, {"dsp_bits": 25, "fused": False}, 3),
+    ("xilinx7", lane.OPTIONS, {"acc_bits": 20, "sum_bits": 12, "m_bits": 21, "dsp_bits": 25, "fused": False,
+                               "swap": True}, 3),
     ("xilinx7", ("rescale",), {}, 3),
     ("ice40", lane.OPTIONS, {}, 10),
     ("ice40", ("residual", "rescale"), {"dsp_bits": 16, "m_bits": 16}, 5),
@@ -50,8 +53,9 @@ def test_requantizer(family, options, widths, n_dsp):
     rng, dut, vectors = random.Random(3), build(), []
     for _ in range(5):
         pools = lane.pool_operands(rng, dut, 50) if dut.pool else [{}] * 50
-        vectors.append(lane.random_layer(rng, dut) | {"valid": 0})
-        vectors += [lane.random_operand(rng, dut) | pool | {"valid": 1} for pool in pools]
+        settings = lane.random_layer(rng, dut)
+        vectors.append(settings | {"valid": 0})
+        vectors += [lane.random_operand(rng, dut, settings) | pool | {"valid": 1} for pool in pools]
         vectors += [{"valid": 0}] * dut.latency
     rows = [row if row[0] else None for row in drive(dut, vectors, ["o_valid", "o"])]
     cells = compare(build(), family, vectors, ["o_valid", "o"], rows)

@@ -230,9 +230,9 @@ class Consumer:
         if out["scratch_write"]:
             assert not out["scratch_busy"]
             for i in range(self.stream.engine.fetch_words):
-                place = out["scratch_bank"] + i
+                further, bank = divmod(out["scratch_bank"] + i, BANKS)
                 if out["scratch_write"] >> i & 1:
-                    self.log["scratch"].append((cycle, (place % BANKS, (out["scratch_address"] + place // BANKS) % 2**16,
+                    self.log["scratch"].append((cycle, (bank, (out["scratch_address"] + further) % 2**16,
                                                         out["scratch_data"] >> 16 * i & 0xFFFF)))
         place = out["param_chunk"], out["param_lane"], out["param_beat"], out["param_parity"]
         for name, data in (("params", "data"), ("thresholds", "piece")):

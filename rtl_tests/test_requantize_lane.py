@@ -86,6 +86,8 @@ def random_layer(rng, dut):
             layer |= {"shift2": unit.bit_length() - 2, "c2": unit // 2 + unit * rng.randrange(-9, 100),
                       "a": clamped(rng.randrange(-unit, 2 * unit), -2**(dut.m_bits - 1), 2**(dut.m_bits - 1) - 1),
                       "b": rng.randrange(-unit, unit)}
+    if dut.swap:
+        layer["swapped"] = rng.randrange(2)
     if dut.pool:
         layer |= {"pool_mode": rng.randrange(3 if dut.rescale else 2),
                   "pool_pad": rng.choice([0, 0, rng.randrange(256)])}
@@ -94,15 +96,20 @@ def random_layer(rng, dut):
     return layer
 
 
-def random_operand(rng, dut):
+def random_operand(rng, dut, layer):
     """An operand whose v / 2**S often lies near the code range and often is a tie."""
     shift = rng.randrange(32)
     raw, operand_sum, offset = rng.randrange(2**dut.acc_bits), rng.randrange(2**dut.sum_bits), rng.randrange(3)
-    m = signed(rng, dut.m_bits)
+    m = signed(rng, min(dut.m_bits, 18) if dut.swap and not layer["swapped"] else dut.m_bits)
+    if dut.swap and layer["swapped"]:
+        operand_sum %= 2**dut.sum_bits if offset < 2 else 1024
+        raw = clamped((0, 8, 128)[offset] * operand_sum + signed(rng, 18), 0, 2**dut.acc_bits - 1)
     operand = {"raw": raw, "operand_sum": operand_sum, "offset": offset, "m": m, "shift": shift}
     v = (raw - (0, 8, 128)[offset] * operand_sum) * m
     if dut.residual:
-        operand |= {"r": signed(rng, dut.m_bits), "res": rng.choice([0, 255, rng.randrange(256)])}
+        operand |= {"res": rng.choice([0, 255, rng.randrange(256)])}
+    if dut.fused:
+        operand |= {"r": signed(rng, dut.m_bits)}
         v += operand["r"] * operand["res"]
     near = rng.randrange(-520, 530) * 2**(shift + 1) + rng.choice([0, 0, 2**shift, -1, 1, signed(rng, shift + 2)])
     c = near - v if rng.random() < 0.7 else signed(rng, dut.c_bits)
@@ -131,12 +138,12 @@ def run(dut, layers, rng, count, density=0.8, model_of=Model, operand_of=random_
         vectors.append(layer)
         expected.append(None)
         for pool in pools:
-            operand = operand_of(rng, dut) | pool | {"valid": 1}
+            operand = operand_of(rng, dut, layer) | pool | {"valid": 1}
             vectors.append(operand)
             expected.append(model(operand))
             while rng.random() > density:
                 # Whatever stands on the inputs without valid must leave no trace.
-                vectors.append(random_operand(rng, dut) | {"valid": 0})
+                vectors.append(random_operand(rng, dut, layer) | {"valid": 0})
                 expected.append(None)
         vectors += [{"valid": 0}] * dut.latency
         expected += [None] * dut.latency
@@ -164,6 +171,9 @@ def test_random(options):
     {"acc_bits": 17}, {"acc_bits": 18}, {"dsp_bits": 16}, {"dsp_bits": 25}, {"acc_bits": 25, "dsp_bits": 25},
     {"acc_bits": 32, "c_bits": 52}, {"acc_bits": 17, "m_bits": 21, "dsp_bits": 25},
     {"acc_bits": 20, "m_bits": 21, "dsp_bits": 25}, {"acc_bits": 23, "m_bits": 25, "c_bits": 50, "dsp_bits": 25},
+    {"acc_bits": 20, "m_bits": 21, "dsp_bits": 25, "swap": True},
+    {"acc_bits": 24, "m_bits": 25, "c_bits": 51, "dsp_bits": 25, "swap": True, "fused": False},
+    {"fused": False}, {"fused": False, "dsp_bits": 25}, {"fused": False, "dsp_bits": 25, "m_bits": 21},
     {"acc_bits": 26, "m_bits": 22, "c_bits": 50, "dsp_bits": 25}, {"m_bits": 28, "c_bits": 54, "dsp_bits": 25},
     {"m_bits": 8, "c_bits": 30}, {"m_bits": 32, "c_bits": 58}, {"acc_bits": 12, "m_bits": 8, "c_bits": 12},
     {"c_bits": 12},
@@ -189,7 +199,7 @@ def test_every_shift_and_every_result_with_its_neighbours(half_even, zero):
     source = iter([value for value in values if -2**43 <= value[1] < 2**43])
     count = sum(-2**43 <= v < 2**43 for _, v in values)
 
-    def operand_of(rng, dut):
+    def operand_of(rng, dut, layer):
         shift, c = next(source)
         return {"raw": 0, "operand_sum": 0, "offset": 0, "m": 0, "shift": shift, "c": c}
 
@@ -206,7 +216,7 @@ def test_largest_values_saturate_without_wrapping():
     deepest = {"raw": 0, "operand_sum": 2**13 - 1, "offset": 2, "m": 2**17 - 1, "r": -2**17, "res": 255, "c": -2**43}
     common = {"operand_sum": 0, "offset": 0}
     cases = iter([common | case | {"shift": shift} for case in (top, bottom, deepest) for shift in range(32)])
-    codes = run(dut, [layer], random.Random(0), 96, density=1, operand_of=lambda rng, dut: next(cases))
+    codes = run(dut, [layer], random.Random(0), 96, density=1, operand_of=lambda rng, dut, layer: next(cases))
     assert codes == [127] * 32 + [0] * 64
 
 
@@ -220,9 +230,9 @@ def test_two_step_residual_over_many_pairs(a, b, shift2):
              "low2": 0, "high2": 255}
     pairs = iter([(x, y) for x in (0, 1, 17, 128, 254, 255) for y in range(256)])
 
-    def operand_of(rng, dut):
+    def operand_of(rng, dut, layer):
         x, y = next(pairs)
-        return random_operand(rng, dut) | {"override": 1, "override_code": x, "res": y, "r": 0}
+        return random_operand(rng, dut, layer) | {"override": 1, "override_code": x, "res": y, "r": 0}
 
     run(dut, [layer], rng, 6 * 256, density=1, operand_of=operand_of)
 

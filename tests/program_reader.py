@@ -32,7 +32,7 @@ class TileImage:
     def records(self, engine):
         """Per position of the tile: M, shift, slot in the lane, negate, C, R."""
         m, c = engine.m_bits, engine.acc_bits + engine.m_bits + 2
-        size = m + c + 14 + (m if engine.residual else 0)
+        size = m + c + 14 + (m if engine.residual and engine.fused else 0)
         # Records that fit side by side do so at powers of two, but a memory word has at most one per drain lane.
         together = 1
         while 2 * together <= engine.drain_lanes and engine.mem_bits // (2 * together) >= size:
@@ -45,7 +45,7 @@ class TileImage:
                 record = group >> k * engine.mem_bits // together
                 yield {"m": bits(record, 0, m, True), "c": bits(record, m, c, True), "shift": bits(record, m + c, 5),
                        "slot": bits(record, m + c + 5, 8), "negate": bits(record, m + c + 13, 1),
-                       "r": bits(record, m + c + 14, m, True) if engine.residual else 0}
+                       "r": bits(record, m + c + 14, m, True) if engine.residual and engine.fused else 0}
 
     def lane_operands(self, engine):
         """{slot: what the lane multiplies with, per word and channel}: signed, but in offset binary on dsp lanes."""

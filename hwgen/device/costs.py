@@ -164,9 +164,11 @@ def requantizer_terms(e: Engine) -> dict[str, float]:
     """What a lane's LUTs and flip-flops depend on."""
     at, soft = _cut(e)
     return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": at > 0,
-            "soft_product": (e.acc_bits + 1 - at) * e.m_bits if soft else 0, "residual": e.residual,
-            "residual_m": e.residual * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
-            "rescale_residual": e.rescale and e.residual, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
+            "soft_product": (e.acc_bits + 1 - at) * e.m_bits if soft else 0, "swap": e.swap and e.acc_bits + e.m_bits,
+            "residual": e.residual and e.fused,
+            "residual_m": (e.residual and e.fused) * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
+            "rescale_residual": e.rescale and e.residual and e.fused,
+            "two_steps": e.rescale and e.residual and not e.fused, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
             "thresholds": e.thresholds, "thresholds_acc": e.thresholds * e.acc_bits}
 
 
@@ -174,20 +176,20 @@ def requantizer_dsp(e: Engine, family: str) -> int:
     """DSP blocks of one requantizer lane: acc*m, r*res, x*a and y*b; 7-series lanes make those of res in one."""
     at, soft = _cut(e)
     if not at:
-        total = blocks(e.acc_bits + 1, e.m_bits, family)
+        total = 1 if e.swap else blocks(e.acc_bits + 1, e.m_bits, family)
     else:
         total = blocks(at + 1, e.m_bits, family) + (0 if soft else blocks(e.acc_bits + 1 - at, e.m_bits, family))
-    if e.residual:
+    if e.residual and e.fused:
         total += blocks(e.m_bits, 9, family)
     if e.rescale:
         total += blocks(17 if e.pool else 9, e.m_bits, family)
-        if e.residual and e.family != "xilinx7":
+        if e.residual and not (e.fused and e.family == "xilinx7"):
             total += blocks(e.m_bits, 9, family)
     return total
 
 
 def _cut(e: Engine) -> Cut:
-    return cut(e.acc_bits, e.m_bits, DSP_BITS.get(e.family, 18))
+    return cut(e.acc_bits, e.m_bits, DSP_BITS.get(e.family, 18), e.swap)
 
 
 # Memories
@@ -246,8 +248,8 @@ def control_terms(e: Engine, family: str) -> dict[str, dict[str, float]]:
         "result words": {"select": 2 * e.word_bits * pixel, "bits": e.word_bits, "px_bits": e.px * e.word_bits},
         "totals": {"select": e.drain_lanes * e.acc_bits * column + e.acc_bits * pixel},
         "requantizers": {"lanes": e.drain_lanes},
-        "residual": {"one": e.residual, "select": e.residual * (2 * e.word_bits * pixel
-                                                              + 8 * e.drain_lanes * multiplexer(per_word, family))},
+        "residual": {"one": e.residual, "select": e.residual * (1 + e.wide_residual) * (
+            e.word_bits * pixel + 4 * e.drain_lanes * multiplexer(per_word, family))},
         "features": {"pool": e.pool, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
                      "thresholds": e.thresholds},
     }

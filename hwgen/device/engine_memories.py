@@ -46,7 +46,7 @@ def memories(engine: Engine) -> list[MemorySpec]:
         *_parameters(e),
     ]
     if e.residual:
-        result.append(MemorySpec("residual", e.px * e.word_bits, e.residual_depth, 2))
+        result.append(MemorySpec("residual", e.px * e.word_bits, e.residual_depth, 1 + e.wide_residual))
     if e.thresholds:
         result.append(MemorySpec("thresholds", 2 * (e.acc_bits + 1), 16 << e.chunk_bits, e.drain_lanes))
     if e.pool:

@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 
 from ..graph.ir import Graph, Tensor
 from ..engine import GROUPS, STORE_WORDS, Engine
+from ..graph.ranges import accumulator_bits
 from ..lanes import DSP_WIDE, KINDS
+from ..requantizer import DSP_BITS, narrow_bits
+from ..schemes import signed_bits
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
 from .memory import Region, whole_maps
@@ -79,6 +82,11 @@ class Layout:
 
     def planes(self, name: str) -> int:
         return self.maps[name].planes
+
+    def wide_m(self, layer: Layer) -> bool:
+        """Whether M of a layer exceeds the narrow operand of the engine's multiplier blocks."""
+        values = layer.conv.requant.multiplier
+        return signed_bits(int(values.min()), int(values.max())) > narrow_bits(DSP_BITS.get(self.engine.family, 18))
 
     def step(self, layer: Layer) -> int:
         """Cycles of one step of the drain."""
@@ -200,13 +208,17 @@ def needs(layout: Layout) -> dict:
             if scale is not None:
                 multipliers += [abs(scale.a), abs(scale.b)]
     acc_bits = max(12, sum_bits(layout))
+    dsp_bits = DSP_BITS.get(layout.engine.family, 18)
     m_bits = max(MULTIPLIER_BITS, max(multipliers, default=0).bit_length() + 1)
     return {
         "acc_bits": acc_bits,
         "m_bits": m_bits,
+        "swap": narrow_bits(dsp_bits) < m_bits <= dsp_bits and acc_bits < dsp_bits and _swappable(layout),
         "c_extra": max(0, _constant_bits(layout, acc_bits) - m_bits),
         "wide": any(tile.wide for layer in layers for tile in layout.tiles(layer)),
         "residual": any(layer.residual for layer in layers),
+        "fused": any(layer.conv.requant.residual_multiplier is not None for layer in layers),
+        "wide_residual": any(layout.planes(layer.residual) == 2 for layer in layers if layer.residual),
         "rescale": any(layer.add or layer.window.rescale for layer in layers),
         "pool": any(layer.pool for layer in layers),
         "pool_columns": max((steps.columns for steps in layout.walks.values() if steps.raster), default=0),
@@ -216,6 +228,13 @@ def needs(layout: Layout) -> dict:
     }
 
 
+def _swappable(layout: Layout) -> bool:
+    """Whether every layer has a narrow M or narrow accumulators."""
+    narrow = narrow_bits(DSP_BITS.get(layout.engine.family, 18))
+    return all(accumulator_bits(layer.conv, layout.tensor(layer.input)) <= narrow
+               for layer in layout.layers if layout.wide_m(layer))
+
+
 def _span(layout: Layout, step: Step) -> int:
     """Words per bank of one block of the output, as the drain counts them."""
     return -(-step.walk.out_rows * step.target.pitch // layout.engine.banks) if not step.keep else 0
@@ -223,8 +242,10 @@ def _span(layout: Layout, step: Step) -> int:
 
 def lacking(layout: Layout) -> str | None:
     """What the layout's engine lacks to run it, or None; multipliers are checked when they are packed."""
+    if layout.engine.swap and not _swappable(layout):
+        return "M and accumulators of some layer are both wide, and the engine multiplies only one wide operand"
     for name, value in needs(layout).items():
-        if name not in ("m_bits", "c_extra") and getattr(layout.engine, name) < value:
+        if name not in ("m_bits", "c_extra", "swap") and getattr(layout.engine, name) < value:
             return f"{name} is {getattr(layout.engine, name)}, the network needs {value}"
     return None
 

@@ -179,7 +179,8 @@ class Search:
         # Too wide for any engine: the exact layout says so.
         asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
         asked["c_extra"] = min(16, asked["c_extra"])
-        widths = ("acc_bits", "m_bits", "c_extra", "residual", "rescale", "pool", "thresholds")
+        widths = ("acc_bits", "m_bits", "c_extra", "residual", "fused", "wide_residual", "rescale", "pool",
+                  "thresholds")
         return {name: asked[name] for name in widths}
 
     def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:

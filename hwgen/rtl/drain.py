@@ -161,8 +161,12 @@ class Drain(wiring.Component):
                 unit.offset.eq(offset), unit.m.eq(held["m"]), unit.c.eq(held["c"]), unit.shift.eq(held["shift"]),
                 *(getattr(unit, name).eq(getattr(s, name)) for name in ("half_even", "zero", "low", "high")),
             ]
+            if e.swap:
+                m.d.comb += unit.swapped.eq(s.swap)
             if e.residual:
-                m.d.comb += [unit.r.eq(held["r"]), unit.res.eq(residual[lane])]
+                m.d.comb += unit.res.eq(residual[lane])
+                if e.fused:
+                    m.d.comb += unit.r.eq(held["r"])
             if e.rescale:
                 m.d.comb += unit.rescale_on.eq(s.rescale)
                 m.d.comb += [getattr(unit, name).eq(getattr(s, name))
@@ -234,7 +238,7 @@ class Drain(wiring.Component):
         depth = e.residual_depth
         width, bits = e.px * e.word_bits, depth.bit_length() - 1
         written, read, low = Signal(bits), Signal(bits), Signal()
-        is_low = low | ~s.res_two_planes
+        is_low = low | ~s.res_two_planes if e.wide_residual else Const(1)
         with m.If(self.residual_valid):
             m.d.sync += low.eq(~is_low)
             with m.If(is_low):
@@ -242,7 +246,9 @@ class Drain(wiring.Component):
         with m.If(end & s.res_on):
             m.d.sync += read.eq(read + (chunk >> piece) + 1)
         words = []
-        for name, enable in (("high", self.residual_valid & ~is_low), ("low", self.residual_valid & is_low)):
+        for name, enable in (("low", self.residual_valid & is_low), ("high", self.residual_valid & ~is_low)):
+            if name == "high" and not e.wide_residual:
+                continue
             m.submodules[f"residual_{name}"] = memory = Memory(shape=width, depth=depth, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [writer.addr.eq(written), writer.data.eq(self.residual), writer.en.eq(enable),
@@ -255,7 +261,7 @@ class Drain(wiring.Component):
             nibbles = [select([word[4 * (i * e.drain_lanes + lane):][:4] for i in range(per_word)], chunk_2)
                        if per_word > 1 else word[4 * lane:4 * lane + 4] for word in words]
             code = Signal(8, name=f"residual_{lane}")
-            m.d.sync += code.eq(Cat(nibbles[1], Mux(s.res_two_planes, nibbles[0], 0)))
+            m.d.sync += code.eq(Cat(nibbles[0], *(Mux(s.res_two_planes, high, 0) for high in nibbles[1:])))
             codes.append(code)
         return codes
 

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.engine import Engine
-from hwgen.requantizer import DSP_BITS, cut
+from hwgen.requantizer import DSP_BITS, cut, narrow_bits
 from hwgen.rtl.requantize.delay import delay
 from hwgen.rtl.requantize.pooling import SUM_BITS, PoolState
 from hwgen.rtl.requantize.rounding import RoundClamp
@@ -65,7 +65,10 @@ class RequantLane(wiring.Component):
     has left.  ``o`` and ``o_valid`` follow after ``latency`` cycles, the same in every mode.
     ``pool_last`` is for the user; the lane ignores it.
 
-    In a layer the residual is added in one stage only, so that 7-series lanes make both products with one block.
+    In a layer the residual is added in one stage only, so that 7-series lanes make both products with one block;
+    without ``fused`` it is the second one, and there is no ``r``.
+
+    ``swap``: in a layer ``m`` has at most 18 bits, or with ``swapped`` the accumulator has.
 
     ``dsp_bits``: signed operand width of a multiplier block: 18, 25 (7-series) or 16 (iCE40).  A wider
     accumulator is cut in two (:func:`hwgen.requantizer.cut`), so that each block has its own register.
@@ -73,7 +76,7 @@ class RequantLane(wiring.Component):
 
     def __init__(self, *, acc_bits: int, sum_bits: int, m_bits: int, c_bits: int, residual: bool, rescale: bool,
                  pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18,
-                 c2_bits: int | None = None):
+                 c2_bits: int | None = None, fused: bool = True, swap: bool = False):
         for name, value, lowest, highest in (("acc_bits", acc_bits, 4, 40), ("sum_bits", sum_bits, 1, 40),
                                              ("m_bits", m_bits, 2, 32), ("c_bits", c_bits, 2, 80),
                                              ("pool_depth", pool_depth, 1, 4096)):
@@ -84,16 +87,17 @@ class RequantLane(wiring.Component):
         self.acc_bits, self.sum_bits, self.m_bits, self.c_bits = acc_bits, sum_bits, m_bits, c_bits
         self.residual, self.rescale, self.pool, self.thresholds = residual, rescale, pool, thresholds
         self.pool_depth, self.dsp_bits = pool_depth, dsp_bits
-        self.shared = residual and rescale and dsp_bits == 25
+        self.fused, self.swap = residual and fused, swap
+        self.shared = self.fused and rescale and dsp_bits == 25
         """One multiplier for r*res and b*res: delaying a product costs little where a LUT is a shift register."""
 
         # Every sum has exactly the width it needs: Yosys (0.70) loses the top bit of a register behind a
         # multiply-add in a DSP48E1 when that bit only repeats the sign.
         self.product_bits = m_bits + 8
-        products = [acc_bits + 1 + m_bits] + ([self.product_bits] if residual else [])
-        self.v_bits = sum_bits_signed(c_bits, *products)
+        self.v_bits = sum_bits_signed(c_bits, acc_bits + 1 + m_bits, *([self.product_bits] if self.fused else []))
         self.c2_bits = m_bits + 20 if c2_bits is None else c2_bits
-        self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + (SUM_BITS if pool else 8), *products[1:])
+        self.v2_bits = sum_bits_signed(self.c2_bits, m_bits + (SUM_BITS if pool else 8),
+                                       *([self.product_bits] if residual else []))
 
         # Yosys 0.70 crashes, or loses products, when it draws registers into an SB_MAC16.
         self._product_attrs = {"keep": 1} if dsp_bits == 16 else {}
@@ -122,7 +126,11 @@ class RequantLane(wiring.Component):
             "o": Out(unsigned(8)),
         }
         if self.residual:
-            ports |= {"r": In(signed(self.m_bits)), "res": In(unsigned(8))}
+            ports |= {"res": In(unsigned(8))}
+        if self.fused:
+            ports |= {"r": In(signed(self.m_bits))}
+        if self.swap:
+            ports |= {"swapped": In(1)}
         if self.thresholds:
             ports |= {"override": In(1), "override_code": In(unsigned(8))}
         if self.rescale:
@@ -170,7 +178,7 @@ class RequantLane(wiring.Component):
         m.d.sync += acc.eq(self.raw - correction)
 
         addend = delay(m, self.c, 2, "c")
-        if self.residual:
+        if self.fused:
             res = delay(m, self.res, 1, "res")
             product = Signal(signed(self.product_bits), reset_less=True, attrs=self._product_attrs, name="residual")
             factor: Value = delay(m, self.r, 1, "r")
@@ -205,14 +213,15 @@ class RequantLane(wiring.Component):
         A narrow accumulator takes one block: its operands wait one cycle, and ``r*res + c`` is
         added meanwhile, so that 7-series parts can do both additions inside their DSP blocks.
         """
-        at, soft = cut(self.acc_bits, self.m_bits, self.dsp_bits)
+        at, soft = cut(self.acc_bits, self.m_bits, self.dsp_bits, self.swap)
         extra = [] if product is None else [self.product_bits]
         factor = delay(m, self.m, 1, "m")
         if not at:
-            whole = Signal(signed(self.acc_bits + 1 + self.m_bits), reset_less=True, attrs=self._product_attrs)
+            acc, factor = self._operands(m, acc, factor)
+            whole = Signal(signed(len(acc) + len(factor)), reset_less=True, attrs=self._product_attrs)
             rest = Signal(signed(sum_bits_signed(self.c_bits, *extra)), reset_less=True)
             m.d.sync += [
-                whole.eq(delay(m, acc, 1, "acc") * delay(m, factor, 1, "m_late")),
+                whole.eq(acc * factor),
                 rest.eq(addend if product is None else product + addend),
             ]
             v = Signal(signed(self.v_bits), reset_less=True)
@@ -234,6 +243,16 @@ class RequantLane(wiring.Component):
         ]
         return _sum_in_two(m, Cat(c_low, high_sum).as_signed(), low_sum, self.v_bits, "v")
 
+    def _operands(self, m: Module, acc: Value, factor: Value) -> tuple[Value, Value]:
+        """What a single block multiplies, a cycle later: the accumulator and M, or the other way round."""
+        if not self.swap:
+            return delay(m, acc, 1, "acc"), delay(m, factor, 1, "m_late")
+        narrow = narrow_bits(self.dsp_bits)
+        wide = Signal(signed(max(self.acc_bits + 1, self.m_bits)), reset_less=True, name="wide")
+        small = Signal(signed(narrow), reset_less=True, name="small")
+        m.d.sync += [wide.eq(Mux(self.swapped, factor, acc)), small.eq(Mux(self.swapped, acc, factor))]
+        return wide, small
+
     def _second_stage(self, m: Module, q1: Value) -> Value:
         age = self.q1_latency
         x: Value = q1
@@ -241,9 +260,12 @@ class RequantLane(wiring.Component):
         if self.pool:
             x = self._pool(m, "sum", POOL_SUM, q1, age)
             age += PoolState.latency
+        # 7-series blocks add what comes beside the product, in one cycle; elsewhere the carry chain is cut in two.
+        inside = self.dsp_bits == 25 and not self.shared
+        wait = 2 if inside else 0
         x_1 = Signal(len(x), reset_less=True)
         x_a = Signal(signed(self.m_bits + len(x)), reset_less=True, attrs=self._product_attrs)
-        m.d.sync += [x_1.eq(x), x_a.eq(x_1 * self.a)]
+        m.d.sync += [x_1.eq(delay(m, x, wait, "x")), x_a.eq(x_1 * self.a)]
         if self.residual:
             late = Signal(signed(sum_bits_signed(self.c2_bits, self.product_bits)), reset_less=True)
             two_steps = self.rescale_on == RESCALE_RESIDUAL
@@ -252,11 +274,15 @@ class RequantLane(wiring.Component):
                 m.d.sync += y_b.eq(Mux(two_steps, delay(m, self._product, age - 1, "y_b"), 0))
             else:
                 y = Signal(8, reset_less=True)
-                m.d.sync += [y.eq(Mux(two_steps, delay(m, self.res, age, "y"), 0)), y_b.eq(y * self.b)]
+                m.d.sync += [y.eq(Mux(two_steps, delay(m, self.res, age + wait // 2, "y"), 0)), y_b.eq(y * self.b)]
             m.d.sync += late.eq(y_b + self.c2)
         else:
             late = self.c2
-        v2 = _sum_in_two(m, delay(m, x_a, 1, "x_a"), late, self.v2_bits, "v2")
+        if inside:
+            v2 = Signal(signed(self.v2_bits), reset_less=True)
+            m.d.sync += v2.eq(x_a + late)
+        else:
+            v2 = _sum_in_two(m, delay(m, x_a, 1, "x_a"), late, self.v2_bits, "v2")
         m.submodules.round_2 = round_2 = RoundClamp(v_bits=self.v2_bits)
         q = Signal(8)
         m.d.comb += [
@@ -290,4 +316,5 @@ def make_lane(engine: Engine) -> RequantLane:
     e = engine
     return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                        residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                       dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=e.tile_chunks, c2_bits=e.c2_bits)
+                       dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=e.tile_chunks, c2_bits=e.c2_bits,
+                       fused=e.fused, swap=e.swap)
