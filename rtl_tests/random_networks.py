@@ -12,7 +12,6 @@ import numpy as np
 from hwgen.golden.operations import add, avg_pool, conv, conv_accumulators, max_pool, pool_sums
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Requant, Rescale, Tensor
-from hwgen.graph.ranges import accumulator_bits
 from hwgen.graph.shapes import output_shape
 from hwgen.engine import Engine
 from random_rules import Dice, requant, rescale, schemes_of, weights_of
@@ -212,13 +211,21 @@ def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) ->
     acc = conv_accumulators(probe, codes, draft.tensors[probe.input].zero_point)
     other = draft.tensors[residual] if residual else None
     m_bits = draft.engine.m_bits
-    if draft.engine.swap and accumulator_bits(probe, draft.tensors[probe.input]) > 18:
+    if draft.engine.swap and _largest_sum(draft, probe) >= 1 << 17:
         m_bits = 18
     rule = requant(draft, acc, bits, other, m_bits)
     op = Conv(name, probe.input, probe.output, weight, schemes, probe.row_scales, rule, probe.strides, probe.pads,
               residual)
     result = conv(op, codes, draft.tensors[op.input].zero_point, draft.maps[residual] if residual else None)
     return draft.emit(op, _tensor(draft, op.output, out_shape, bits), result)
+
+
+def _largest_sum(draft: _Draft, op: Conv) -> int:
+    """Of a lane, corrections included: 15 * 255 at most, 255 with narrow weights."""
+    ki = draft.engine.ki
+    positions = op.weight[0, 0].size * -(-op.weight.shape[1] // ki) * ki
+    planes = 17 if draft.tensors[op.input].bits > 4 else 1
+    return positions * planes * (255 if set(op.schemes) <= {"sp2", "fixed4"} else 15 * 255)
 
 
 def _add(draft: _Draft, x: str, y: str) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from ..graph.ir import Graph, Tensor
 from ..engine import GROUPS, STORE_WORDS, Engine
-from ..graph.ranges import accumulator_bits
 from ..lanes import DSP_WIDE, KINDS
 from ..requantizer import DSP_BITS, narrow_bits
 from ..schemes import signed_bits
@@ -184,16 +183,14 @@ def sum_bits(layout: Layout) -> int:
 
     Lane groups say how much one input adds at most; two activation planes count 16 + 1 times.
     """
-    most = 1
-    for layer in layout.layers:
-        planes = 17 if layout.planes(layer.input) == 2 else 1
-        positions = layout.words(layer) * layout.engine.ki
-        for tile in layout.tiles(layer):
-            for group, rows in zip(GROUPS, tile.fetched, strict=True):
-                if rows:
-                    kind = DSP_WIDE if group == "dsp" and tile.wide else KINDS[group]
-                    most = max(most, positions * planes * kind.largest)
-    return most.bit_length()
+    return max((_largest_sum(layout, layer) for layer in layout.layers), default=1).bit_length()
+
+
+def _largest_sum(layout: Layout, layer: Layer) -> int:
+    planes = 17 if layout.planes(layer.input) == 2 else 1
+    kinds = [DSP_WIDE if group == "dsp" and tile.wide else KINDS[group] for tile in layout.tiles(layer)
+             for group, rows in zip(GROUPS, tile.fetched, strict=True) if rows]
+    return layout.words(layer) * layout.engine.ki * planes * max((kind.largest for kind in kinds), default=0)
 
 
 def needs(layout: Layout) -> dict:
@@ -229,10 +226,9 @@ def needs(layout: Layout) -> dict:
 
 
 def _swappable(layout: Layout) -> bool:
-    """Whether every layer has a narrow M or narrow accumulators."""
+    """Whether every layer has a narrow M or narrow lane sums; what is subtracted from these is no larger."""
     narrow = narrow_bits(DSP_BITS.get(layout.engine.family, 18))
-    return all(accumulator_bits(layer.conv, layout.tensor(layer.input)) <= narrow
-               for layer in layout.layers if layout.wide_m(layer))
+    return all(_largest_sum(layout, layer) < 1 << narrow - 1 for layer in layout.layers if layout.wide_m(layer))
 
 
 def _span(layout: Layout, step: Step) -> int:

@@ -21,6 +21,7 @@ PRESETS: dict[str, dict] = {
 product per DSP block, and what exceeds the blocks in multipliers of LUTs."""
 
 NAMES = {"ki": "ki", "px": "px", "drain": "drain_lanes", "mem": "mem_bits", "ports": "ports", "ring": "ring_depth",
+         "scratch": "scratch_depth",
          "wide": "wide",
          "weights": "dsp_weights", **{group: f"{group}_rows" for group in GROUPS}}
 """Names in an engine's free form, and what they stand for."""

@@ -62,20 +62,21 @@ class Sized:
 def size(graph: Graph, engine: Engine, part: Part) -> Sized:
     """Lay the network out on an engine, give the engine the widths and depths it needs, and count.
 
-    Raises Unplaceable.
+    A ``scratch_depth`` of more than a block RAM is the most that the scratchpad may have; else it is as deep as the
+    part holds.  Raises Unplaceable.
     """
     # The walks depend on the row buffer: it is as long as it may be until its length is known.
     whole = lay_out(graph, replace(engine, scratch_depth=MAX_DEPTH, pool_columns=MAX_COLUMNS if engine.pool else 0))
-    layout = _shaped(whole, part)
+    layout = _shaped(whole, part, engine.scratch_depth if engine.scratch_depth > block_words(part) else MAX_DEPTH)
     cycles = count_cycles(layout)
     words = memory_words(layout, cycles.program_words)
     return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
 
 
-def _shaped(layout: Layout, part: Part) -> Layout:
+def _shaped(layout: Layout, part: Part, most: int) -> Layout:
     """The layout on the engine that it asks for, with a scratchpad that the part holds, if any does."""
     shaped = _widths(layout, part)
-    deepest = _deepest(shaped.engine, part)
+    deepest = min(most, _deepest(shaped.engine, part))
     if deepest < shaped.engine.scratch_depth:
         try:
             shaped = _widths(fit_scratchpad(layout, replace(layout.engine, scratch_depth=deepest)), part)
@@ -207,7 +208,12 @@ class Search:
 
     def _exact(self, engine: Engine) -> Sized | None:
         try:
-            return size(self.graph, engine, self.part)
+            sized = size(self.graph, engine, self.part)
+            depth = 1 << sized.engine.scratch_depth.bit_length() - 1
+            if depth < sized.engine.scratch_depth and not sized.fits(self.part):
+                # Behind memories of whole powers of two there are no LUTs that choose among blocks.
+                sized = size(self.graph, replace(engine, scratch_depth=depth), self.part)
+            return sized
         except Unplaceable as reason:
             self.reasons.append(str(reason))
             return None
