@@ -138,7 +138,8 @@ def measure_control(bench: Bench, table: dict) -> dict:
 
 
 EXPECTED = {
-    "lut": {"control.one": 1500.0, "control.px": 100.0, "operand words.select": 1.0, "result words.select": 1.0,
+    "lut": {"control.one": 1500.0, "control.px": 100.0, "control.mem": 1.0, "control.ports": 30.0,
+            "fetched pairs.bits": 1.0, "operand words.select": 1.0, "result words.select": 1.0,
             "result words.bits": 2.0, "totals.select": 1.0, "requantizers.lanes": 30.0, "residual.select": 1.0},
     "ff": {"control.one": 1200.0, "control.px": 150.0, "operand words.bits": 1.0, "result words.px_bits": 2.0,
            "requantizers.lanes": 80.0},

@@ -34,6 +34,9 @@ def calibration(family: str) -> list[Engine]:
             _engine(8, 1, 0, 8, 8, acc_bits=24, m_bits=20),
             _engine(8, 6, 0, 2, 2, _PLAIN),
             _engine(4, 3, 0, 2, 1, _PLAIN, residual=True, scratch_depth=4096),
+            _engine(8, 3, 2, 2, 4, mem_bits=256, ports=4, fused=False, wide_residual=False, acc_bits=18),
+            _engine(4, 2, 0, 4, 2, _PLAIN, mem_bits=256, ports=2),
+            _engine(16, 1, 0, 2, 2, _PLAIN, mem_bits=512, ports=4, scratch_depth=1024),
         ]
     return [replace(engine, dsp_weights=weights) for engine in engines]
 
@@ -48,6 +51,8 @@ def checks(family: str) -> list[Engine]:
     big = {**demo, "base": _PLAIN}
     engines = [_engine(8, 2, 8, 8, 4, ring_depth=128, scratch_depth=1536, **big),
                _engine(8, 4, 16, 8, 8, ring_depth=512, scratch_depth=1024, **big)]
+    engines.append(_engine(16, 3, 8, 8, 8, ring_depth=512, scratch_depth=1024, mem_bits=256, ports=4, fused=False,
+                           wide_residual=False, pool_columns=56, **{**big, "acc_bits": 20}))
     if family == "ecp5":
         engines.append(_engine(16, 4, 4, 4, 4, ring_depth=512, scratch_depth=1024, **big))
     else:
