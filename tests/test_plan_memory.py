@@ -38,6 +38,12 @@ def test_first_fit(seed):
     assert set(bases) == set(range(20)) and min(bases.values()) == 0
 
 
+def test_strips_that_follow_each_other_take_turns():
+    """Each lives during its own step and the one before: two places do, however many there are."""
+    lives = [Life((at, "map"), 10, at - 1, at) for at in range(1, 25)]
+    assert set(first_fit(lives).values()) == {0, 10}
+
+
 @pytest.mark.parametrize("name,kind,seed", CASES)
 def test_every_word_has_its_own_place(name, kind, seed):
     """All (block, plane, y, x) of a tensor go to different (bank, address) inside its region."""

@@ -22,7 +22,8 @@ from hwgen.plan.cycles import count_cycles
 from hwgen.plan.candidates import bound, candidates
 from hwgen.plan.layout import lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
-from hwgen.plan.search import FILL, Search, neighbours, size
+from hwgen.plan.refuse import fill
+from hwgen.plan.search import Search, neighbours, size
 from hwgen.program.assemble import assemble_layout
 
 PART = get_part("LFE5U-85F")
@@ -91,7 +92,7 @@ def test_size_gives_the_engine_what_it_needs():
     assert engine.residual and engine.rescale and engine.pool and engine.wide and not engine.thresholds
     shares = sized.share(PART)
     total, available = sized.total, PART.available
-    assert shares == {name: getattr(total, name) / (getattr(available, name) * FILL[name]) for name in FIELDS}
+    assert shares == {name: getattr(total, name) / (getattr(available, name) * fill(PART)[name]) for name in FIELDS}
 
 
 def test_accumulator_width_follows_from_shapes():
@@ -293,6 +294,9 @@ def test_large_constants_widen_the_engine():
     ({"mem_bits": 512, "ports": 2}, "a memory port must have 64 or 128 bits, not mem_bits=512 / ports=2"),
     ({"mem_bits": 64, "ports": 2}, "a memory port must have 64 or 128 bits, not mem_bits=64 / ports=2"),
     ({"ki": 32, "drain_lanes": 2}, r"4\*ki must not exceed mem_bits=64"),
+    ({"m_bits": 20, "swap": True}, "swap is for M of 19 to 18 bits .* not m_bits=20"),
+    ({"m_bits": 26, "acc_bits": 20, "swap": True, "family": "xilinx7"}, "swap is for M of 19 to 25 bits"),
+    ({"fused": False, "rescale": False}, "a residual needs the first stage"),
 ])
 def test_illegal_engines(changes, message):
     values = {"ki": 4, "px": 2, "sp2_rows": 4, "dsp_rows": 4, "drain_lanes": 2} | changes
@@ -306,7 +310,9 @@ def test_engine_id_differs_with_every_parameter():
         {"ki": 8}, {"px": 3}, {"sp2_rows": 6}, {"dsp_rows": 6}, {"drain_lanes": 1}, {"ring_depth": 1024},
         {"scratch_depth": 1024}, {"acc_bits": 25}, {"m_bits": 19}, {"mem_bits": 128},
         {"mem_bits": 128, "ports": 2}, {"wide": False},
-        {"residual": False}, {"rescale": False}, {"pool": False}, {"thresholds": False}, {"dsp_weights": "lut"})]
+        {"fused": False}, {"wide_residual": False}, {"family": "xilinx7"},
+        {"family": "xilinx7", "m_bits": 21, "swap": True}, {"residual": False}, {"rescale": False},
+        {"pool": False}, {"thresholds": False}, {"dsp_weights": "lut"})]
     assert len({other.id for other in [engine, *others]}) == len(others) + 1
     assert all(0 <= other.id < 2**32 for other in others)
     assert replace(engine).id == engine.id

@@ -64,3 +64,30 @@ def test_an_engine_that_exceeds_the_part_is_planned_all_the_same():
     graph = b.graph(b.conv("input", 40, (3, 3), schemes=("sp2", "fixed4")))
     plan = make_plan(graph, PART, clock_mhz=100, engine="ki=16,px=8,sp2=32,dsp=32,drain=16")
     assert any("does not fit what a plan may use of XC7Z020: " in line and "DSP" in line for line in plan.explanation)
+
+
+def test_the_scratchpad_is_as_deep_as_the_part_holds_or_as_it_may_be():
+    b = Builder(1, (16, 96, 96), 4, ("sp2",))
+    graph = b.graph(b.conv(b.conv("input", 64, (3, 3), (1, 1), (1, 1, 1, 1)), 8, (3, 3)))
+    free = make_plan(graph, PART, clock_mhz=100, engine="ki=16,px=2,sp2=8,drain=4,mem=128,ports=2")
+    held = make_plan(graph, PART, clock_mhz=100, engine="ki=16,px=2,sp2=8,drain=4,mem=128,ports=2,scratch=2048")
+    assert held.engine.scratch_depth == 2048 < free.engine.scratch_depth
+    assert free.estimate.bram <= 0.95 * PART.bram and held.cycles >= free.cycles
+
+
+def test_the_requantizer_follows_the_network():
+    """A residual of 4 bits in the second stage only; 19-bit M beside narrow sums; both wide."""
+    b = Builder(1, (8, 6, 6), 4, ("sp2",))
+    left = b.conv("input", 8)
+    small = b.graph(b.add(left, b.conv(left, 8)))
+    engine = "ki=8,px=2,sp2=8,drain=4"
+    plain = make_plan(small, PART, clock_mhz=100, engine=engine).engine
+    assert plain.residual and not (plain.fused or plain.wide_residual or plain.swap)
+    conv = small.ops[0]
+    conv.requant.multiplier[0] = 1 << 18
+    assert make_plan(small, PART, clock_mhz=100, engine=engine).engine.swap
+    deep = Builder(1, (128, 3, 3), 8, ("sp2",))
+    graph = deep.graph(deep.conv("input", 8, (3, 3)))
+    graph.ops[0].requant.multiplier[0] = 1 << 18
+    both = make_plan(graph, PART, clock_mhz=100, engine=engine).engine
+    assert both.m_bits > 18 and not both.swap

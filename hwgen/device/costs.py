@@ -243,7 +243,8 @@ def control_terms(e: Engine, family: str) -> dict[str, dict[str, float]]:
     column = e.px * multiplexer(e.chunks, family) + pixel
     return {
         "control": {"one": 1, "px": e.px, "px_point": e.px * e.point_bits, "point": e.point_bits,
-                    "px_px": e.px * e.px, "mem": e.mem_bits, "ports": e.ports, "wide": e.wide, "chunk_bits": (e.tile_chunks - 1).bit_length()},
+                    "px_px": e.px * e.px, "mem": e.mem_bits, "ports": e.ports, "wide": e.wide,
+                    "chunk_bits": (e.tile_chunks - 1).bit_length()},
         "fetched pairs": {"bits": (e.fetch_words - 1) * e.banks * e.word_bits},
         "operand words": {"select": e.px * e.word_bits * multiplexer(e.banks, family), "bits": e.px * e.word_bits},
         "result words": {"select": 2 * e.word_bits * pixel, "bits": e.word_bits, "px_bits": e.px * e.word_bits},

@@ -9,8 +9,13 @@ from .lower import Network, lower
 
 MOST_CHANNELS = 16
 """Largest ``ki`` that is tried."""
-FILL = {"lut": 0.85, "ff": 0.85, "dsp": 1.0, "bram": 0.95}
-"""Share of a part that a plan may use: routing needs air."""
+PLACED = {"lut": 0.85, "ff": 0.85, "dsp": 1.0, "bram": 0.95}
+UNPLACED = PLACED | {"lut": 0.75, "ff": 0.75}
+
+
+def fill(part: Part) -> dict[str, float]:
+    """Share of a part that a plan may use: routing needs air, and more where no open tool can try it."""
+    return UNPLACED if part.pnr is None else PLACED
 
 
 def refuse_early(graph: Graph, part: Part) -> None:
@@ -40,7 +45,7 @@ def memory_floor(network: Network, part: Part) -> int:
 
 
 def _fits(network: Network, part: Part) -> bool:
-    return memory_floor(network, part) <= part.bram * FILL["bram"]
+    return memory_floor(network, part) <= part.bram * fill(part)["bram"]
 
 
 def _weights(network: Network) -> int:

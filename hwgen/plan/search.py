@@ -16,7 +16,7 @@ from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
 from .layout import MAX_DEPTH, Layout, fit_scratchpad, lay_out, needs
 from .lower import lower
 from .place import Unplaceable
-from .refuse import FILL, refuse_early
+from .refuse import fill, refuse_early
 from .stream import memory_words
 
 KEEP = 40
@@ -53,7 +53,7 @@ class Sized:
     def share(self, part: Part) -> dict[str, float]:
         """Use of each resource as a part of what may be used."""
         total, available = self.total, part.available
-        return {name: getattr(total, name) / (getattr(available, name) * FILL[name]) for name in FIELDS}
+        return {name: getattr(total, name) / (getattr(available, name) * fill(part)[name]) for name in FIELDS}
 
     def fits(self, part: Part) -> bool:
         return all(share <= 1 for share in self.share(part).values())
@@ -92,7 +92,7 @@ def _deepest(engine: Engine, part: Part) -> int:
 
     def fits(blocks: int) -> bool:
         shaped = replace(engine, scratch_depth=blocks * block)
-        return estimate(shaped, part).bram <= part.available.bram * FILL["bram"]
+        return estimate(shaped, part).bram <= part.available.bram * fill(part)["bram"]
 
     least, most = 1, -(-engine.scratch_depth // block)
     if fits(most):
@@ -154,7 +154,7 @@ class Rough:
     @functools.cached_property
     def fits(self) -> bool:
         available = self.part.available
-        return all(getattr(self.resources, name) <= getattr(available, name) * FILL[name] for name in FIELDS)
+        return all(getattr(self.resources, name) <= getattr(available, name) * fill(self.part)[name] for name in FIELDS)
 
 
 class Search:
@@ -324,7 +324,7 @@ class Search:
             lines.append(self.reasons[-1])
         if smallest is not None:
             over = [f"{name.upper()} {getattr(smallest.total, name):,.0f} of {getattr(self.part.available, name):,}"
-                    f" (at most {FILL[name]:.0%} may be used)"
+                    f" (at most {fill(self.part)[name]:.0%} may be used)"
                     for name, share in smallest.share(self.part).items() if share > 1]
             lines.append(f"the smallest engine ({describe(smallest.engine)}) with its program memory needs "
                          + ", ".join(over))
