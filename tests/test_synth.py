@@ -72,6 +72,37 @@ def test_inverters_and_registers(part, tmp_path):
     assert (result.resources.lut, result.resources.ff) == (7, 7)
 
 
+LEVELS = """
+module top(input clk, input [30:0] a, b, input [7:0] s, output reg [30:0] q, output reg x);
+  reg [30:0] c, d; reg [7:0] t; reg m [0:31];
+  wire chain = ^{t, c};
+  always @(posedge clk) begin c <= a; d <= b; t <= s; q <= c + d; x <= m[t[4:0]]; m[d[4:0]] <= chain; end
+endmodule
+"""
+
+
+@pytest.mark.parametrize("cut,levels", [("", 9), ("q <= c + d; ", 3), ("m[d[4:0]] <= chain; ", 9)])
+def test_levels_of_logic(cut, levels, tmp_path):
+    """31 bits are eight carry blocks behind a LUT; 39 bits are three LUTs deep to a memory; its reads are one."""
+    result = synthesize(write(tmp_path, LEVELS.replace(cut, "")), "top", get_part("XC7Z020"), tmp_path / "out")
+    assert result.levels == levels
+    assert not (tmp_path / "out" / "netlist.json").exists()
+
+
+def test_multiplications_count_without_their_registers(tmp_path):
+    plain = MULTIPLIER.replace("reg [31:0] p;", "wire [31:0] p;").replace("always @(posedge clk) p <=", "assign p =")
+    found = [synthesize(write(tmp_path, text), "top", get_part("XC7Z020"), tmp_path / "out").levels
+             for text in (plain, MULTIPLIER)]
+    assert found == [1, 0]
+    assert synthesize(write(tmp_path, MULTIPLIER), "top", get_part("LFE5U-25F"), tmp_path / "out").levels is None
+
+
+def test_a_loop_is_no_netlist(tmp_path):
+    text = "module top(input a, output x); wire y; assign x = ~(a & y); assign y = ~(x & a); endmodule\n"
+    with pytest.raises(HwgenError, match="loop of logic without a register"):
+        synthesize(write(tmp_path, text), "top", get_part("XC7Z020"), tmp_path / "out")
+
+
 def test_same_input_same_counts(tmp_path):
     runs = [synthesize(write(tmp_path, RAM), "top", get_part("LFE5U-85F"), tmp_path / str(i)) for i in range(2)]
     assert runs[0] == runs[1]

@@ -10,6 +10,7 @@ from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
 from hwgen.synth.count import count_cells
+from hwgen.synth.levels import logic_levels
 from hwgen.synth.process import Progress, run_tool, silent
 
 PASSES = {
@@ -35,11 +36,13 @@ class Synthesis:
     spram: int
     yosys: str
     """Version of Yosys."""
+    levels: int | None = None
+    """Most levels of logic between registers; None for parts whose clock place and route finds."""
 
     def to_json(self) -> dict:
         """What synth.json holds."""
         return {"resources": self.resources.to_json(), "cells": self.cells, "lutram": self.lutram, "carry": self.carry,
-                "spram": self.spram, "yosys": self.yosys}
+                "spram": self.spram, "yosys": self.yosys, "levels": self.levels}
 
 
 def synthesize(verilog_path: Path, top: str, part: Part, out_dir: Path, *, options: str = "",
@@ -49,10 +52,15 @@ def synthesize(verilog_path: Path, top: str, part: Part, out_dir: Path, *, optio
     ``options``: more options for the family's flow.  ``out_dir`` gets the script, Yosys' log and the statistics.
     Raises HwgenError when Yosys fails.
     """
-    cells, version = map_design([verilog_path], top, part, out_dir, options=options, progress=progress)
+    netlist = out_dir / "netlist.json" if part.pnr is None else None
+    cells, version = map_design([verilog_path], top, part, out_dir, netlist=netlist, options=options, progress=progress)
     counted = count_cells(cells, part)
+    levels = None
+    if netlist is not None:
+        levels = logic_levels(netlist, top)
+        netlist.unlink()
     return Synthesis(resources=counted.resources, cells=cells, lutram=counted.lutram, carry=counted.carry,
-                     spram=counted.spram, yosys=version)
+                     spram=counted.spram, yosys=version, levels=levels)
 
 
 def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netlist: Path | None = None,
