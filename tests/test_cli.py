@@ -13,6 +13,7 @@ import pytest
 
 from hwgen.build import save_result
 from hwgen.cli.main import main
+from hwgen.device import Resources
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.layout import lay_out
 from hwgen.version import __version__
@@ -221,6 +222,21 @@ def test_synth_counts_the_axi_ports(tmp_path, capsys):
     code, out, _ = run(capsys, "synth", build.path)
     assert code == 0 and "resources of XC7Z020 (engine with its AXI3 ports)" in out
     assert "-top hwgen_axi_engine" in (build.path / "synth" / "passes.txt").read_text()
+
+
+def test_place_and_route_takes_the_top_of_the_build(tmp_path, capsys, monkeypatch):
+    from hwgen.build import steps
+    from hwgen.synth import Placement
+    asked = []
+
+    def place(verilog, top, part, folder, **rest):
+        asked.append((verilog.name, top, part.name, rest["memory_words"]))
+        return Placement(Resources(lut=4, ff=4, dsp=0, bram=1), 60.0, {}, "nextpnr")
+
+    monkeypatch.setattr(steps, "place_and_route", place)
+    build = write_fake_build(tmp_path / "a")
+    assert run(capsys, "synth", build.path, "--pnr")[0] == 0
+    assert asked == [("engine.v", "hwgen_engine", "LFE5U-85F", 30)]
 
 
 def test_report_shows_what_there_is(tmp_path, capsys):

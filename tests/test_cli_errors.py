@@ -189,6 +189,12 @@ def test_memory_options(fakes, tmp_path, capsys, option, board, value, pattern):
     assert not (build.path / "sim.json").exists()
 
 
+def test_memory_that_the_watchdog_takes_for_dead(fakes, tmp_path, capsys):
+    build = write_fake_build(tmp_path / "a", board="arty_z7_20")
+    fails(capsys, 1, "--memory-latency must be at most 1000000, not 1000001: the engine's watchdog takes a slower",
+          "simulate", build.path, "--memory-latency", 1000001)
+
+
 @pytest.mark.parametrize("option", ["--memory-latency", "--bytes-per-cycle"])
 def test_memory_options_are_whole_numbers(tmp_path, capsys, option):
     pattern = f"Invalid value for '{option}': Input should be a valid integer"

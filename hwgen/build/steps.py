@@ -19,6 +19,9 @@ Progress = Callable[[str], None]
 IMAGES = 100
 """Known images that are simulated unless told otherwise."""
 
+MAX_LATENCY = 1_000_000
+"""Cycles; an engine in which nothing has moved for 2**20 stops with an error."""
+
 
 def choose_inputs(build: Build, images: int | None, inputs: Path | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Codes (n, c, h, w) to simulate, and their labels or None.
@@ -52,6 +55,9 @@ def choose_memory(build: Build, latency: int | None = None, bytes_per_cycle: int
                              "its engine's memory is on the chip")
         if value is not None and value < 1:
             raise HwgenError(f"{option} must be at least 1, not {value}")
+    if latency is not None and latency > MAX_LATENCY:
+        raise HwgenError(f"--memory-latency must be at most {MAX_LATENCY}, not {latency}: the engine's watchdog takes "
+                         "a slower memory for a dead one")
     if build.protocol is None:
         return None
     return replace(EXTERNAL, latency=latency or EXTERNAL.latency, bytes_per_cycle=bytes_per_cycle)
