@@ -232,8 +232,9 @@ class Consumer:
             for i in range(self.stream.engine.fetch_words):
                 place = out["scratch_bank"] + i
                 if out["scratch_write"] >> i & 1:
-                    self.log["scratch"].append((cycle, (place % BANKS, (out["scratch_address"] + place // BANKS) % 2**16,
-                                                        out["scratch_data"] >> 16 * i & 0xFFFF)))
+                    address = (out["scratch_address"] + place // BANKS) % 2**16
+                    data = out["scratch_data"] >> 16 * i & 0xFFFF
+                    self.log["scratch"].append((cycle, (place % BANKS, address, data)))
         place = out["param_chunk"], out["param_lane"], out["param_beat"], out["param_parity"]
         for name, data in (("params", "data"), ("thresholds", "piece")):
             if out[f"{name}_write"]:
