@@ -14,18 +14,18 @@ import resource
 import sys
 import time
 
-from benchmarks.experiments import EXPERIMENTS, LATENCY, STEPS, Experiment, find
+from benchmarks.experiments import EXPERIMENTS, STEPS, Experiment, find
 from benchmarks.page import page
 from hwgen.build import load_build
 from hwgen.build.create import build, make_target, tool_versions
 from hwgen.build.models import find_model
 from hwgen.build.steps import choose_inputs, synthesize_step
-from hwgen.device import get_part
+from hwgen.device import Part, get_part
 from hwgen.errors import HwgenError
 from hwgen.plan import Plan, make_plan
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.ideal import ideal
-from hwgen.plan.load import Memory
+from hwgen.plan.load import EXTERNAL, Memory
 from hwgen.plan.presets import engine_text
 from hwgen.plan.search import describe
 from hwgen.report.data import error_percent
@@ -33,8 +33,6 @@ from hwgen.sim import simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "bench"
-QUEUE = 8
-"""Requests that the memory holds at the same time."""
 
 
 class Clock:
@@ -55,10 +53,10 @@ class Clock:
 
 def run(experiment: Experiment, steps: tuple[str, ...]) -> dict:
     """Do the experiment; returns the report, which is written too."""
-    clock, folder = Clock(), FOLDER / experiment.name
+    clock, folder, part = Clock(), FOLDER / experiment.name, get_part(experiment.part)
     folder.mkdir(parents=True, exist_ok=True)
     graph = clock.run("network", lambda: find_model(experiment.model).load())
-    plan = clock.run("plan", lambda: make_plan(graph, get_part(experiment.part), clock_mhz=experiment.clock_mhz,
+    plan = clock.run("plan", lambda: make_plan(graph, part, clock_mhz=experiment.clock_mhz,
                                                engine=experiment.engine, progress=lambda text: print("   ", text)))
     report = {
         "name": experiment.name, "title": experiment.title, "model": experiment.model, "part": experiment.part,
@@ -66,8 +64,9 @@ def run(experiment: Experiment, steps: tuple[str, ...]) -> dict:
         "searched": experiment.engine is None, "macs_per_cycle": plan.engine.macs_per_cycle,
         "date": datetime.date.today().isoformat(),
         "versions": {**tool_versions(), "machine": platform.machine()},
-        "available": get_part(experiment.part).available.to_json(), "estimated": plan.estimate.to_json(),
-        "memory": {str(width): _planned(plan, width) for width in experiment.bandwidths},
+        "protocol": part.protocol, "available": part.available.to_json(),
+        "estimated": plan.estimate.to_json(),
+        "memory": {str(width): _planned(plan, part, width) for width in experiment.bandwidths},
         "layers": plan.layers, "units": plan.units, "explanation": plan.explanation, "synthesized": None,
     }
     wanted = [step for step in experiment.steps if step in steps and step != "plan"]
@@ -83,17 +82,19 @@ def run(experiment: Experiment, steps: tuple[str, ...]) -> dict:
         _simulate(load_build(folder / "build"), experiment, report, clock)
     report["steps"] = clock.steps
     report["targets"] = _targets(experiment, report)
+    _print_targets(report)
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     return report
 
 
 def _memory(width: int) -> Memory:
-    return Memory(latency=LATENCY, bytes_per_cycle=width, queue=QUEUE)
+    return replace(EXTERNAL, bytes_per_cycle=width)
 
 
-def _planned(plan: Plan, width: int) -> dict:
-    """Cycles with a memory of ``width`` bytes per cycle, beside the bound."""
-    cycles = count_cycles(plan.layout, _memory(width))
+def _planned(plan: Plan, part: Part, width: int) -> dict:
+    """Cycles with a memory of ``width`` bytes per cycle, behind the part's AXI ports, and the bound."""
+    memory = _memory(width)
+    cycles = count_cycles(plan.layout, memory if part.protocol is None else memory.behind_axi())
     bound = ideal(plan.layout, cycles, width)
     macs = sum(layer["macs"] for layer in plan.layers)
     return {"planned": cycles.total, "simulated": None, "mismatches": None, "bound": bound.total,
@@ -103,13 +104,14 @@ def _planned(plan: Plan, width: int) -> dict:
 
 
 def _simulate(made, experiment: Experiment, report: dict, clock: Clock) -> None:
-    """All images at the first bandwidth, one at the others."""
+    """All images at the first bandwidth, one at the others; through the build's AXI ports where it has them."""
     codes, _ = choose_inputs(made, experiment.images, None)
     for width, row in report["memory"].items():
         images = codes if width == str(experiment.bandwidths[0]) else codes[:1]
         result = clock.run(f"simulate@{width}", lambda images=images, width=width: simulate(
-            made, images, memory=_memory(int(width))))
+            made, images, memory=_memory(int(width)), protocol=made.protocol))
         row |= {"simulated": int(result.cycles), "mismatches": int(result.mismatches), "images": len(images),
+                "error_percent": error_percent(row["planned"], result.cycles),
                 "bound_share": row["bound"] / result.cycles, "ms": result.cycles / experiment.clock_mhz / 1e3}
 
 
@@ -120,6 +122,12 @@ def _targets(experiment: Experiment, report: dict) -> dict:
     values |= {f"ms@{width}": row["ms"] for width, row in report["memory"].items()}
     return {name: {"most": most, "value": values[name], "met": values[name] <= most}
             for name, most in experiment.targets.items()}
+
+
+def _print_targets(report: dict) -> None:
+    for name, target in report["targets"].items():
+        print(f"  target {name}: {target['value']:.3g}, at most {target['most']:g}: "
+              f"{'met' if target['met'] else 'NOT MET'}", flush=True)
 
 
 def main() -> None:

@@ -156,9 +156,9 @@ def write_table(target: Path, table: dict) -> None:
 
 def compare(bench: Bench, points: list[Engine]) -> list[dict]:
     """Estimate beside synthesis, printed; returns what was synthesized."""
-    rows = []
+    rows, part = [], get_part(PARTS[bench.family]).without_ports()
     for e in points:
-        found, guess = bench.engine(e), costs.estimate(e, get_part(PARTS[bench.family]))
+        found, guess = bench.engine(e), costs.estimate(e, part)
         rows.append({"engine": asdict(e), **{field: found[field] for field in ("lut", "ff", "dsp", "bram")}})
         error = 100 * (guess.lut / found["lut"] - 1)
         print(f"{describe(e):74} LUT {found['lut']:6} est {guess.lut:6} {error:+5.1f} %  "

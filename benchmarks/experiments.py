@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 
 STEPS = ("plan", "synth", "simulate")
-LATENCY = 30
-"""Cycles from a request to its first word, in every experiment with external memory."""
 
 
 @dataclass(frozen=True)

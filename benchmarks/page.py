@@ -1,14 +1,15 @@
 """docs/benchmarks.md from the reports of the experiments."""
 
-from benchmarks.experiments import LATENCY, PUBLISHED
+from benchmarks.experiments import PUBLISHED
+from hwgen.plan.load import EXTERNAL
 
 INTRODUCTION = f"""# Benchmarks
 
 Made by `make bench`; `build/bench/NAME/report.json` has every figure, layer by layer. Planned cycles come from the
-cycle model, simulated ones from the emitted Verilog in Verilator, both with a memory that answers after {LATENCY}
-cycles. The bound is what the engine could do if nothing ever waited (`hwgen/plan/ideal.py`). Networks have generated
-weights (`models/resnet18`): cycles and resources do not depend on what a network has learnt, and accuracy is not part
-of this page.
+cycle model, simulated ones from the emitted Verilog in Verilator, both through the engine's AXI ports with a memory
+that answers after {EXTERNAL.latency} cycles. The bound is what the engine could do if nothing ever waited
+(`hwgen/plan/ideal.py`). Networks have generated weights (`models/resnet18`): cycles and resources do not depend on what
+a network has learnt, and accuracy is not part of this page.
 """
 FIELDS = ("lut", "ff", "dsp", "bram")
 
@@ -49,7 +50,7 @@ def _resources(reports: list[dict]) -> list[str]:
                 share = [f"{report[kind][name]:,} ({report[kind][name] / report['available'][name]:.0%})"
                          for name in FIELDS]
                 rows.append([report["title"], report["part"], *share, kind])
-    return ["## Resources of the engine", "", *_table(*rows)]
+    return ["## Resources of the engine with its AXI ports", "", *_table(*rows)]
 
 
 def _published() -> list[str]:

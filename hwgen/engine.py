@@ -10,6 +10,10 @@ from .requantizer import DSP_BITS, narrow_bits
 ENGINE_VERSION = 2
 """Rises whenever a program for one engine would not run on the other."""
 
+TOP = "hwgen_engine"
+"""Top module of an engine with its own memory port."""
+AXI_TOP = "hwgen_axi_engine"
+"""Top module of an engine with AXI ports, which holds an engine and a master per port."""
 GROUPS = ("sp2", "pot", "int4", "dsp")
 """Lane groups in the order of their row slots (hwgen.lanes)."""
 KINDS = (*GROUPS, "high")

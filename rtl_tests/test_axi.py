@@ -11,12 +11,12 @@ import sys
 import numpy as np
 import pytest
 
+from hwgen.engine import AXI_TOP as TOP
 from hwgen.engine import Engine
 from hwgen.errors import HwgenError
 from hwgen.golden import run
 from hwgen.program.assemble import input_words, unpack_words
 from hwgen.rtl.axi import AxiEngine, AxiMaster, emit_axi_verilog
-from hwgen.rtl.axi.engine import TOP
 from hwgen.sim.run import environment
 from hwgen.synth.wrapper import parse_ports
 from program_bench import random_cases

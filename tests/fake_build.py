@@ -23,7 +23,7 @@ VERILOG = """module hwgen_engine(clk, rst, a, p);
   always @(posedge clk) p <= ~a;
 endmodule
 """
-
+AXI_VERILOG = VERILOG.replace("hwgen_engine", "hwgen_axi_engine").replace("~a", "a + p")
 
 SPLIT = {"busy": 1, "weights": 2, "activations": 3, "drain": 4, "memory": 5}
 BYTES = {"weights": 6, "parameters": 7, "commands": 8, "maps_in": 9, "maps_out": 10}
@@ -68,8 +68,9 @@ class FakeProgram:
     memory_words: int = 30
 
 
-def fake_simulation(build, codes, progress):
+def fake_simulation(build, codes, *, memory, protocol, progress):
     """What hwgen.sim.simulate returns, without a simulator."""
+    assert (memory is None) == (protocol is None)
     return FakeResult(images=len(codes), outputs=run(build.graph, codes)["z"])
 
 
@@ -83,9 +84,9 @@ class FakeResult:
     first_difference: str | None = None
 
 
-def write_fake_build(path, *, known: bool = True, images: int = 5):
+def write_fake_build(path, *, known: bool = True, images: int = 5, board: str = "ulx3s_85f"):
     """A complete build directory without planner, assembler and RTL generator."""
-    graph, plan, target = tiny_graph(), FakePlan(), make_target("ulx3s_85f", None)
+    graph, plan, target = tiny_graph(), FakePlan(), make_target(board, None)
     codes = np.random.default_rng(7).integers(0, 16, (images, 2, 4, 4), dtype=np.uint8)
     outputs = run(graph, codes)["z"]
     labels = np.arange(images, dtype=np.uint8) % 3 if known else None
@@ -96,7 +97,8 @@ def write_fake_build(path, *, known: bool = True, images: int = 5):
     structure, arrays = dump_graph(graph)
     with StagedDirectory(path) as stage:
         write_files(stage, {
-            "engine.v": VERILOG.encode(), "program.bin": FakeProgram().image, "plan.json": json_bytes(plan.to_json()),
+            "engine.v": (AXI_VERILOG if target.part.protocol else VERILOG).encode(),
+            "program.bin": FakeProgram().image, "plan.json": json_bytes(plan.to_json()),
             "graph.json": structure, "graph.npz": arrays, "golden.npz": npz_bytes(golden),
             "facts.json": json_bytes(facts), "timeline.json": b"{}\n",
         }, options={"fps": 2000.0}, tools={"python": "3"})

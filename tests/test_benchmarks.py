@@ -1,12 +1,17 @@
 """The bench: experiments that can be run, a report per experiment, a page that says what is published."""
 
+from dataclasses import replace
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import bench, experiments, page
 from hwgen.build.models import find_model
 from hwgen.device import get_part
+from hwgen.plan.cycles import count_cycles
+from hwgen.plan.layout import lay_out
+from hwgen.plan.load import EXTERNAL
 from hwgen.plan.presets import parse_engine
 
 
@@ -22,12 +27,39 @@ def test_experiments_are_complete():
 
 
 @pytest.fixture
-def report(tmp_path, monkeypatch):
+def small(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "FOLDER", tmp_path)
-    small = experiments.Experiment(
-        "small", "a small one", "resnet18@size=32,channels=8,fixed4", bandwidths=(32, 8),
-        engine="ki=8,px=2,int4=8,drain=4,mem=256,ports=4", targets={"ms@32": 1e9, "lut": 0.0})
-    return bench.run(small, ("plan",)), tmp_path
+    return experiments.Experiment(
+        "small", "a small one", "resnet18@size=32,channels=8,fixed4", bandwidths=(32, 8), steps=experiments.STEPS,
+        engine="ki=8,px=2,int4=8,drain=4,mem=256,ports=4", targets={"ms@32": 1e9, "ms@8": 1e-6})
+
+
+@pytest.fixture
+def report(small, tmp_path):
+    return bench.run(replace(small, targets={"ms@32": 1e9, "lut": 0.0}), ("plan",)), tmp_path
+
+
+def test_simulations_go_through_the_ports_of_the_build(small, monkeypatch, capsys):
+    """Planned for the same memory as simulated; targets and the seconds of every step are told."""
+    asked = []
+
+    def simulate(made, codes, *, memory, protocol):
+        asked.append((made.top, protocol, memory, len(codes)))
+        planned = count_cycles(lay_out(made.graph, made.engine), memory.behind_axi()).total
+        return SimpleNamespace(cycles=planned + 100, mismatches=0)
+
+    monkeypatch.setattr(bench, "simulate", simulate)
+    found = bench.run(replace(small, images=2), ("plan", "simulate"))
+    assert asked == [("hwgen_axi_engine", "axi3", replace(EXTERNAL, bytes_per_cycle=width), images)
+                     for width, images in ((32, 2), (8, 1))]
+    assert found["protocol"] == "axi3"
+    for row in found["memory"].values():
+        assert row["simulated"] == row["planned"] + 100
+        assert row["error_percent"] == pytest.approx(-1e4 / row["simulated"])
+    assert {"plan", "build", "simulate@32", "simulate@8"} <= set(found["steps"])
+    out = capsys.readouterr().out
+    assert "  build: " in out and "  simulate@8: " in out
+    assert ", at most 1e+09: met" in out and ", at most 1e-06: NOT MET" in out
 
 
 def test_report_and_page(report):

@@ -13,9 +13,13 @@ import pytest
 
 from hwgen.build import save_result
 from hwgen.cli.main import main
+from hwgen.device import Resources
+from hwgen.plan.cycles import count_cycles
+from hwgen.plan.layout import lay_out
 from hwgen.version import __version__
 
-from fake_build import VERILOG, FakePlan, FakeProgram, FakeResult, fake_simulation, tiny_graph, write_fake_build
+from fake_build import (
+    AXI_VERILOG, VERILOG, FakePlan, FakeProgram, FakeResult, fake_simulation, tiny_graph, write_fake_build)
 
 
 @pytest.fixture
@@ -25,6 +29,7 @@ def fakes(monkeypatch):
     import hwgen.plan
     import hwgen.program
     import hwgen.rtl
+    import hwgen.rtl.axi
     import hwgen.sim
 
     asked = {}
@@ -37,6 +42,7 @@ def fakes(monkeypatch):
     monkeypatch.setattr(hwgen.plan, "make_plan", plan, raising=False)
     monkeypatch.setattr(hwgen.program, "assemble", lambda graph, plan: FakeProgram(), raising=False)
     monkeypatch.setattr(hwgen.rtl, "emit_verilog", lambda engine: VERILOG, raising=False)
+    monkeypatch.setattr(hwgen.rtl.axi, "emit_axi_verilog", lambda engine, protocol: f"// {protocol}\n{AXI_VERILOG}")
     monkeypatch.setattr(hwgen.sim, "simulate", fake_simulation, raising=False)
     return asked
 
@@ -82,6 +88,26 @@ def test_build_json_is_the_report(fakes, model, tmp_path, capsys):
     assert json.loads(out) == json.loads((tmp_path / "a" / "report.json").read_bytes())
     assert fakes == {"part": "XC7Z020", "clock_mhz": 80.0, "fps": None, "engine": None}
     assert json.loads(out)["board"] is None
+
+
+def test_parts_with_ports_get_an_engine_with_axi_ports(fakes, model, tmp_path, capsys):
+    code, out, _ = run(capsys, "build", model, "--board", "arty_z7_20", "-o", tmp_path / "a")
+    assert code == 0
+    assert "1 AXI3 port; planned with an ideal memory" in " ".join(out.split())
+    assert "resources of XC7Z020 (engine with its AXI3 ports)" in out
+    assert (tmp_path / "a" / "engine.v").read_text().startswith("// axi3\nmodule hwgen_axi_engine(")
+    wanted = {"top": "hwgen_axi_engine", "protocol": "axi3", "ports": 1}
+    for name, place in (("facts", "engine"), ("manifest", "options"), ("report", "engine")):
+        found = json.loads((tmp_path / "a" / f"{name}.json").read_bytes())[place]
+        assert {key: found.get(key) for key in wanted} == wanted
+
+
+def test_parts_without_ports_say_nothing_of_them(fakes, model, tmp_path, capsys):
+    assert run(capsys, "build", model, "--board", "ulx3s_85f", "-o", tmp_path / "a")[0] == 0
+    assert (tmp_path / "a" / "engine.v").read_text() == VERILOG
+    for name in ("facts", "manifest", "report"):
+        text = (tmp_path / "a" / f"{name}.json").read_text()
+        assert not any(f'"{key}"' in text for key in ("top", "protocol", "planned_ideal"))
 
 
 def test_same_build_twice_same_bytes(fakes, model, tmp_path, capsys):
@@ -133,10 +159,43 @@ def test_simulate_own_inputs(fakes, tmp_path, capsys, shape):
     assert (code, check["images"], check["accuracy"]) == (0, 1 if len(shape) == 3 else 3, None)
 
 
+@pytest.mark.parametrize("words, memory", [
+    ([], {"latency": 30, "bytes_per_cycle": 8.0, "queue": 8}),
+    (["--memory-latency", 7, "--bytes-per-cycle", 3], {"latency": 7, "bytes_per_cycle": 8 / 3, "queue": 8}),
+    # Never more than the ports give.
+    (["--bytes-per-cycle", 64], {"latency": 30, "bytes_per_cycle": 8.0, "queue": 8}),
+])
+def test_simulate_through_axi_ports(tmp_path, capsys, monkeypatch, words, memory):
+    """Planned cycles are counted anew for the memory of the simulation."""
+    import hwgen.sim
+    asked = []
+
+    def simulate(build, codes, **rest):
+        asked.append((rest["memory"], rest["protocol"]))
+        return FakeResult(images=len(codes), outputs=np.zeros((len(codes), 3)), cycles=800)
+
+    monkeypatch.setattr(hwgen.sim, "simulate", simulate)
+    build = write_fake_build(tmp_path / "a", board="arty_z7_20")
+    code, out, _ = run(capsys, "simulate", build.path, *words, "--json")
+    report, (used, protocol) = json.loads(out), asked[0]
+    planned = count_cycles(lay_out(build.graph, build.engine), used.behind_axi())
+    cycles = report["cycles"]
+    assert (code, protocol, used.latency, used.queue) == (0, "axi3", memory["latency"], 8)
+    assert (cycles["memory"], cycles["planned"], cycles["simulated"]) == (memory, planned.total, 800)
+    assert cycles["planned_ideal"] == 1000
+    assert [layer["planned"] for layer in cycles["layers"]] == list(planned.layers)
+    assert cycles["error_percent"] == pytest.approx((planned.total / 800 - 1) * 100)
+    code, out, _ = run(capsys, "report", build.path)
+    shown = f"{planned.total:,} planned, 800 simulated ({cycles['error_percent']:+.2f} %)"
+    assert shown in " ".join(out.split()) and shown in (build.path / "report.html").read_text()
+    assert f"first word after {memory['latency']} cycles" in " ".join(out.split())
+    assert all(len(line) <= 80 for line in out.splitlines()[:-1])
+
+
 def test_differences_are_a_failure(fakes, tmp_path, capsys, monkeypatch):
     import hwgen.sim
     build = write_fake_build(tmp_path / "a")
-    monkeypatch.setattr(hwgen.sim, "simulate", lambda build, codes, progress: FakeResult(
+    monkeypatch.setattr(hwgen.sim, "simulate", lambda build, codes, **rest: FakeResult(
         images=5, outputs=np.zeros((5, 3)), mismatches=7, first_difference="conv, row 2, expected 3, got 4"))
     code, out, err = run(capsys, "simulate", build.path)
     assert code == 1
@@ -154,6 +213,30 @@ def test_synth_counts_the_engine(tmp_path, capsys):
     assert report["resources"]["synthesized"] == {"lut": 4, "ff": 4, "dsp": 0, "bram": 0}
     assert report["resources"]["error_percent"] == {"lut": 100.0, "ff": 0.0, "dsp": 0.0, "bram": 0.0}
     assert "+100.0 %" in out and "synthesizing" in err
+
+
+def test_synth_counts_the_axi_ports(tmp_path, capsys):
+    """The top module is the one that the build's facts name."""
+    build = write_fake_build(tmp_path / "a", board="arty_z7_20")
+    assert (build.top, build.protocol) == ("hwgen_axi_engine", "axi3")
+    code, out, _ = run(capsys, "synth", build.path)
+    assert code == 0 and "resources of XC7Z020 (engine with its AXI3 ports)" in out
+    assert "-top hwgen_axi_engine" in (build.path / "synth" / "passes.txt").read_text()
+
+
+def test_place_and_route_takes_the_top_of_the_build(tmp_path, capsys, monkeypatch):
+    from hwgen.build import steps
+    from hwgen.synth import Placement
+    asked = []
+
+    def place(verilog, top, part, folder, **rest):
+        asked.append((verilog.name, top, part.name, rest["memory_words"]))
+        return Placement(Resources(lut=4, ff=4, dsp=0, bram=1), 60.0, {}, "nextpnr")
+
+    monkeypatch.setattr(steps, "place_and_route", place)
+    build = write_fake_build(tmp_path / "a")
+    assert run(capsys, "synth", build.path, "--pnr")[0] == 0
+    assert asked == [("engine.v", "hwgen_engine", "LFE5U-85F", 30)]
 
 
 def test_report_shows_what_there_is(tmp_path, capsys):
@@ -185,6 +268,11 @@ def test_every_help_has_an_example(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0 and f"Example:  hwgen {command}" in out
     assert "--json" in out
+
+
+def test_help_says_what_memory_is_simulated(capsys):
+    words = " ".join(run(capsys, "simulate", "--help")[1].split())
+    assert "--memory-latency" in words and "default 30" in words and "--bytes-per-cycle" in words
 
 
 def test_help_lists_boards_and_parts(capsys):

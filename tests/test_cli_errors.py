@@ -176,6 +176,31 @@ def test_simulate_options(fakes, tmp_path, capsys, words, pattern):
     fails(capsys, 1, pattern, "simulate", build.path, *words)
 
 
+@pytest.mark.parametrize("option", ["--memory-latency", "--bytes-per-cycle"])
+@pytest.mark.parametrize("board, value, pattern", [
+    ("ulx3s_85f", 30, " is for parts with ports to external memory; LFE5U-85F has none"),
+    ("ulx3s_85f", 0, " is for parts with ports to external memory; LFE5U-85F has none"),
+    ("arty_z7_20", 0, " must be at least 1, not 0"),
+    ("arty_z7_20", -8, " must be at least 1, not -8"),
+])
+def test_memory_options(fakes, tmp_path, capsys, option, board, value, pattern):
+    build = write_fake_build(tmp_path / "a", board=board)
+    fails(capsys, 1, option + pattern, "simulate", build.path, option, value)
+    assert not (build.path / "sim.json").exists()
+
+
+def test_memory_that_the_watchdog_takes_for_dead(fakes, tmp_path, capsys):
+    build = write_fake_build(tmp_path / "a", board="arty_z7_20")
+    fails(capsys, 1, "--memory-latency must be at most 1000000, not 1000001: the engine's watchdog takes a slower",
+          "simulate", build.path, "--memory-latency", 1000001)
+
+
+@pytest.mark.parametrize("option", ["--memory-latency", "--bytes-per-cycle"])
+def test_memory_options_are_whole_numbers(tmp_path, capsys, option):
+    pattern = f"Invalid value for '{option}': Input should be a valid integer"
+    fails(capsys, 2, pattern, "simulate", tmp_path, option, "x")
+
+
 @pytest.mark.parametrize("content, pattern", [
     (b"text", "cannot be read as a .npy array of numbers"),
     (b"", "cannot be read as a .npy array of numbers"),

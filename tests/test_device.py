@@ -1,5 +1,6 @@
 """Parts, boards and resource amounts."""
 
+from dataclasses import replace
 import importlib
 
 import pytest
@@ -45,6 +46,21 @@ def test_part_family_is_checked():
     fields = {f: getattr(get_part("XC7Z020"), f) for f in Part.__dataclass_fields__}
     with pytest.raises(ValueError, match="family must be one of ecp5, xilinx7, ice40, not 'spartan'"):
         Part(**{**fields, "family": "spartan"})
+
+
+@pytest.mark.parametrize("name, ports, protocol", [
+    ("XC7Z020", 4, "axi3"), ("XC7Z045", 4, "axi3"), ("LFE5U-85F", 0, None), ("iCE40UP5K", 0, None)])
+def test_ports_to_external_memory(name, ports, protocol):
+    part = get_part(name)
+    alone = part.without_ports()
+    assert (part.ports, part.protocol, alone.ports, alone.protocol) == (ports, protocol, 0, None)
+    assert alone.available == part.available
+
+
+@pytest.mark.parametrize("name, protocol", [("XC7Z020", None), ("XC7Z020", "axi5"), ("LFE5U-85F", "axi3")])
+def test_a_protocol_is_that_of_ports(name, protocol):
+    with pytest.raises(ValueError, match="protocol must be one of axi3, axi4 with ports and None without, not"):
+        replace(get_part(name), protocol=protocol)
 
 
 def test_up5k_has_single_port_ram():

@@ -41,6 +41,18 @@ def test_free_form():
         ki=4, px=1, dsp_rows=2, drain_lanes=1, dsp_weights="lut", family="xilinx7")
 
 
+@pytest.mark.parametrize("memory,message", [
+    ("mem=128", "XC7Z020 has 4 memory ports of 64 bits, not 1 of 128; mem must be 64 times ports"),
+    ("mem=256,ports=2", "XC7Z020 has 4 memory ports of 64 bits, not 2 of 128; mem must be 64 times ports"),
+])
+def test_memory_words_that_the_ports_do_not_give(memory, message):
+    text = f"ki=8,px=1,sp2=4,dsp=4,drain=2,{memory}"
+    with pytest.raises(HwgenError, match=f"--engine {text}: {message}"):
+        parse_engine(text, PART)
+    # An on-chip memory is as wide as it must be.
+    assert parse_engine(text, get_part("LFE5U-85F")).mem_bits >= 128
+
+
 @pytest.mark.parametrize("text,message", [
     ("d9", "unknown engine 'd9'; known are d1-1, d1-2, d1-3, and parameters like ki=16"),
     ("ki=3,px=1,dsp=2", "--engine ki=3,px=1,dsp=2: ki must be a power of two from 2 to 32, not 3"),

@@ -75,6 +75,28 @@ def test_steps_fill_their_places():
     assert report["verification"]["accuracy"] == 0.89
 
 
+AXI = {**FACTS, "part": "XC7Z020", "board": None,
+       "engine": {**FACTS["engine"], "top": "hwgen_axi_engine", "protocol": "axi3", "ports": 4}}
+BEHIND = {**SIM, "memory": {"latency": 30, "bytes_per_cycle": 32.0, "queue": 8},
+          "planned": {"cycles": 1225, "unit_cycles": {"array": {"busy": 1225}},
+                      "layers": [{**FACTS["layers"][0], "planned": 990}, {**FACTS["layers"][1], "planned": 235}]}}
+
+
+def test_planned_and_simulated_are_for_the_same_memory():
+    before, after = make_report(AXI)["cycles"], make_report(AXI, BEHIND)["cycles"]
+    assert (before["planned"], before["memory"], before["error_percent"]) == (1000, None, None)
+    assert (after["planned"], after["simulated"], after["planned_ideal"]) == (1225, 1250, 1000)
+    assert after["memory"]["latency"] == 30 and after["error_percent"] == -2.0
+    assert [(layer["planned"], layer["simulated"]) for layer in after["layers"]] == [(990, 1000), (235, 250)]
+    assert after["units"] == {"array": {"busy": 1225}}
+    text, page = shown(make_report(AXI, BEHIND)), render_html(make_report(AXI, BEHIND))
+    for part in ("1,225 planned, 1,250 simulated (-2.00 %)",
+                 "4 AXI3 ports; first word after 30 cycles, 32 bytes per cycle"):
+        assert part in text and part in page
+    assert "resources of XC7Z020 (engine with its AXI3 ports)" in text and "its program lies in external memory" in page
+    assert "4 AXI3 ports; planned with an ideal memory, not simulated yet" in shown(make_report(AXI))
+
+
 @pytest.mark.parametrize("estimated, synthesized, expected", [
     (11, 10, 10.0), (0, 0, 0.0), (1, 0, None), (9, 12, -25.0)])
 def test_error_percent(estimated, synthesized, expected):

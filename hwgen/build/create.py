@@ -14,7 +14,7 @@ from hwgen.build.graph_io import compact_json, dump_graph, json_bytes, npz_bytes
 from hwgen.build.models import find_model
 from hwgen.build.results import write_report
 from hwgen.device import Board, Part, get_board, get_part
-from hwgen.engine import GROUPS
+from hwgen.engine import AXI_TOP, GROUPS, Engine
 from hwgen.errors import HwgenError
 from hwgen.golden import run
 from hwgen.graph import shapes
@@ -22,7 +22,6 @@ from hwgen.graph.ir import Add, AvgPool, Conv, Graph
 from hwgen.schemes import get as get_scheme
 from hwgen.version import __version__
 
-TOP = "hwgen_engine"
 LAYER_FACTS = ("name", "planned", "macs", "utilization", "split", "bytes")
 TOOLS = ("amaranth", "pyosys", "numpy", "onnx")
 """Packages whose version can change a byte of the build."""
@@ -71,6 +70,7 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None, en
     from hwgen.plan import make_plan
     from hwgen.program import assemble
     from hwgen.rtl import emit_verilog
+    from hwgen.rtl.axi import emit_axi_verilog
 
     if fps is not None and not 0 < fps < 1e9:
         raise HwgenError(f"--fps must be above 0, not {fps:g}")
@@ -89,7 +89,8 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None, en
         progress(f"golden model on {len(codes)} images")
         outputs = run(graph, codes)[graph.outputs[0]]
         progress("generating the engine")
-        verilog = emit_verilog(plan.engine)
+        protocol = target.part.protocol
+        verilog = emit_verilog(plan.engine) if protocol is None else emit_axi_verilog(plan.engine, protocol)
         progress("writing")
         structure, arrays = dump_graph(graph)
         facts = make_facts(graph, plan, target, fps, program=program, outputs=outputs,
@@ -105,6 +106,7 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None, en
             "model": graph.name, "model_sha256": sha256(source.data), "part": target.part.name,
             "board": target.board.name if target.board else None, "clock_mhz": target.clock_mhz, "fps": fps,
             "engine": engine,
+            **port_facts(plan.engine, target.part),
         }, tools=tool_versions())
         write_report(load_build(stage))
     made = load_build(out)
@@ -140,11 +142,12 @@ def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program
             "ki": engine.ki, "px": engine.px, "rows": {group: engine.rows_of(group) for group in GROUPS},
             "drain_lanes": engine.drain_lanes, "macs_per_cycle": engine.macs_per_cycle, "clock_mhz": target.clock_mhz,
             "id": f"{engine.id:08x}",
+            **port_facts(engine, part),
         },
         "engine_parameters": asdict(engine),
         "network": network_facts(graph),
         "cycles": int(plan.cycles),
-        "layers": [{key: layer[key] for key in LAYER_FACTS} for layer in plan.layers],
+        "layers": layer_facts(plan.layers),
         "unit_cycles": plan.units,
         "explanation": [str(line) for line in plan.explanation],
         "available": part.available.to_json(),
@@ -161,6 +164,16 @@ def make_facts(graph: Graph, plan, target: Target, fps: float | None, *, program
             **requantizer_facts(graph),
         },
     }
+
+
+def layer_facts(layers: list[dict]) -> list[dict]:
+    """What reports say about planned layers (:func:`hwgen.plan.figures.layer_figures`)."""
+    return [{key: layer[key] for key in LAYER_FACTS} for layer in layers]
+
+
+def port_facts(engine: Engine, part: Part) -> dict:
+    """How an engine reaches external memory; nothing on parts without ports to it, where its top module is TOP."""
+    return {} if part.protocol is None else {"top": AXI_TOP, "protocol": part.protocol, "ports": engine.ports}
 
 
 def _number(text: str | None) -> float | None:

@@ -1,7 +1,7 @@
 """The build directory: written whole or not at all, checked whenever it is read.
 
 =============  =====================================================================
-engine.v       the generated hardware
+engine.v       the generated hardware, with AXI ports where the part has external memory
 program.bin    memory image: instructions and packed weights
 plan.json      the planner's result
 graph.json/npz the integer network (:mod:`hwgen.build.graph_io`)
@@ -30,7 +30,7 @@ import numpy as np
 from hwgen.build.graph_io import GraphFormatError, json_bytes, parse_graph, parse_npz
 from hwgen.errors import HwgenError
 from hwgen.graph.ir import Graph
-from hwgen.engine import Engine
+from hwgen.engine import TOP, Engine
 from hwgen.version import __version__
 
 MANIFEST = "manifest.json"
@@ -70,6 +70,16 @@ class Build:
     @cached_property
     def engine(self) -> Engine:
         return Engine(**self.facts["engine_parameters"])
+
+    @property
+    def top(self) -> str:
+        """Top module of engine.v."""
+        return self.facts["engine"].get("top", TOP)
+
+    @property
+    def protocol(self) -> str | None:
+        """Protocol of the engine's ports to external memory; None: its memory is on the chip."""
+        return self.facts["engine"].get("protocol")
 
     @cached_property
     def graph(self) -> Graph:

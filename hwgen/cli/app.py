@@ -141,10 +141,17 @@ def simulate(
                                                     "codes); default 100 or all.")] = None,
     inputs: Annotated[Path | None, typer.Option(help="A .npy file of input codes, "
                                                      "(n, channels, height, width).")] = None,
+    memory_latency: Annotated[int | None, typer.Option(
+        metavar="N", help="Cycles that external memory takes to answer, on parts with ports to it; "
+                          "default 30.")] = None,
+    bytes_per_cycle: Annotated[int | None, typer.Option(
+        metavar="N", help="Bandwidth of external memory, in whole cycles per memory word; default: what the ports "
+                          "give.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run images through the generated Verilog and compare every layer with the golden model.
 
+    Engines with AXI ports run on external memory behind these, others on their on-chip memory.
     Exit code 1 when a code differs.
     """
     from hwgen.build import load_build
@@ -152,7 +159,8 @@ def simulate(
 
     loaded = load_build(directory)
     report = _work(f"simulating {directory}",
-                   lambda progress: simulate_step(loaded, images=images, inputs=inputs, progress=progress))
+                   lambda progress: simulate_step(loaded, images=images, inputs=inputs, memory_latency=memory_latency,
+                                                  bytes_per_cycle=bytes_per_cycle, progress=progress))
     check = report["verification"]
     if as_json:
         _print_json(report)
@@ -170,7 +178,7 @@ def synth(
                                                     "reached (minutes).")] = False,
     as_json: Json = False,
 ) -> None:
-    """Count the engine's LUTs, flip-flops, DSPs and block RAMs with Yosys."""
+    """Count the LUTs, flip-flops, DSPs and block RAMs of the engine, its AXI ports included, with Yosys."""
     from hwgen.build import load_build
     from hwgen.build.steps import place_step, synthesize_step
 

@@ -22,6 +22,11 @@ from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
 """LUTs and flip-flops per drain lane of the unit with the row buffer, beside its memories; measured with 4 and 8."""
 
+AXI_PORT = {"xilinx7": (124, 114)}
+"""LUTs and flip-flops per AXI master of 64 bits (AXI3), queue of requests included, for families of parts with ports;
+measured as what engines take more with 1, 2 and 4 of them: 132, 126 and 122 LUTs per port, 112, 114 and 114
+flip-flops."""
+
 _TABLES: dict[str, dict] = {}
 
 
@@ -58,21 +63,28 @@ class Tally:
 
 @lru_cache(maxsize=65536)
 def estimate(engine: Engine, part: Part) -> Resources:
-    """The engine on ``part``, without the memory that holds its program."""
-    return _tally(engine, part.family).total().rounded()
+    """The engine on ``part`` with its ports to external memory, without the memory that holds its program.
+
+    ``part.without_ports()``: the engine alone, which ``benchmarks/calibrate.py`` measures.
+    """
+    return _tally(engine, part).total().rounded()
 
 
 def breakdown(engine: Engine, part: Part) -> dict[str, Resources]:
     """The parts of :func:`estimate` by block; LUTs and flip-flops may have fractions."""
-    return {name: Resources(*values) for name, values in _tally(engine, part.family).blocks.items()}
+    return {name: Resources(*values) for name, values in _tally(engine, part).blocks.items()}
 
 
-def _tally(engine: Engine, family: str) -> Tally:
+def _tally(engine: Engine, part: Part) -> Tally:
+    family = part.family
     table = calibration(family)
     tally = known_blocks(engine, family, table)
     for name, values in control_terms(engine, family).items():
         weights = table["control"][name]
         tally.add(name, lut=weigh(weights["lut"], values), ff=weigh(weights["ff"], values))
+    if part.protocol is not None:
+        lut, ff = AXI_PORT[family]
+        tally.add("axi ports", count=engine.ports, lut=lut, ff=ff)
     return tally
 
 

@@ -1,11 +1,15 @@
 """FPGA parts and what they offer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
 
 FAMILIES = ("ecp5", "xilinx7", "ice40")
+PROTOCOLS = ("axi3", "axi4")
+"""Of ports to external memory."""
+PORT_BITS = 64
+"""Width of such a port."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,9 @@ class Part:
     """Large single-port RAMs beside the block RAMs."""
     spram_bits: int = 0
     ports: int = 0
-    """Ports of 64 bits to external memory, where programs then lie; 0: they lie in on-chip memory."""
+    """Ports of PORT_BITS to external memory, where programs then lie; 0: they lie in on-chip memory."""
+    protocol: str | None = None
+    """One of PROTOCOLS where there are such ports: engines for the part are their masters."""
     clock_mhz: float
     """Engine clock that is planned with when neither a board nor the user names one."""
     package: str = ""
@@ -49,10 +55,17 @@ class Part:
     def __post_init__(self):
         if self.family not in FAMILIES:
             raise ValueError(f"family must be one of {', '.join(FAMILIES)}, not {self.family!r}")
+        if self.protocol not in (PROTOCOLS if self.ports else (None,)):
+            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)} with ports and None without, "
+                             f"not {self.protocol!r}")
 
     @property
     def available(self) -> Resources:
         return Resources(lut=self.lut, ff=self.ff, dsp=self.dsp, bram=self.bram)
+
+    def without_ports(self) -> "Part":
+        """The same part for an engine alone, whose memory is on the chip."""
+        return replace(self, ports=0, protocol=None)
 
     @property
     def memory_bits(self) -> int:
@@ -70,10 +83,11 @@ def _ecp5(name: str, lut: int, bram: int, dsp: int, pnr: str) -> Part:
 
 def _zynq(name: str, lut: int, bram: int, dsp: int) -> Part:
     # Xilinx DS190: two flip-flops per LUT6; a RAMB36E1 is 36 Kb, up to 72 bits wide in simple dual-port mode.
-    # Four HP ports of 64 bits.
+    # Xilinx UG585: four HP ports of 64 bits, AXI3.
     return Part(name=name, family="xilinx7", lut=lut, lut_inputs=6, ff=2 * lut, dsp=dsp, dsp_name="DSP48E1",
                 dsp_bits=(25, 18), bram=bram, bram_bits=36864, bram_name="RAMB36E1",
-                bram_widths=(1, 2, 4, 9, 18, 36, 72), lutram=True, ports=4, clock_mhz=100.0)
+                bram_widths=(1, 2, 4, 9, 18, 36, 72), lutram=True, ports=4,
+                protocol="axi3", clock_mhz=100.0)
 
 
 PARTS: dict[str, Part] = {part.name: part for part in (

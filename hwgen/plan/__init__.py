@@ -10,12 +10,11 @@ from ..graph.ir import Graph
 from ..engine import Engine as Engine
 from .cycles import count_cycles
 from .explain import explain, explain_given
-from .ideal import layer_macs
+from .figures import layer_figures, unit_figures
 from .layout import Layout
 from .presets import parse_engine, size_engine
 from .search import Search, Sized
-from .timeline import Span, Split, chrome_trace
-from .traffic import traffic
+from .timeline import Span, chrome_trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,36 +40,18 @@ class Plan:
 
     @property
     def estimate(self) -> Resources:
-        """The engine without its program memory."""
+        """The engine with its ports to external memory, without its program memory."""
         return self.sized.estimate
 
     @property
     def layers(self) -> list[dict]:
-        """Per layer: name, operations, planned cycles and what they went into (:class:`hwgen.plan.timeline.Split`),
-        MACs, utilization, bytes moved (:class:`hwgen.plan.traffic.Traffic`), tiles."""
-        cycles, result = self.sized.cycles, []
-        for index, layer in enumerate(self.layout.layers):
-            macs = layer_macs(self.layout, index)
-            result.append({
-                "name": layer.name, "operations": list(layer.ops), "planned": cycles.layers[index], "macs": macs,
-                "utilization": macs / (cycles.layers[index] * self.engine.macs_per_cycle),
-                "split": asdict(cycles.splits[index]), "bank_collisions": cycles.collisions[index],
-                "bytes": asdict(traffic(self.layout, layer)), "tiles": len(self.layout.tiles(layer)),
-            })
-        return result
+        """Figures of the layers (:func:`hwgen.plan.figures.layer_figures`)."""
+        return layer_figures(self.layout, self.sized.cycles)
 
     @property
     def units(self) -> dict[str, dict[str, int]]:
-        """What every unit does in each of an image's cycles; a unit's numbers add up to all of them."""
-        cycles = self.sized.cycles
-        array = sum(cycles.splits, Split())
-        (loading, room), drain = cycles.load, cycles.drain
-        return {
-            "array": {**asdict(array), "first_load": cycles.first_load},
-            # Behind the last word of the program the load unit has nothing to do.
-            "load": {"busy": loading, "room": room, "memory_or_done": cycles.total - loading - room},
-            "drain": {"busy": drain, "array": cycles.total - drain},
-        }
+        """Figures of the units (:func:`hwgen.plan.figures.unit_figures`)."""
+        return unit_figures(self.sized.cycles)
 
     def timeline(self) -> dict:
         """Everything that the units do, as a trace for Perfetto (:func:`hwgen.plan.timeline.chrome_trace`)."""

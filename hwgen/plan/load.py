@@ -37,9 +37,17 @@ class Memory:
         return replace(self, latency=self.latency + AXI_LATENCY, queue=self.queue + AXI_REQUESTS,
                        confirm=self.latency + AXI_CONFIRM)
 
+    def per_cycle(self, engine: Engine) -> float:
+        """Bytes per cycle that come: whole cycles per memory word, and never more than the ports give."""
+        return engine.mem_bits / 8 / self.interval(engine)
+
     def interval(self, engine: Engine) -> int:
         """Cycles per memory word."""
         return 1 if self.bytes_per_cycle is None else max(1, -(-engine.mem_bits // (8 * self.bytes_per_cycle)))
+
+
+EXTERNAL = Memory(latency=30, queue=8)
+"""External memory unless told otherwise: a word per cycle, as fast as the ports."""
 
 
 @dataclass

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..device.costs import requantizer_dsp
-from ..device.parts import Part
+from ..device.parts import PORT_BITS, Part
 from ..engine import GROUPS, Engine, EngineError
 from ..errors import HwgenError
 from ..graph.ir import Graph
@@ -30,7 +30,8 @@ NAMES = {"ki": "ki", "px": "px", "drain": "drain_lanes", "mem": "mem_bits", "por
 def parse_engine(text: str, part: Part) -> Engine:
     """The engine of a preset's name or of a free form like ``ki=16,px=6,sp2=24,dsp=8,drain=8``.
 
-    Its lanes are made of the part's primitives.  HwgenError when the text says no engine.
+    Its lanes are made of the part's primitives.  HwgenError when the text says no engine, and when the part has
+    no ports for its memory word.
     """
     if "=" not in text:
         if text.lower() not in PRESETS:
@@ -42,9 +43,17 @@ def parse_engine(text: str, part: Part) -> Engine:
     try:
         values = {"wide": False, "drain_lanes": 1} | values | {"family": part.family}
         engine = Engine(**values)
-        return replace(engine, dsp_products=_most_products(engine, part.dsp))
     except (EngineError, TypeError) as error:
         raise HwgenError(f"--engine {text}: {error}") from error
+    _check_ports(engine, part, text)
+    return replace(engine, dsp_products=_most_products(engine, part.dsp))
+
+
+def _check_ports(engine: Engine, part: Part, text: str) -> None:
+    """Programs in external memory come through the part's own ports; an on-chip memory is as wide as it must be."""
+    if part.ports and (engine.port_bits != PORT_BITS or engine.ports > part.ports):
+        raise HwgenError(f"--engine {text}: {part.name} has {part.ports} memory ports of {PORT_BITS} bits, not "
+                         f"{engine.ports} of {engine.port_bits}; mem must be {PORT_BITS} times ports")
 
 
 def engine_text(engine: Engine) -> str:

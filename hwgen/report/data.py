@@ -15,8 +15,13 @@ def make_report(facts: dict, sim: dict | None = None, synth: dict | None = None,
     ``weight_bits`` bits of all weight codes, resources in units of the part.  A layer's ``split`` says what its planned
     cycles went into (:class:`hwgen.plan.timeline.Split`), its ``bytes`` what it moves through the memory ports
     (:class:`hwgen.plan.traffic.Traffic`).
+
+    Engines with AXI ports have more keys: in ``engine`` the ``top`` module, ``protocol`` and ``ports``; in ``cycles``
+    the ``memory`` that all of them are for (null: an ideal one, a word per cycle at once), ``planned_ideal`` for the
+    ideal one and ``error_percent``, planned against simulated.
     """
     simulated = sim["cycles"] if sim else None
+    plan = sim["planned"] if sim and "planned" in sim else facts
     return {
         "hwgen": facts["hwgen"],
         "model": facts["model"],
@@ -25,17 +30,26 @@ def make_report(facts: dict, sim: dict | None = None, synth: dict | None = None,
         "engine": facts["engine"],
         "network": facts["network"],
         "cycles": {
-            "planned": facts["cycles"],
+            "planned": plan["cycles"],
             "simulated": simulated,
             "layers": [{**layer, "simulated": sim["layers"].get(layer["name"]) if sim else None}
-                       for layer in facts["layers"]],
+                       for layer in plan["layers"]],
             # planned: what every unit does; each unit's numbers add up to all cycles
-            "units": facts["unit_cycles"],
+            "units": plan["unit_cycles"],
+            **(_external(facts, sim) if "protocol" in facts["engine"] else {}),
         },
         "performance": _performance(facts, simulated, pnr),
         "resources": _resources(facts, synth, pnr),
         "verification": _verification(facts, sim),
         "explanation": facts["explanation"],
+    }
+
+
+def _external(facts: dict, sim: dict | None) -> dict:
+    return {
+        "memory": sim["memory"] if sim else None,
+        "planned_ideal": facts["cycles"],
+        "error_percent": error_percent(sim["planned"]["cycles"], sim["cycles"]) if sim else None,
     }
 
 
@@ -69,7 +83,8 @@ def _resources(facts: dict, synth: dict | None, pnr: dict | None) -> dict:
         # estimate against synthesis, in percent of the synthesized number
         "error_percent": None if estimated is None or synthesized is None else {
             name: error_percent(estimated[name], synthesized[name]) for name in FIELDS},
-        # estimated and synthesized are the engine alone; placed has the on-chip program memory too
+        # estimated and synthesized are the engine with its AXI ports, if it has any; placed has the on-chip program
+        # memory too
         "program_memory_bits": facts["memory_bits"],
     }
 

@@ -5,7 +5,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from hwgen.device.resources import FIELDS
-from hwgen.report.text import clock_state, count, cycles_pair, percent, rows_text, signed_percent
+from hwgen.report.text import clock_state, count, cycles_pair, memory_state, percent, rows_text, signed_percent
 
 
 SPLIT = {"busy": "busy", "weights": "waiting for weights", "activations": "for activations", "drain": "for the drain",
@@ -50,6 +50,7 @@ def summary_rows(report: dict) -> list[tuple[str, str]]:
         ("mismatches", "not simulated yet" if check["images"] is None else
          f"{count(check['mismatches'])} in {count(check['images'])} images, every layer"),
         ("requantizers", f"{count(check['requantizers_proven'])} of {count(check['requantizers'])} proven equal"),
+        *([("memory", memory_state(report))] if "protocol" in engine else []),
         ("cycles", cycles_pair(report)),
         ("latency", f"{speed['latency_ms']:.3f} ms"),
         ("frame rate", f"{speed['fps']:,.0f} fps at {engine['clock_mhz']:g} MHz ({clock_state(report)})"),
@@ -74,7 +75,10 @@ def _accuracy(check: dict) -> str:
 def resource_table(report: dict) -> Table:
     """Used of available, estimated beside synthesized."""
     resources = report["resources"]
-    table = _table(f"resources of {report['part']} (engine; placed: with its program memory)")
+    protocol = report["engine"].get("protocol")
+    table = _table(f"resources of {report['part']} " + (
+        f"(engine with its {protocol.upper()} ports)" if protocol else
+        "(engine; placed: with its program memory)"))
     table.add_column("")
     for title in ("available", "estimate", "synthesis", "used", "error", "placed"):
         table.add_column(title, justify="right")

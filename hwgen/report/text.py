@@ -30,9 +30,21 @@ def clock_state(report: dict) -> str:
 
 
 def cycles_pair(report: dict) -> str:
-    """Planned and simulated cycles in one cell."""
+    """Planned and simulated cycles in one cell, with AXI ports the plan's error too."""
     cycles = report["cycles"]
-    return f"{count(cycles['planned'])} planned, {count(cycles['simulated'])} simulated"
+    error = cycles.get("error_percent")
+    return (f"{count(cycles['planned'])} planned, {count(cycles['simulated'])} simulated"
+            + ("" if error is None else f" ({error:+.2f} %)"))
+
+
+def memory_state(report: dict) -> str:
+    """The memory behind the AXI ports that the cycles are for."""
+    engine, memory = report["engine"], report["cycles"]["memory"]
+    ports = f"{engine['ports']} {engine['protocol'].upper()} port{'s' * (engine['ports'] > 1)}"
+    if memory is None:
+        return f"{ports}; planned with an ideal memory, not simulated yet"
+    return (f"{ports}; first word after {count(memory['latency'])} cycles, {count(memory['bytes_per_cycle'])} bytes "
+            "per cycle")
 
 
 def rows_text(rows: dict[str, int]) -> str:

@@ -7,11 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..engine import Engine
+from ..engine import TOP, Engine
 from .engine import HwgenEngine
 from .once import convert
-
-TOP = "hwgen_engine"
 
 _MODULE = re.compile(r"^(attribute [^\n]*\n)*module (\\\S+)\n(.*?)^end\n", re.M | re.S)
 _MEMORY = re.compile(r"^(\s*)(reg (?:\[[^\]]*\] )?\S+ \[(\d+):0\];)$", re.M)

@@ -4,7 +4,7 @@ The whole run happens in Verilog, so that nothing slows the simulator down; coco
 it, watches ``finished`` and reads the trace afterwards.
 """
 
-from ..engine import Engine
+from ..engine import AXI_TOP, TOP, Engine
 
 NAME = "hwgen_testbench"
 
@@ -279,10 +279,10 @@ def testbench(engine: Engine, memory_words: int, protocol: str | None = None) ->
     per port, else it is ``hwgen_engine`` and the memory answers its own port.
     """
     if protocol is None:
-        memory = _CORE.format(top="hwgen_engine")
+        memory = _CORE.format(top=TOP)
     else:
         slice_ = "[3:0]" if protocol == "axi3" else ""
         links = "".join(_LINKS.format(p=p, base=p << 28, slice=slice_) for p in range(engine.ports))
-        memory = _AXI.format(top="hwgen_axi_engine", links=links)
+        memory = _AXI.format(top=AXI_TOP, links=links)
     return _TEXT.format(name=NAME, mem_bits=engine.mem_bits, ports=engine.ports, depth=memory_words,
                         word_bits=engine.word_bits, memory=memory)

@@ -2,5 +2,4 @@
 
 from .engine import AxiEngine as AxiEngine
 from .engine import emit_axi_verilog as emit_axi_verilog
-from .master import PROTOCOLS as PROTOCOLS
 from .master import AxiMaster as AxiMaster

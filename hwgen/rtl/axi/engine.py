@@ -4,12 +4,10 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...engine import Engine
+from ...engine import AXI_TOP, Engine
 from ..emit import verilog
 from ..engine import HwgenEngine
 from .master import ADDRESS_BITS, AxiMaster, axi_ports, check_port
-
-TOP = "hwgen_axi_engine"
 
 CONTROL = ("start", "length", "busy", "done", "error", "cycles", "engine_id", "layers", "trace_valid", "trace_bank",
            "trace_address", "trace_data")
@@ -76,4 +74,4 @@ def emit_axi_verilog(engine: Engine, protocol: str = "axi4", *, simulation: bool
 
     ``simulation``: portable twins instead of the family's primitives.
     """
-    return verilog(AxiEngine(engine=engine, protocol=protocol, simulation=simulation), TOP)
+    return verilog(AxiEngine(engine=engine, protocol=protocol, simulation=simulation), AXI_TOP)

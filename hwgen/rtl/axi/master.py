@@ -5,11 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from ...device.parts import PROTOCOLS
 from ...errors import HwgenError
 from ...isa import RUN
 from ...plan.timing import AXI_REQUESTS
 
-PROTOCOLS = ("axi3", "axi4")
 ADDRESS_BITS = 32
 MAX_WRITES = 15
 """Writes that may be without a response."""
