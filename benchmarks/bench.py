@@ -75,8 +75,9 @@ def run(experiment: Experiment, steps: tuple[str, ...]) -> dict:
         made, _ = clock.run("build", lambda: build(experiment.model, target, folder / "build",
                                                    engine=engine_text(plan.engine)))
     if "synth" in wanted:
-        found = clock.run("synth", lambda: synthesize_step(made))["resources"]["synthesized"]
-        report["synthesized"] = {**found, "error_percent": {
+        resources = clock.run("synth", lambda: synthesize_step(made))["resources"]
+        found = resources["synthesized"]
+        report["synthesized"] = {**found, "carry": resources["carry"], "levels": resources["levels"], "error_percent": {
             name: error_percent(report["estimated"][name], found[name]) for name in report["estimated"]}}
     if "simulate" in wanted:
         _simulate(load_build(folder / "build"), experiment, report, clock)
@@ -120,8 +121,12 @@ def _targets(experiment: Experiment, report: dict) -> dict:
     used = report["synthesized"] or report["estimated"]
     values = {name: used[name] / report["available"][name] for name in report["available"]}
     values |= {f"ms@{width}": row["ms"] for width, row in report["memory"].items()}
+    values |= {f"beyond@{width}": 1 - row["bound_share"] for width, row in report["memory"].items()}
+    if report["synthesized"]:
+        # A slice has four LUTs and a carry block.
+        values |= {"carry": used["carry"] / (report["available"]["lut"] // 4), "levels": used["levels"]}
     return {name: {"most": most, "value": values[name], "met": values[name] <= most}
-            for name, most in experiment.targets.items()}
+            for name, most in experiment.targets.items() if name in values}
 
 
 def _print_targets(report: dict) -> None:

@@ -241,7 +241,7 @@ def test_place_and_route_takes_the_top_of_the_build(tmp_path, capsys, monkeypatc
 
 def test_report_shows_what_there_is(tmp_path, capsys):
     build = write_fake_build(tmp_path / "a")
-    save_result(build, "synth", {"resources": {"lut": 10, "ff": 4, "dsp": 0, "bram": 0}})
+    save_result(build, "synth", {"resources": {"lut": 10, "ff": 4, "dsp": 0, "bram": 0}, "carry": 0, "levels": None})
     code, out, err = run(capsys, "report", build.path)
     assert (code, err) == (0, "")
     assert "tiny on ulx3s_85f" in out and "report.html" in out and "-20.0 %" in out

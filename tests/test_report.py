@@ -32,7 +32,7 @@ FACTS = {
 }
 SIM = {"images": 100, "mismatches": 0, "cycles": 1250, "layers": {"a": 1000, "<b>": 250}, "accuracy": 0.89,
        "first_difference": None}
-SYNTH = {"resources": {"lut": 10000, "ff": 4000, "dsp": 64, "bram": 0}}
+SYNTH = {"resources": {"lut": 10000, "ff": 4000, "dsp": 64, "bram": 0}, "carry": 900, "levels": 9}
 PNR = {"resources": {"lut": 10500, "ff": 4100, "dsp": 64, "bram": 12}, "fmax_mhz": 61.5}
 
 

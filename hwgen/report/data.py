@@ -79,6 +79,9 @@ def _resources(facts: dict, synth: dict | None, pnr: dict | None) -> dict:
         "units": facts["units"],
         "estimated": estimated,
         "synthesized": synthesized,
+        # carry blocks, and levels of logic between registers where no open tool finds a clock
+        "carry": None if synth is None else synth["carry"],
+        "levels": None if synth is None else synth["levels"],
         "placed": None if pnr is None else {**pnr["resources"], "fmax_mhz": pnr["fmax_mhz"]},
         # estimate against synthesis, in percent of the synthesized number
         "error_percent": None if estimated is None or synthesized is None else {

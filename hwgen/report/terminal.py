@@ -56,6 +56,8 @@ def summary_rows(report: dict) -> list[tuple[str, str]]:
         ("frame rate", f"{speed['fps']:,.0f} fps at {engine['clock_mhz']:g} MHz ({clock_state(report)})"),
         ("speed", f"{speed['gops']:.2f} GOP/s, {percent(speed['mac_utilization'])} of the multipliers' cycles used"),
     ]
+    if report["resources"]["levels"] is not None:
+        rows.append(("logic depth", f"{report['resources']['levels']} levels between registers, after synthesis"))
     if check["first_difference"]:
         rows.insert(4, ("first difference", str(check["first_difference"])))
     return rows
