@@ -62,12 +62,12 @@ class Sized:
 def size(graph: Graph, engine: Engine, part: Part) -> Sized:
     """Lay the network out on an engine, give the engine the widths and depths it needs, and count.
 
-    A ``scratch_depth`` of more than a block RAM is the most that the scratchpad may have; else it is as deep as the
-    part holds.  Raises Unplaceable.
+    A ``scratch_depth`` above the default is the most that the scratchpad may have; else it is as deep as the part
+    holds.  Raises Unplaceable.
     """
     # The walks depend on the row buffer: it is as long as it may be until its length is known.
     whole = lay_out(graph, replace(engine, scratch_depth=MAX_DEPTH, pool_columns=MAX_COLUMNS if engine.pool else 0))
-    layout = _shaped(whole, part, engine.scratch_depth if engine.scratch_depth > block_words(part) else MAX_DEPTH)
+    layout = _shaped(whole, part, engine.scratch_depth if engine.scratch_depth > Engine.scratch_depth else MAX_DEPTH)
     cycles = count_cycles(layout)
     words = memory_words(layout, cycles.program_words)
     return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
