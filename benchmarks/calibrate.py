@@ -123,7 +123,7 @@ def measure_requantizers(bench: Bench) -> dict:
 def measure_control(bench: Bench, table: dict) -> dict:
     """What is left of whole engines."""
     points = engines.calibration(bench.family)
-    result: dict = {}
+    result: dict = {block: {"lut": {}, "ff": {}} for block in costs.control_terms(points[0], bench.family)}
     for field in ("lut", "ff"):
         terms, rest = [], []
         for e in points:
@@ -133,7 +133,7 @@ def measure_control(bench: Bench, table: dict) -> dict:
                           for name, value in values.items()})
         expected = {key: EXPECTED[field].get(".".join(key), 0.0) for key in terms[0]}
         for (block, name), value in fit(terms, rest, expected=expected).items():
-            result.setdefault(block, {"lut": {}, "ff": {}})[field][name] = value
+            result[block][field][name] = value
     return result
 
 
