@@ -39,6 +39,8 @@ KI = (2, 4, 8, 16, 32)
 SELECT_BITS = 8
 SHAPES = ((4, 2, 2), (4, 2, 4), (4, 4, 2), (8, 3, 3), (16, 2, 2), (16, 2, 4), (16, 4, 2))
 """(ki, px, rows) of the groups that are measured."""
+LARGE = (16, 4, 8)
+"""Measured too where it does not take minutes: registers that rows and pixels share weigh less there."""
 
 
 class Select(wiring.Component):
@@ -64,7 +66,8 @@ def measure_lanes(bench: Bench) -> dict:
     table: dict = {}
     for key, (group, options) in engines.items():
         terms, found = [], []
-        for ki, px, rows in SHAPES:
+        large = bench.family != "ice40" and options.get("dsp_weights") != "lut"
+        for ki, px, rows in [*SHAPES, *[LARGE] * large]:
             engine = Engine(ki=ki, px=px, drain_lanes=1, family=bench.family, **{f"{group}_rows": rows}, **options)
             terms.append(costs.block_terms(ki, px, rows))
             found.append(bench.block(make_group(group, 0, engine, False)))

@@ -37,8 +37,10 @@ def calibration(family: str) -> list[Engine]:
             _engine(8, 3, 2, 2, 4, mem_bits=256, ports=4, fused=False, wide_residual=False, acc_bits=18),
             _engine(4, 2, 0, 4, 2, _PLAIN, mem_bits=256, ports=2),
             _engine(16, 1, 0, 2, 2, _PLAIN, mem_bits=512, ports=4, scratch_depth=1024),
+            _engine(16, 3, 8, 8, 8, mem_bits=256, ports=4, fused=False, wide_residual=False, pool_columns=56,
+                    acc_bits=20, scratch_depth=1024),
         ]
-    return [replace(engine, dsp_weights=weights) for engine in engines]
+    return [replace(engine, dsp_weights=weights, family=family) for engine in engines]
 
 
 def checks(family: str) -> list[Engine]:
@@ -46,15 +48,14 @@ def checks(family: str) -> list[Engine]:
     demo = dict(acc_bits=19, m_bits=18, wide=False, residual=True, rescale=True, pool=True, thresholds=False)
     if family == "ice40":
         small = {**demo, "acc_bits": 16, "ring_depth": 256, "scratch_depth": 256, "base": _PLAIN, "dsp_weights": "lut"}
-        return [_engine(4, 1, 4, 0, 2, **small), _engine(4, 1, 0, 4, 2, **{**small, "rescale": False}),
-                _engine(2, 1, 0, 2, 1, **{**small, "residual": False, "rescale": False, "m_bits": 16})]
+        engines = [_engine(4, 1, 4, 0, 2, **small), _engine(4, 1, 0, 4, 2, **{**small, "rescale": False}),
+                   _engine(2, 1, 0, 2, 1, **{**small, "residual": False, "rescale": False, "m_bits": 16})]
+        return [replace(engine, family=family) for engine in engines]
     big = {**demo, "base": _PLAIN}
     engines = [_engine(8, 2, 8, 8, 4, ring_depth=128, scratch_depth=1536, **big),
                _engine(8, 4, 16, 8, 8, ring_depth=512, scratch_depth=1024, **big)]
-    engines.append(_engine(16, 3, 8, 8, 8, ring_depth=512, scratch_depth=1024, mem_bits=256, ports=4, fused=False,
-                           wide_residual=False, pool_columns=56, **{**big, "acc_bits": 20}))
     if family == "ecp5":
         engines.append(_engine(16, 4, 4, 4, 4, ring_depth=512, scratch_depth=1024, **big))
     else:
         engines.append(_engine(16, 4, 16, 8, 8, ring_depth=512, scratch_depth=1024, **{**big, "acc_bits": 20}))
-    return engines
+    return [replace(engine, family=family) for engine in engines]

@@ -4,7 +4,6 @@ Results are kept in a folder by a digest of family, Yosys version and Verilog te
 run repeats only what has changed in between.
 """
 
-from dataclasses import replace
 import hashlib
 import importlib.metadata
 import json
@@ -76,7 +75,7 @@ class Bench:
 
     def engine(self, engine: Engine) -> dict:
         """The same of a whole engine."""
-        return self._measure(emit_verilog(replace(engine, family=self.family)), TOP, describe(engine))
+        return self._measure(emit_verilog(engine), TOP, describe(engine))
 
     def _measure(self, text: str, top: str, name: str, options: str = "") -> dict:
         flow = f"{self.family} {self.yosys} {options}".rstrip()

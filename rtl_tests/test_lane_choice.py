@@ -28,7 +28,7 @@ def plain_network(seed):
 
 
 @pytest.mark.parametrize("engine,seed", [("ki=4,px=2,int4=4,dsp=4,drain=4", 1),
-                                         ("ki=4,px=1,int4=8,dsp=10,drain=2,mem=128", 2)])
+                                         ("ki=4,px=1,int4=8,dsp=10,drain=2,mem=128,ports=2", 2)])
 def test_plain_rows_on_lut_lanes_and_multipliers(engine, seed, simulator_for):
     graph, images = plain_network(seed)
     layout = size_engine(graph, parse_engine(engine, PART), PART).layout

@@ -11,6 +11,8 @@ from hwgen.engine import (
     COMMAND_WORDS, DESCRIPTORS, GROUPS, PREFETCH, STORE_WORDS, TILES_IN_FLIGHT, WORDS_IN_FLIGHT, Engine,
 )
 
+ADDRESS_BITS = 24
+"""Of a word of the output (``hwgen.rtl.drain.ADDRESS_BITS``)."""
 WORDS = {word.name: sum(field.bits for field in word.fields) for word in isa.LAYER_WORDS}
 
 
@@ -62,8 +64,7 @@ def memories(engine: Engine) -> list[MemorySpec]:
 def _walker(e: Engine) -> list[MemorySpec]:
     # Three points, each a quotient, of which a bank's address bits are used, and a remainder.
     used = tuple(part for first in (0, 20, 40) for part in ((first, first + e.point_bits), (first + 16, first + 20)))
-    return [MemorySpec("walker", WORDS["step"], 8, clocked=False, used=used),
-            MemorySpec("walker", WORDS["move"], 8, clocked=False)]
+    return [MemorySpec("walker", WORDS["step"], 8, used=used), MemorySpec("walker", WORDS["move"], 8)]
 
 
 def _ring(e: Engine) -> list[MemorySpec]:
@@ -82,7 +83,7 @@ def _queues(e: Engine) -> list[MemorySpec]:
     front = e.px * 3 + 8 + 1
     post = e.px * (e.point_bits + 6 + (7 if e.pool_columns else 0)) + 8
     return [MemorySpec("queues", front + 2, TILES_IN_FLIGHT - 1),
-            MemorySpec("queues", post + 16 + 2, TILES_IN_FLIGHT - 1, used=((0, post + e.point_bits),))]
+            MemorySpec("queues", post + ADDRESS_BITS + 2, TILES_IN_FLIGHT - 1)]
 
 
 def _parameters(e: Engine) -> list[MemorySpec]:

@@ -11,7 +11,7 @@ from ...isa import RUN
 from ...plan.timing import AXI_REQUESTS
 
 ADDRESS_BITS = 32
-MAX_WRITES = 15
+MAX_WRITES = 63
 """Writes that may be without a response."""
 BUFFERABLE = 3
 """Normal memory that is not cached, bufferable: what the high-performance ports of a Zynq want."""
