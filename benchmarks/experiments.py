@@ -25,21 +25,25 @@ class Experiment:
     bound), ``lut``, ``ff``, ``carry``, ``dsp``, ``bram`` as shares, ``levels`` of logic."""
 
 
-MIX = "resnet18@sp2=20,fixed4=12"
-"""About MSQ's 60 : 40, in quotas that fill whole tiles of 32 rows."""
+MIX = "sp2=24,fixed4=8"
+"""SP2 : fixed 75 : 25 (MSQ: 60 : 40), in quotas that fill whole tiles of 32 rows: 24 on LUTs, 8 on blocks."""
+ROWS = "sp2=24,dsp=8,drain=8,mem=256,ports=4,ring=1024"
 
 EXPERIMENTS = (
-    Experiment("resnet18_xc7z020", "ResNet-18 on XC7Z020", MIX, steps=STEPS, bandwidths=(32, 16, 8), images=3,
+    Experiment("resnet18_xc7z020", "ResNet-18 on XC7Z020", f"resnet18@{MIX}", engine=f"ki=16,px=5,{ROWS}",
+               steps=STEPS, bandwidths=(32, 16, 8), images=3,
                targets={"ms@32": 10, "ms@16": 11, "ms@8": 14, "beyond@32": 0.15,
                         "lut": 0.75, "ff": 0.75, "carry": 0.75, "dsp": 1.0, "bram": 0.95, "levels": 12}),
+    Experiment("resnet18_xc7z020_six", "the same with six pixels, more than 75 % of the LUTs", f"resnet18@{MIX}",
+               engine=f"ki=16,px=6,scratch=4096,{ROWS}", bandwidths=(32, 16, 8)),
     Experiment("resnet18_xc7z020_fixed4", "the same, all rows fixed4", "resnet18@fixed4"),
     Experiment("resnet18_xc7z020_rmsmp", "the same, RMSMP's rows", "resnet18@rmsmp"),
     Experiment("d1_1", "MSQ's design D1-1 on our engine", "resnet18@fixed4", engine="d1-1", bandwidths=(8,)),
     Experiment("d1_2", "MSQ's design D1-2 on our engine", "resnet18@sp2=50,fixed4", engine="d1-2", bandwidths=(8,)),
     Experiment("d1_3", "MSQ's design D1-3 on our engine", "resnet18@sp2=60,fixed4", engine="d1-3", bandwidths=(8,)),
-    Experiment("resnet18_xc7z045", "ResNet-18 on XC7Z045", MIX, part="XC7Z045"),
-    Experiment("resnet50_xc7z020", "ResNet-50 on XC7Z020", "resnet50@sp2=20,fixed4=12"),
-    Experiment("vgg16_xc7z020", "VGG-16 on XC7Z020", "vgg16@sp2=20,fixed4=12"),
+    Experiment("resnet18_xc7z045", "ResNet-18 on XC7Z045", f"resnet18@{MIX}", part="XC7Z045"),
+    Experiment("resnet50_xc7z020", "ResNet-50 on XC7Z020", f"resnet50@{MIX}"),
+    Experiment("vgg16_xc7z020", "VGG-16 on XC7Z020", f"vgg16@{MIX}"),
 )
 
 PUBLISHED = (

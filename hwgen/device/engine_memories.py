@@ -83,7 +83,7 @@ def _queues(e: Engine) -> list[MemorySpec]:
     front = e.px * 3 + 8 + 1
     post = e.px * (e.point_bits + 6 + (7 if e.pool_columns else 0)) + 8
     return [MemorySpec("queues", front + 2, TILES_IN_FLIGHT - 1),
-            MemorySpec("queues", post + ADDRESS_BITS + 2, TILES_IN_FLIGHT - 1)]
+            MemorySpec("queues", post + ADDRESS_BITS + 2, TILES_IN_FLIGHT - 1, used=((0, post + ADDRESS_BITS),))]
 
 
 def _parameters(e: Engine) -> list[MemorySpec]:
