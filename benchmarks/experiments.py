@@ -30,7 +30,7 @@ MIX = "sp2=24,fixed4=8"
 ROWS = "sp2=24,dsp=8,drain=8,mem=256,ports=4,ring=1024"
 
 EXPERIMENTS = (
-    Experiment("resnet18_xc7z020", "ResNet-18 on XC7Z020", f"resnet18@{MIX}", engine=f"ki=16,px=5,{ROWS}",
+    Experiment("resnet18_xc7z020", "ResNet-18 on XC7Z020", f"resnet18@{MIX}", engine=f"ki=16,px=5,scratch=6144,{ROWS}",
                steps=STEPS, bandwidths=(32, 16, 8), images=3,
                targets={"ms@32": 10, "ms@16": 11, "ms@8": 14, "beyond@32": 0.15,
                         "lut": 0.75, "ff": 0.75, "carry": 0.75, "dsp": 1.0, "bram": 0.95, "levels": 12}),

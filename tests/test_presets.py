@@ -9,6 +9,7 @@ from hwgen.engine import Engine
 from hwgen.errors import HwgenError
 from hwgen.plan import make_plan
 from hwgen.plan.presets import PRESETS, parse_engine
+from hwgen.plan.search import Search
 
 PART = get_part("XC7Z020")
 
@@ -103,3 +104,12 @@ def test_the_requantizer_follows_the_network():
     graph.ops[0].requant.multiplier[0] = 1 << 18
     both = make_plan(graph, PART, clock_mhz=100, engine=engine).engine
     assert both.m_bits > 18 and not both.swap
+
+
+def test_rough_figures_of_an_engine_that_swaps():
+    """The widths of about any engine may be too wide for the change of places that this one has."""
+    b = Builder(1, (8, 12, 12), 4, ("sp2",))
+    search = Search(b.graph(b.conv("input", 16, (3, 3))), PART)
+    search.features |= {"acc_bits": 25, "m_bits": 21}
+    engine = Engine(ki=8, px=2, sp2_rows=8, drain_lanes=4, acc_bits=20, m_bits=21, swap=True, family="xilinx7")
+    assert search.measure(engine).resources.lut > 1000

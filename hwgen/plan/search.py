@@ -172,17 +172,24 @@ class Search:
 
     def _features(self) -> dict:
         """Widths and features are nearly the same on every engine: take them from one layout."""
-        try:
-            asked = needs(lay_out(self.graph, Engine(ki=8, px=2, sp2_rows=8, pot_rows=8, int4_rows=8, dsp_rows=8,
-                                                     drain_lanes=8, scratch_depth=MAX_DEPTH)))
-        except Unplaceable:
+        any_rows = Engine(ki=8, px=2, sp2_rows=8, pot_rows=8, int4_rows=8, dsp_rows=8, drain_lanes=8,
+                          scratch_depth=MAX_DEPTH)
+        asked: dict = {}
+        # Sums of 8-bit weights are wider.
+        for wide in (True, False):
+            try:
+                asked = needs(lay_out(self.graph, replace(any_rows, wide=wide)))
+            except Unplaceable:
+                continue
+        if not asked:
             return {}
         # Too wide for any engine: the exact layout says so.
         asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
         asked["c_extra"] = min(16, asked["c_extra"])
         widths = ("acc_bits", "m_bits", "c_extra", "residual", "fused", "wide_residual", "rescale", "pool",
                   "thresholds")
-        return {name: asked[name] for name in widths}
+        # Whether operands of a wide M can change places is seen on the engine itself.
+        return {name: asked[name] for name in widths} | {"swap": False}
 
     def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:
         """Engines of all shapes, with the part's memory ports or some of them."""
@@ -209,10 +216,11 @@ class Search:
     def _exact(self, engine: Engine) -> Sized | None:
         try:
             sized = size(self.graph, engine, self.part)
-            depth = 1 << sized.engine.scratch_depth.bit_length() - 1
-            if depth < sized.engine.scratch_depth and not sized.fits(self.part):
-                # Behind memories of whole powers of two there are no LUTs that choose among blocks.
-                sized = size(self.graph, replace(engine, scratch_depth=depth), self.part)
+            deepest, power = sized.engine.scratch_depth, 1 << sized.engine.scratch_depth.bit_length() - 1
+            # Fewer LUTs choose among block RAMs behind half as deep ones again, none behind powers of two.
+            for depth in (power * 3 // 2, power):
+                if depth < deepest and not sized.fits(self.part):
+                    sized = size(self.graph, replace(engine, scratch_depth=depth), self.part)
             return sized
         except Unplaceable as reason:
             self.reasons.append(str(reason))
