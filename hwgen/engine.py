@@ -5,7 +5,7 @@ from functools import cached_property
 import hashlib
 import json
 
-from .requantizer import DSP_BITS, narrow_bits
+from .requantizer import dsp_bits, narrow_bits
 
 ENGINE_VERSION = 2
 """Rises whenever a program for one engine would not run on the other."""
@@ -34,6 +34,8 @@ RESIDUAL_CYCLES = 64
 """From the end of a tile's steps to the beginning of its drain at most."""
 STORE_WORDS = 256
 """Words of the store queue; a tile of a stored layer must fit."""
+OUT_BITS = 24
+"""Address of a word of the output: a map in memory may be larger than the scratchpad."""
 WORDS_IN_FLIGHT = 8
 """Words between the sequencer and the ends of their steps: more than ``plan.timing``'s ISSUE_LATENCY and
 CREDIT_LATENCY together, so that they never wait for each other; a power of two."""
@@ -121,9 +123,9 @@ class Engine:
              f"drain_lanes={self.drain_lanes}, not {self.rows}")
         need(self.rescale or self.fused or not self.residual, "a residual needs the first stage (fused) or the second "
              "(rescale)")
-        dsp_bits = DSP_BITS.get(self.family, 18)
-        need(not self.swap or narrow_bits(dsp_bits) < self.m_bits <= dsp_bits and self.acc_bits < dsp_bits,
-             f"swap is for M of {narrow_bits(dsp_bits) + 1} to {dsp_bits} bits and accumulators of less, not "
+        wide = dsp_bits(self.family)
+        need(not self.swap or narrow_bits(wide) < self.m_bits <= wide and self.acc_bits < wide,
+             f"swap is for M of {narrow_bits(wide) + 1} to {wide} bits and accumulators of less, not "
              f"m_bits={self.m_bits} and acc_bits={self.acc_bits}")
         need(self.dsp_weights in ("dsp", "lut", "single"),
              f"dsp_weights must be 'dsp', 'lut' or 'single', not {self.dsp_weights!r}")
@@ -269,10 +271,15 @@ class Engine:
         return self.m_bits + 20 + self.c_extra
 
     @property
+    def has_r(self) -> bool:
+        """Rows have an R: a residual can join the first stage."""
+        return self.residual and self.fused
+
+    @property
     def record_fields(self) -> dict[str, int]:
         """Widths of a row's requantizer parameters as they lie in memory, lowest bits first."""
         fields = {"m": self.m_bits, "c": self.c_bits, "shift": 5, "slot": 8, "negate": 1}
-        return fields | ({"r": self.m_bits} if self.residual and self.fused else {})
+        return fields | ({"r": self.m_bits} if self.has_r else {})
 
     @property
     def records_per_word(self) -> int:

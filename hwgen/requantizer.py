@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-DSP_BITS = {"xilinx7": 25}
-"""Wider signed operand of a family's multiplier blocks as the lanes use them; 18 elsewhere."""
 NARROW_BITS = {25: 18}
 """The other operand where it is narrower (DSP48E1: 25 x 18)."""
 SOFT_BITS = 8
@@ -18,6 +16,11 @@ class Cut(NamedTuple):
     """The upper product is made of adders."""
 
 
+def dsp_bits(family: str) -> int:
+    """The wider signed operand of a family's multiplier blocks as the lanes use them."""
+    return 25 if family == "xilinx7" else 18
+
+
 def narrow_bits(dsp_bits: int) -> int:
     """The narrower signed operand of a multiplier block."""
     return NARROW_BITS.get(dsp_bits, dsp_bits)
@@ -26,9 +29,9 @@ def narrow_bits(dsp_bits: int) -> int:
 def cut(acc_bits: int, m_bits: int, dsp_bits: int, swap: bool = False) -> Cut:
     """Of a signed accumulator of ``acc_bits + 1`` bits times a signed M of ``m_bits``.
 
-    With ``swap`` one of the two fits the narrow operand in every layer.  Else a
-    wide M takes the wide operand of the block and leaves the accumulator the narrow one; what is then left of the
-    accumulator is a few bits, cheaper in LUTs than in another block.
+    With ``swap`` one of the two fits the narrow operand in every layer.  Else a wide M takes the wide operand of the
+    block and leaves the accumulator the narrow one; what is then left of the accumulator is a few bits, cheaper in
+    LUTs than in another block.
     """
     narrow = narrow_bits(dsp_bits)
     whole = narrow if m_bits > narrow and not swap else dsp_bits

@@ -69,8 +69,7 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None, en
     """
     from hwgen.plan import make_plan
     from hwgen.program import assemble
-    from hwgen.rtl import emit_verilog
-    from hwgen.rtl.axi import emit_axi_verilog
+    from hwgen.rtl.axi import emit_top
 
     if fps is not None and not 0 < fps < 1e9:
         raise HwgenError(f"--fps must be above 0, not {fps:g}")
@@ -89,8 +88,7 @@ def build(model: str, target: Target, out: Path, *, fps: float | None = None, en
         progress(f"golden model on {len(codes)} images")
         outputs = run(graph, codes)[graph.outputs[0]]
         progress("generating the engine")
-        protocol = target.part.protocol
-        verilog = emit_verilog(plan.engine) if protocol is None else emit_axi_verilog(plan.engine, protocol)
+        verilog = emit_top(plan.engine, target.part.protocol)
         progress("writing")
         structure, arrays = dump_graph(graph)
         facts = make_facts(graph, plan, target, fps, program=program, outputs=outputs,

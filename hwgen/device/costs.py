@@ -16,7 +16,7 @@ from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.engine import GROUPS, Engine
-from hwgen.requantizer import DSP_BITS, Cut, cut
+from hwgen.requantizer import Cut, cut, dsp_bits
 from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
 ROW_BUFFER = {"xilinx7": (98, 19), "ecp5": (165, 48), "ice40": (140, 48)}
@@ -177,9 +177,9 @@ def requantizer_terms(e: Engine) -> dict[str, float]:
     at, soft = _cut(e)
     return {"one": 1, "acc": e.acc_bits, "m": e.m_bits, "wide": at > 0,
             "soft_product": (e.acc_bits + 1 - at) * e.m_bits if soft else 0, "swap": e.swap and e.acc_bits + e.m_bits,
-            "residual": e.residual and e.fused,
-            "residual_m": (e.residual and e.fused) * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
-            "rescale_residual": e.rescale and e.residual and e.fused,
+            "residual": e.has_r,
+            "residual_m": e.has_r * e.m_bits, "rescale": e.rescale, "rescale_m": e.rescale * e.m_bits,
+            "rescale_residual": e.rescale and e.has_r,
             "two_steps": e.rescale and e.residual and not e.fused, "pool": e.pool, "pool_rescale": e.pool and e.rescale,
             "thresholds": e.thresholds, "thresholds_acc": e.thresholds * e.acc_bits}
 
@@ -191,7 +191,7 @@ def requantizer_dsp(e: Engine, family: str) -> int:
         total = 1 if e.swap else blocks(e.acc_bits + 1, e.m_bits, family)
     else:
         total = blocks(at + 1, e.m_bits, family) + (0 if soft else blocks(e.acc_bits + 1 - at, e.m_bits, family))
-    if e.residual and e.fused:
+    if e.has_r:
         total += blocks(e.m_bits, 9, family)
     if e.rescale:
         total += blocks(17 if e.pool else 9, e.m_bits, family)
@@ -201,7 +201,7 @@ def requantizer_dsp(e: Engine, family: str) -> int:
 
 
 def _cut(e: Engine) -> Cut:
-    return cut(e.acc_bits, e.m_bits, DSP_BITS.get(e.family, 18), e.swap)
+    return cut(e.acc_bits, e.m_bits, dsp_bits(e.family), e.swap)
 
 
 # Memories

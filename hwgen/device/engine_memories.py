@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from hwgen import isa
 from hwgen.engine import (
-    COMMAND_WORDS, DESCRIPTORS, GROUPS, PREFETCH, STORE_WORDS, TILES_IN_FLIGHT, WORDS_IN_FLIGHT, Engine,
+    COMMAND_WORDS, DESCRIPTORS, GROUPS, OUT_BITS, PREFETCH, STORE_WORDS, TILES_IN_FLIGHT, WORDS_IN_FLIGHT, Engine,
 )
 
-ADDRESS_BITS = 24
-"""Of a word of the output (``hwgen.rtl.drain.ADDRESS_BITS``)."""
 WORDS = {word.name: sum(field.bits for field in word.fields) for word in isa.LAYER_WORDS}
 
 
@@ -83,7 +81,7 @@ def _queues(e: Engine) -> list[MemorySpec]:
     front = e.px * 3 + 8 + 1
     post = e.px * (e.point_bits + 6 + (7 if e.pool_columns else 0)) + 8
     return [MemorySpec("queues", front + 2, TILES_IN_FLIGHT - 1),
-            MemorySpec("queues", post + ADDRESS_BITS + 2, TILES_IN_FLIGHT - 1, used=((0, post + ADDRESS_BITS),))]
+            MemorySpec("queues", post + OUT_BITS + 2, TILES_IN_FLIGHT - 1, used=((0, post + OUT_BITS),))]
 
 
 def _parameters(e: Engine) -> list[MemorySpec]:

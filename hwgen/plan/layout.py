@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ..graph.ir import Graph, Tensor
 from ..engine import GROUPS, STORE_WORDS, Engine
 from ..lanes import DSP_WIDE, KINDS
-from ..requantizer import DSP_BITS, narrow_bits
+from ..requantizer import dsp_bits, narrow_bits
 from ..schemes import signed_bits
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
@@ -85,7 +85,7 @@ class Layout:
     def wide_m(self, layer: Layer) -> bool:
         """Whether M of a layer exceeds the narrow operand of the engine's multiplier blocks."""
         values = layer.conv.requant.multiplier
-        return signed_bits(int(values.min()), int(values.max())) > narrow_bits(DSP_BITS.get(self.engine.family, 18))
+        return signed_bits(int(values.min()), int(values.max())) > narrow_bits(dsp_bits(self.engine.family))
 
     def step(self, layer: Layer) -> int:
         """Cycles of one step of the drain."""
@@ -205,12 +205,12 @@ def needs(layout: Layout) -> dict:
             if scale is not None:
                 multipliers += [abs(scale.a), abs(scale.b)]
     acc_bits = max(12, sum_bits(layout))
-    dsp_bits = DSP_BITS.get(layout.engine.family, 18)
+    block = dsp_bits(layout.engine.family)
     m_bits = max(MULTIPLIER_BITS, max(multipliers, default=0).bit_length() + 1)
     return {
         "acc_bits": acc_bits,
         "m_bits": m_bits,
-        "swap": narrow_bits(dsp_bits) < m_bits <= dsp_bits and acc_bits < dsp_bits and _swappable(layout),
+        "swap": narrow_bits(block) < m_bits <= block and acc_bits < block and _swappable(layout),
         "c_extra": max(0, _constant_bits(layout, acc_bits) - m_bits),
         "wide": any(tile.wide for layer in layers for tile in layout.tiles(layer)),
         "residual": any(layer.residual for layer in layers),
@@ -227,7 +227,7 @@ def needs(layout: Layout) -> dict:
 
 def _swappable(layout: Layout) -> bool:
     """Whether every layer has a narrow M or narrow lane sums; what is subtracted from these is no larger."""
-    narrow = narrow_bits(DSP_BITS.get(layout.engine.family, 18))
+    narrow = narrow_bits(dsp_bits(layout.engine.family))
     return all(_largest_sum(layout, layer) < 1 << narrow - 1 for layer in layout.layers if layout.wide_m(layer))
 
 

@@ -65,9 +65,24 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
     A ``scratch_depth`` above the default is the most that the scratchpad may have; else it is as deep as the part
     holds.  Raises Unplaceable.
     """
-    # The walks depend on the row buffer: it is as long as it may be until its length is known.
-    whole = lay_out(graph, replace(engine, scratch_depth=MAX_DEPTH, pool_columns=MAX_COLUMNS if engine.pool else 0))
-    layout = _shaped(whole, part, engine.scratch_depth if engine.scratch_depth > Engine.scratch_depth else MAX_DEPTH)
+    return _sized(_whole(graph, engine), part, _most_depth(engine))
+
+
+def _most_depth(engine: Engine) -> int:
+    return engine.scratch_depth if engine.scratch_depth > Engine.scratch_depth else MAX_DEPTH
+
+
+def _whole(graph: Graph, engine: Engine) -> Layout:
+    """The network on the engine with a scratchpad as deep as addresses reach.
+
+    The walks depend on the row buffer: it is as long as it may be until its length is known.
+    """
+    return lay_out(graph, replace(engine, scratch_depth=MAX_DEPTH, pool_columns=MAX_COLUMNS if engine.pool else 0))
+
+
+def _sized(whole: Layout, part: Part, most: int) -> Sized:
+    """From such a layout to one with a scratchpad of ``most`` words per bank, or as many as the part holds."""
+    layout = _shaped(whole, part, most)
     cycles = count_cycles(layout)
     words = memory_words(layout, cycles.program_words)
     return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
@@ -174,14 +189,14 @@ class Search:
         """Widths and features are nearly the same on every engine: take them from one layout."""
         any_rows = Engine(ki=8, px=2, sp2_rows=8, pot_rows=8, int4_rows=8, dsp_rows=8, drain_lanes=8,
                           scratch_depth=MAX_DEPTH)
-        asked: dict = {}
-        # Sums of 8-bit weights are wider.
-        for wide in (True, False):
+        # Sums of 8-bit weights are wider: only where there are such rows.
+        for wide in (False, True):
             try:
                 asked = needs(lay_out(self.graph, replace(any_rows, wide=wide)))
+                break
             except Unplaceable:
                 continue
-        if not asked:
+        else:
             return {}
         # Too wide for any engine: the exact layout says so.
         asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
@@ -215,12 +230,13 @@ class Search:
 
     def _exact(self, engine: Engine) -> Sized | None:
         try:
-            sized = size(self.graph, engine, self.part)
+            whole = _whole(self.graph, engine)
+            sized = _sized(whole, self.part, _most_depth(engine))
             deepest, power = sized.engine.scratch_depth, 1 << sized.engine.scratch_depth.bit_length() - 1
             # Fewer LUTs choose among block RAMs behind half as deep ones again, none behind powers of two.
             for depth in (power * 3 // 2, power):
-                if depth < deepest and not sized.fits(self.part):
-                    sized = size(self.graph, replace(engine, scratch_depth=depth), self.part)
+                if Engine.scratch_depth < depth < deepest and not sized.fits(self.part):
+                    sized = _sized(whole, self.part, depth)
             return sized
         except Unplaceable as reason:
             self.reasons.append(str(reason))

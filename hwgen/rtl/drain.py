@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..engine import TILES_IN_FLIGHT, Engine
+from ..engine import OUT_BITS, TILES_IN_FLIGHT, Engine
 from ..isa import POOL_RASTER
 from ..plan.timing import RASTER_LATENCY, SELECT_LATENCY, lane_latency, search_latency
 from .bits import delay, select
@@ -16,8 +16,6 @@ from .walker import slot_layout
 
 RASTER_FLAGS = ("inside", *(f"{axis}_{what}" for axis in "xy" for what in ("start", "begin", "end")))
 
-ADDRESS_BITS = 24
-"""Of a word of the output: a map in memory may be larger than the scratchpad."""
 PLACE_LATENCY = 3
 """Cycles that the second half's counters are ahead of the codes."""
 
@@ -50,7 +48,7 @@ class Drain(wiring.Component):
             "residual_valid": In(1), "residual": In(data.ArrayLayout(e.word_bits, e.px)),
             "params_write": In(1), "thresholds_write": In(1), "param_chunk": In(8), "param_lane": In(8),
             "param_beat": In(3), "param_parity": In(1), "param_data": In(e.mem_bits), "threshold_data": In(64),
-            "write": Out(1), "write_bank": Out(4), "write_address": Out(ADDRESS_BITS), "write_data": Out(e.word_bits),
+            "write": Out(1), "write_bank": Out(4), "write_address": Out(OUT_BITS), "write_data": Out(e.word_bits),
             "write_skipped": Out(1),
         })
 
@@ -165,7 +163,7 @@ class Drain(wiring.Component):
                 m.d.comb += unit.swapped.eq(s.swap)
             if e.residual:
                 m.d.comb += unit.res.eq(residual[lane])
-                if e.fused:
+                if e.has_r:
                     m.d.comb += unit.r.eq(held["r"])
             if e.rescale:
                 m.d.comb += unit.rescale_on.eq(s.rescale)
@@ -245,10 +243,10 @@ class Drain(wiring.Component):
                 m.d.sync += written.eq(written + 1)
         with m.If(end & s.res_on):
             m.d.sync += read.eq(read + (chunk >> piece) + 1)
-        words = []
-        for name, enable in (("low", self.residual_valid & is_low), ("high", self.residual_valid & ~is_low)):
-            if name == "high" and not e.wide_residual:
-                continue
+        enables, words = {"low": self.residual_valid & is_low}, []
+        if e.wide_residual:
+            enables["high"] = self.residual_valid & ~is_low
+        for name, enable in enables.items():
             m.submodules[f"residual_{name}"] = memory = Memory(shape=width, depth=depth, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [writer.addr.eq(written), writer.data.eq(self.residual), writer.en.eq(enable),
@@ -281,8 +279,8 @@ class Drain(wiring.Component):
         codes = self._raster(m, slots, at, tile) if e.pool_columns else self._codes
 
         # The place of the word: what counts on with the words, and what the pixel adds.
-        offset, planes, base, place = Signal(ADDRESS_BITS), Signal(16), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        address, bank = Signal(ADDRESS_BITS), Signal(4)
+        offset, planes, base, place = Signal(OUT_BITS), Signal(16), Signal(OUT_BITS), Signal(OUT_BITS)
+        address, bank = Signal(OUT_BITS), Signal(4)
         keep = Signal()
         m.d.sync += [
             planes.eq(Mux(s.out_two_planes, s.out_step << 1, s.out_step)),

@@ -4,11 +4,11 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..engine import Engine
+from ..engine import OUT_BITS, Engine
 from ..isa import POOL_RASTER
 from .array import Array
 from .bits import delay
-from .drain import ADDRESS_BITS, Drain
+from .drain import Drain
 from .loader import Loader
 from .reader import Reader
 from .scratchpad import Ring, Scratchpad
@@ -54,7 +54,7 @@ class HwgenEngine(wiring.Component):
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
             "write_data": Out(engine.mem_bits), "write_mask": Out(engine.scratch_words),
             "write_idle": In(1), "write_error": In(1),
-            "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(ADDRESS_BITS),
+            "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(OUT_BITS),
             "trace_data": Out(engine.word_bits),
         })
 

@@ -5,8 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import STORE_WORDS, Engine
-from .drain import ADDRESS_BITS
+from ..engine import OUT_BITS, STORE_WORDS, Engine
 
 BANK_BITS = 4
 PLACE_BITS = 32
@@ -31,7 +30,7 @@ class Store(wiring.Component):
         super().__init__({
             "enable": In(1), "base": In(32), "flush": In(1), "claim": In(1), "claim_words": In(12),
             "room": Out(range(STORE_WORDS + 1), init=STORE_WORDS),
-            "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(ADDRESS_BITS),
+            "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(OUT_BITS),
             "data": In(e.word_bits),
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
             "write_data": Out(e.mem_bits), "write_mask": Out(e.scratch_words), "idle": Out(1),
@@ -40,7 +39,7 @@ class Store(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         e = self.engine
-        offset_bits = ADDRESS_BITS + BANK_BITS
+        offset_bits = OUT_BITS + BANK_BITS
         piece = e.scratch_words.bit_length() - 1
         entry = data.StructLayout({"place": PLACE_BITS, "word": e.word_bits, "same": 1})
         m.submodules.queue = fifo = SyncFIFOBuffered(width=entry.size, depth=STORE_WORDS)

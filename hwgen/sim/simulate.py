@@ -15,8 +15,7 @@ from ..engine import Engine
 from ..plan.layout import Layout, lay_out
 from ..plan.load import Memory
 from ..program.assemble import Program, assemble_layout, input_words
-from ..rtl import emit_verilog
-from ..rtl.axi import emit_axi_verilog
+from ..rtl.axi import emit_top
 from .run import Simulator, compile_engine, run_jobs
 from .trace import ImageTrace, read_trace
 
@@ -62,10 +61,10 @@ def simulate(build, codes: np.ndarray, *, progress: Callable[[str], None] = lamb
     if program.image != build.image:
         raise HwgenError(f"program.bin in {build.path} is not the program of its own network; build it again")
     progress("compiling the engine")
-    if protocol is not None:
-        verilog = emit_axi_verilog(engine, protocol, simulation=True)
+    if engine.family or protocol is not None:
+        verilog = emit_top(engine, protocol, simulation=True)
     else:
-        verilog = emit_verilog(engine, simulation=True) if engine.family else build.verilog.read_text()
+        verilog = build.verilog.read_text()
     compiled = compile_engine(verilog, engine, program.memory_words,
                               Path(build.path) / "sim" / "_".join(filter(None, (simulator, protocol))), simulator,
                               protocol=protocol)

@@ -2,4 +2,5 @@
 
 from .engine import AxiEngine as AxiEngine
 from .engine import emit_axi_verilog as emit_axi_verilog
+from .engine import emit_top as emit_top
 from .master import AxiMaster as AxiMaster

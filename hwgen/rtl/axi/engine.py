@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...engine import AXI_TOP, Engine
-from ..emit import verilog
+from ..emit import emit_verilog, verilog
 from ..engine import HwgenEngine
 from .master import ADDRESS_BITS, AxiMaster, axi_ports, check_port
 
@@ -67,6 +67,13 @@ class AxiEngine(wiring.Component):
             core.write_error.eq(Cat(master.write_error for master in self._masters).any()),
         ]
         return m
+
+
+def emit_top(engine: Engine, protocol: str | None, *, simulation: bool = False) -> str:
+    """The engine with its AXI ports, or without ``protocol`` with a memory port of its own, as SystemVerilog."""
+    if protocol is None:
+        return emit_verilog(engine, simulation=simulation)
+    return emit_axi_verilog(engine, protocol, simulation=simulation)
 
 
 def emit_axi_verilog(engine: Engine, protocol: str = "axi4", *, simulation: bool = False) -> str:

@@ -5,8 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.engine import Engine
-from hwgen.requantizer import DSP_BITS, cut, narrow_bits
-from hwgen.rtl.requantize.delay import delay
+from hwgen.requantizer import cut, dsp_bits, narrow_bits
+from hwgen.rtl.bits import delay
 from hwgen.rtl.requantize.pooling import SUM_BITS, PoolState
 from hwgen.rtl.requantize.rounding import RoundClamp
 
@@ -24,13 +24,13 @@ def sum_bits_signed(*widths: int) -> int:
 
 def _sum_in_two(m: Module, a: Value, b: Value, bits: int, name: str) -> Value:
     """``a + b`` (signed, ``bits`` wide) after two cycles, half of the carry chain in each."""
-    cut = bits // 2
+    half = bits // 2
     a, b = (Cat(value, value[-1].replicate(max(0, bits - len(value))))[:bits] for value in (a, b))
-    low = Signal(cut + 1, reset_less=True, name=f"{name}_low")
-    high = Signal(bits - cut, reset_less=True, name=f"{name}_high")
+    low = Signal(half + 1, reset_less=True, name=f"{name}_low")
+    high = Signal(bits - half, reset_less=True, name=f"{name}_high")
     total = Signal(signed(bits), reset_less=True, name=name)
-    m.d.sync += [low.eq(a[:cut] + b[:cut]), high.eq(a[cut:] + b[cut:]),
-                 total.eq(Cat(low[:cut], (high + low[cut])[:bits - cut]))]
+    m.d.sync += [low.eq(a[:half] + b[:half]), high.eq(a[half:] + b[half:]),
+                 total.eq(Cat(low[:half], (high + low[half])[:bits - half]))]
     return total
 
 
@@ -165,7 +165,7 @@ class RequantLane(wiring.Component):
             value = self._pool(m, "max", POOL_MAX, value, self.q_latency)
         m.d.comb += [
             self.o.eq(value),
-            self.o_valid.eq(delay(m, self.valid, self.latency, "valid", reset=True)),
+            self.o_valid.eq(delay(m, self.valid, self.latency, "valid", reset_less=False)),
         ]
         return m
 
@@ -302,7 +302,7 @@ class RequantLane(wiring.Component):
         m.d.comb += [
             state.enable.eq(self.pool_mode == mode),
             state.pad.eq(self.pool_pad),
-            state.valid.eq(delay(m, self.valid, age, f"valid_{op}", reset=True)),
+            state.valid.eq(delay(m, self.valid, age, f"valid_{op}", reset_less=False)),
             state.index.eq(delay(m, self.pool_index, age, f"index_{op}")),
             state.first.eq(delay(m, self.pool_first, age, f"first_{op}")),
             state.inside.eq(delay(m, self.pool_inside, age, f"inside_{op}")),
@@ -316,5 +316,5 @@ def make_lane(engine: Engine) -> RequantLane:
     e = engine
     return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                        residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
-                       dsp_bits=DSP_BITS.get(e.family, 18), pool_depth=e.tile_chunks, c2_bits=e.c2_bits,
+                       dsp_bits=dsp_bits(e.family), pool_depth=e.tile_chunks, c2_bits=e.c2_bits,
                        fused=e.fused, swap=e.swap)
