@@ -16,7 +16,7 @@ from hwgen.engine import Engine
 from hwgen.errors import HwgenError
 from hwgen.golden import run
 from hwgen.program.assemble import input_words, unpack_words
-from hwgen.rtl.axi import AxiEngine, AxiMaster, emit_axi_verilog
+from hwgen.rtl.axi import AxiEngine, AxiMaster, emit_top
 from hwgen.sim.run import environment
 from hwgen.synth.wrapper import parse_ports
 from program_bench import random_cases
@@ -68,7 +68,7 @@ def run_axi(case, protocol: str, runs: list[dict], folder: Path) -> tuple[list[O
            "bases": [0x1000_0000 * (port + 1) + 0x400 * port for port in range(engine.ports)],
            "memory": bytes(memory), "runs": runs, "limit": 60_000}
     (folder / "job").write_bytes(pickle.dumps(job))
-    text, top = emit_axi_verilog(engine, protocol), TOP
+    text, top = emit_top(engine, protocol), TOP
     if protocol == "axi3":
         text, top = text + as_axi4(text), "as_axi4"
     (folder / "engine.sv").write_text(text)

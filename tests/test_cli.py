@@ -41,8 +41,8 @@ def fakes(monkeypatch):
     monkeypatch.setattr(hwgen.frontend, "load", lambda path: tiny_graph())
     monkeypatch.setattr(hwgen.plan, "make_plan", plan, raising=False)
     monkeypatch.setattr(hwgen.program, "assemble", lambda graph, plan: FakeProgram(), raising=False)
-    monkeypatch.setattr(hwgen.rtl, "emit_verilog", lambda engine: VERILOG, raising=False)
-    monkeypatch.setattr(hwgen.rtl.axi, "emit_axi_verilog", lambda engine, protocol: f"// {protocol}\n{AXI_VERILOG}")
+    monkeypatch.setattr(hwgen.rtl.axi, "emit_top",
+                        lambda engine, protocol: f"// {protocol}\n{AXI_VERILOG}" if protocol else VERILOG)
     monkeypatch.setattr(hwgen.sim, "simulate", fake_simulation, raising=False)
     return asked
 
@@ -307,12 +307,12 @@ SLEEPER = """
 import sys, time
 import hwgen.plan
 from hwgen.cli.main import main
-import hwgen.frontend, hwgen.program, hwgen.rtl
+import hwgen.frontend, hwgen.program, hwgen.rtl.axi
 def plan(graph, part, **rest):
     print('planning', flush=True)
     time.sleep(60)
 hwgen.plan.make_plan = plan
-hwgen.program.assemble = hwgen.rtl.emit_verilog = None
+hwgen.program.assemble = hwgen.rtl.axi.emit_top = None
 sys.exit(main(sys.argv[1:]))
 """
 

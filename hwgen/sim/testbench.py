@@ -5,6 +5,7 @@ it, watches ``finished`` and reads the trace afterwards.
 """
 
 from ..engine import AXI_TOP, TOP, Engine
+from ..rtl.axi.master import MAX_WRITES
 
 NAME = "hwgen_testbench"
 
@@ -193,7 +194,7 @@ _AXI = """\
   generate for (p = 0; p < PORTS; p = p + 1) begin : port
     reg [37:0] runs [0:31];
     integer due [0:31];
-    integer confirm [0:31];
+    integer confirm [0:{writes}];
     integer head = 0, tail = 0, word = 0, free = 0, reads = 0, written = 0, confirmed = 0;
     reg valid = 0, id = 0, last = 0, failed = 0, bvalid = 0, placed = 0, given = 0;
     reg arready = 1;
@@ -246,10 +247,10 @@ _AXI = """\
         $fdisplay(trace, "W %h %h %h", at, strobes, wide);
         placed = 0;
         given = 0;
-        confirm[written % 32] = now + latency;
+        confirm[written % ({writes} + 1)] = now + latency;
         written = written + 1;
       end
-      if (confirmed != written && confirm[confirmed % 32] <= now && (!bvalid || bready)) begin
+      if (confirmed != written && confirm[confirmed % ({writes} + 1)] <= now && (!bvalid || bready)) begin
         bvalid <= 1;
         confirmed = confirmed + 1;
       end
@@ -283,6 +284,6 @@ def testbench(engine: Engine, memory_words: int, protocol: str | None = None) ->
     else:
         slice_ = "[3:0]" if protocol == "axi3" else ""
         links = "".join(_LINKS.format(p=p, base=p << 28, slice=slice_) for p in range(engine.ports))
-        memory = _AXI.format(top=AXI_TOP, links=links)
+        memory = _AXI.format(top=AXI_TOP, links=links, writes=MAX_WRITES)
     return _TEXT.format(name=NAME, mem_bits=engine.mem_bits, ports=engine.ports, depth=memory_words,
                         word_bits=engine.word_bits, memory=memory)

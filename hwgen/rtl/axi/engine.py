@@ -70,15 +70,11 @@ class AxiEngine(wiring.Component):
 
 
 def emit_top(engine: Engine, protocol: str | None, *, simulation: bool = False) -> str:
-    """The engine with its AXI ports, or without ``protocol`` with a memory port of its own, as SystemVerilog."""
-    if protocol is None:
-        return emit_verilog(engine, simulation=simulation)
-    return emit_axi_verilog(engine, protocol, simulation=simulation)
-
-
-def emit_axi_verilog(engine: Engine, protocol: str = "axi4", *, simulation: bool = False) -> str:
-    """The engine with its AXI ports as SystemVerilog with top module ``hwgen_axi_engine``.
+    """The engine as SystemVerilog: behind AXI ports with top module ``hwgen_axi_engine``, or without ``protocol`` with
+    a memory port of its own and top module ``hwgen_engine``.
 
     ``simulation``: portable twins instead of the family's primitives.
     """
+    if protocol is None:
+        return emit_verilog(engine, simulation=simulation)
     return verilog(AxiEngine(engine=engine, protocol=protocol, simulation=simulation), AXI_TOP)
