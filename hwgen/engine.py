@@ -34,8 +34,16 @@ RESIDUAL_CYCLES = 64
 """From the end of a tile's steps to the beginning of its drain at most."""
 STORE_WORDS = 256
 """Words of the store queue; a tile of a stored layer must fit."""
-OUT_BITS = 24
-"""Address of a word of the output: a map in memory may be larger than the scratchpad."""
+UNCHECKED = 48
+"""Words from which a memory's reads are not checked for a write to the same word at the same time, which never
+matters: such memories belong into block RAM.  Smaller ones are better made of LUTs, where the check costs nothing."""
+
+
+def unchecked_words(family: str) -> int:
+    """The same for a family: where LUTs hold no memory, smaller ones go into block RAM too."""
+    return 2 if family == "ice40" else UNCHECKED
+
+
 WORDS_IN_FLIGHT = 8
 """Words between the sequencer and the ends of their steps: more than ``plan.timing``'s ISSUE_LATENCY and
 CREDIT_LATENCY together, so that they never wait for each other; a power of two."""
@@ -103,6 +111,9 @@ class Engine:
     blocks), or "single", one product per block as in published designs."""
     dsp_products: int = 0
     """Of "single" multipliers the products that take a block; the others are made of LUTs."""
+    small: bool = False
+    """For parts of a few thousand LUTs and a memory on the chip: maps are requested word by word, one tile is read at a
+    time, and counters are narrower (``register_bits``)."""
     family: str = ""
     """Whose primitives the lanes are made of; "" is a portable description."""
 
@@ -148,6 +159,7 @@ class Engine:
         need(self.ports in (1, 2, 4), f"ports must be 1, 2 or 4, not {self.ports!r}")
         need(self.port_bits in (64, 128) or self.ports == 1,
              f"a memory port must have 64 or 128 bits, not mem_bits={self.mem_bits} / ports={self.ports}")
+        need(not self.small or self.ports == 1, f"a small engine has one memory port, not {self.ports}")
         need(4 * self.ki <= self.mem_bits, f"4*ki must not exceed mem_bits={self.mem_bits}")
 
     @property
@@ -256,8 +268,46 @@ class Engine:
         return 2 if self.scratch_words > 1 and self.banks > 1 else 1
 
     @property
+    def address_bits(self) -> int:
+        """Of a memory word that is read or written: a memory on the chip has few."""
+        return 16 if self.small else 32
+
+    @property
+    def place_bits(self) -> int:
+        """Of a scratchpad word in memory; programs carry 32."""
+        return self.address_bits + self.scratch_words.bit_length() - 1 if self.small else 32
+
+    @property
+    def out_bits(self) -> int:
+        """Address of a word of the output: a map in memory may be larger than the scratchpad."""
+        return 16 if self.small else 24
+
+    @property
+    def size_bits(self) -> int:
+        """Of rows and columns of a map."""
+        return 9 if self.small else 12
+
+    @cached_property
+    def register_bits(self) -> dict[str, int]:
+        """Bits that the hardware keeps of the fields of LAYER and TILE where these are wider than any value it can use.
+
+        Places in a bank count modulo its words.
+        """
+        point, size = self.point_bits, self.size_bits
+        places = dict.fromkeys(("base", "block_step", "plane_step", "row_q", "res_step", "res_address"), point)
+        sizes = dict.fromkeys(("height", "width", "conv_h", "conv_w", "out_h", "out_w"), size)
+        return places | sizes | {
+            "words": self.ring_depth.bit_length(), "blocks": min(10, self.ring_depth.bit_length()),
+            "chunks": min(8, (self.tile_chunks).bit_length()), "store_words": STORE_WORDS.bit_length(),
+            "interval": 11 if self.small else 14, "out_step": self.out_bits, "out_address": self.out_bits,
+            "store_base": self.place_bits,
+        }
+
+    @property
     def fetch_ahead(self) -> int:
         """Memory words of a map that may be on their way; each is unpacked in one cycle or several."""
+        if self.small:
+            return 1
         return PREFETCH if self.scratch_words <= 2 else PREFETCH // 2
 
     @property

@@ -35,4 +35,6 @@ ICARUS = {
                     **SMALL | {"ring_depth": 128}),
     "lut": Engine(ki=4, px=3, sp2_rows=2, dsp_rows=1, drain_lanes=1, dsp_weights="lut", pool=False, mem_bits=256,
                   ports=2, **SMALL),
+    "on_demand": Engine(ki=4, px=2, sp2_rows=2, int4_rows=2, drain_lanes=2, wide=False, rescale=False, small=True,
+                        family="ice40", **SMALL | {"ring_depth": 64}),
 }

@@ -15,7 +15,7 @@ from hwgen.device.memories import map_memory, map_used
 from hwgen.device.multipliers import blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
-from hwgen.engine import GROUPS, Engine
+from hwgen.engine import GROUPS, Engine, unchecked_words
 from hwgen.requantizer import Cut, cut, dsp_bits
 from hwgen.lanes import ACT_MAX, DSP_WIDE, KINDS, dot_bits, dsp_blocks, latency
 
@@ -209,12 +209,14 @@ def _cut(e: Engine) -> Cut:
 @lru_cache(maxsize=65536)
 def memory_cost(spec: MemorySpec, family: str) -> tuple[float, float, float]:
     """(LUT, FF, block RAM) of one memory."""
-    mapped = map_used(spec.width, spec.depth, family, spec.used or ((0, spec.width),), clocked=spec.clocked)
+    checked = spec.depth < unchecked_words(family)
+    mapped = map_used(spec.width, spec.depth, family, spec.used or ((0, spec.width),), clocked=spec.clocked,
+                      checked=checked)
     bits = sum(end - first for first, end in spec.used) or spec.width
     select = multiplexer(mapped.stacked, family) * bits
     if mapped.kind == "block":
         # Old data for a word that is just being written: Yosys compares the addresses and keeps a copy.
-        copied = bits + 10 if family != "xilinx7" else 0
+        copied = bits + 10 if checked and family != "xilinx7" else 0
         return select + copied, 2 if mapped.stacked > 1 else 0, mapped.units
     if mapped.kind == "lut":
         return mapped.units + select, bits if spec.clocked else 0, 0

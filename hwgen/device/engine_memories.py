@@ -6,12 +6,9 @@ the block RAM that follows from it with synthesized engines.
 
 from dataclasses import dataclass
 
-from hwgen import isa
 from hwgen.engine import (
-    COMMAND_WORDS, DESCRIPTORS, GROUPS, OUT_BITS, PREFETCH, STORE_WORDS, TILES_IN_FLIGHT, WORDS_IN_FLIGHT, Engine,
+    COMMAND_WORDS, DESCRIPTORS, GROUPS, PREFETCH, STORE_WORDS, TILES_IN_FLIGHT, WORDS_IN_FLIGHT, Engine,
 )
-
-WORDS = {word.name: sum(field.bits for field in word.fields) for word in isa.LAYER_WORDS}
 
 
 @dataclass(frozen=True)
@@ -34,11 +31,11 @@ def memories(engine: Engine) -> list[MemorySpec]:
     result = [
         # A FIFO with an output register keeps one word there.
         MemorySpec("loader", e.port_bits, PREFETCH - 1, e.ports),
-        MemorySpec("loader", e.port_bits, e.fetch_ahead - 1, e.ports),
-        MemorySpec("loader", 68, DESCRIPTORS - 1),
+        *([] if e.small else [MemorySpec("loader", e.port_bits, e.fetch_ahead - 1, e.ports),
+                              MemorySpec("loader", 68, DESCRIPTORS - 1)]),
         MemorySpec("loader", 64, COMMAND_WORDS - 1),
         *_walker(e),
-        MemorySpec("store", e.word_bits + 33, STORE_WORDS - 1),
+        MemorySpec("store", e.word_bits + e.place_bits + 1, STORE_WORDS - 1),
         MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),
         *_ring(e),
         *_queues(e),
@@ -60,9 +57,9 @@ def memories(engine: Engine) -> list[MemorySpec]:
 
 
 def _walker(e: Engine) -> list[MemorySpec]:
-    # Three points, each a quotient, of which a bank's address bits are used, and a remainder.
-    used = tuple(part for first in (0, 20, 40) for part in ((first, first + e.point_bits), (first + 16, first + 20)))
-    return [MemorySpec("walker", WORDS["step"], 8, used=used), MemorySpec("walker", WORDS["move"], 8)]
+    # Three points, each the address bits of a bank and a remainder; four places and a sign.
+    bank = (e.banks - 1).bit_length()
+    return [MemorySpec("walker", 3 * (e.point_bits + bank), 8), MemorySpec("walker", 4 * (e.size_bits + 1), 8)]
 
 
 def _ring(e: Engine) -> list[MemorySpec]:
@@ -78,10 +75,11 @@ def _ring(e: Engine) -> list[MemorySpec]:
 
 
 def _queues(e: Engine) -> list[MemorySpec]:
-    front = e.px * 3 + 8 + 1
-    post = e.px * (e.point_bits + 6 + (7 if e.pool_columns else 0)) + 8
+    chunks, bank = e.register_bits["chunks"], (e.banks - 1).bit_length()
+    front = e.px * 3 + chunks + 1
+    post = e.px * (e.point_bits + bank + 2 + (7 if e.pool_columns else 0)) + chunks
     return [MemorySpec("queues", front + 2, TILES_IN_FLIGHT - 1),
-            MemorySpec("queues", post + OUT_BITS + 2, TILES_IN_FLIGHT - 1, used=((0, post + OUT_BITS),))]
+            MemorySpec("queues", post + e.out_bits + 2, TILES_IN_FLIGHT - 1, used=((0, post + e.out_bits),))]
 
 
 def _parameters(e: Engine) -> list[MemorySpec]:
@@ -103,4 +101,5 @@ def _parameters(e: Engine) -> list[MemorySpec]:
 def _step_bits(e: Engine) -> int:
     """A step that waits in the reader's queue: its word's flags and numbers, and the place of every slot."""
     turn, bank = max(1, (e.px - 1).bit_length()), max(1, (e.banks - 1).bit_length())
-    return 5 + (e.ring_depth - 1).bit_length() + 14 + 12 + 12 + turn + e.px * (bank + e.point_bits + 1 + turn)
+    of_tile = 0 if e.small else sum(e.register_bits[name] for name in ("interval", "words", "store_words"))
+    return 5 + (e.ring_depth - 1).bit_length() + of_tile + turn + e.px * (bank + e.point_bits + 1 + turn)

@@ -63,6 +63,12 @@ class Part:
     def available(self) -> Resources:
         return Resources(lut=self.lut, ff=self.ff, dsp=self.dsp, bram=self.bram)
 
+    @property
+    def small(self) -> bool:
+        """Whether engines are of the small kind: LUTs hold no memory, so that every queue costs block RAM or registers,
+        and programs lie on the chip."""
+        return not self.lutram and not self.ports
+
     def without_ports(self) -> "Part":
         """The same part for an engine alone, whose memory is on the chip."""
         return replace(self, ports=0, protocol=None)

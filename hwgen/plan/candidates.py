@@ -168,7 +168,8 @@ def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: i
         for px in range(1, 9):
             for drain in (d for d in (1, 2, 4, 8, 16) if ki % d == 0 and d * 8 >= ki):
                 shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family,
-                               mem_bits=64 * max(1, ports), ports=max(1, ports), ring_depth=block_words(part))
+                               small=part.small, mem_bits=64 * max(1, ports), ports=max(1, ports),
+                               ring_depth=block_words(part))
                 for rows in _row_counts(drain, min(96, most + drain)):
                     if ki * px * rows * lane_luts // 2 > part.lut:
                         break
@@ -207,7 +208,7 @@ def _engines(shape: Engine, rows: int, demand: Demand, work: list[Work], part: P
 
 
 def _fields(shape: Engine) -> dict:
-    names = ("ki", "px", "drain_lanes", "family", "mem_bits", "ports", "ring_depth")
+    names = ("ki", "px", "drain_lanes", "family", "small", "mem_bits", "ports", "ring_depth")
     return {name: getattr(shape, name) for name in names}
 
 

@@ -23,7 +23,7 @@ from .stream import commands_of_tile, memory_map, parameter_words, program_words
 from .strips import Step
 from .timeline import Span, Split
 from .timing import (
-    CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, SELECT_LATENCY, WALKER_LATENCY, WRITE_LATENCY,
+    CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, READER_IDLE, SELECT_LATENCY, WALKER_LATENCY, WRITE_LATENCY,
     lane_latency, search_latency, tile_latency)
 
 
@@ -174,6 +174,8 @@ class _Model:
         layout, engine, layer = self.layout, self.engine, step.layer
         costs, extra, tails = self._costs(step, tile)
         pop = max(self.free, command[0])
+        if engine.small:
+            pop = max(pop, self.last_end + READER_IDLE)
         self.split.busy += len(costs) * layout.words(layer) * layout.planes(layer.input)
         width, interval = layout.step(layer), layout.interval(layer, tile)
         steps = tile.chunks(engine.drain_lanes) * engine.px * width

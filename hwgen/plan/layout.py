@@ -138,8 +138,14 @@ def fit_scratchpad(layout: Layout, engine: Engine) -> Layout:
     return layout
 
 
+def max_side(layout: Layout) -> int:
+    """Most rows or columns of a map."""
+    return (1 << layout.engine.register_bits["height"]) - 1
+
+
 def check_limits(layout: Layout) -> None:
     """Raises Unplaceable when a number of a layer does not fit its field of the instruction set."""
+    bits = layout.engine.register_bits
     for layer in layout.layers:
         source, target = layout.maps[layer.input], layout.maps[layer.output]
         _, _, kh, kw = layer.conv.weight.shape
@@ -148,13 +154,16 @@ def check_limits(layout: Layout) -> None:
         _need(layer, (
             ("weight words of a tile (kernel positions times channel blocks)", layout.words(layer), MAX_WORDS),
             ("channel blocks", source.blocks, 1024), ("kernel height", kh, 64), ("kernel width", kw, 64),
-            ("rows of the input map", source.height, MAX_SIDE), ("columns of the input map", source.width, MAX_SIDE),
-            ("rows before pooling, pads included", walk.last_row + 1 - min(0, walk.origin[0]), MAX_SIDE),
-            ("columns before pooling, pads included", walk.columns * walk.strides[1] + walk.inner[1], MAX_SIDE),
+            ("rows of the input map", source.height, max_side(layout)),
+            ("columns of the input map", source.width, max_side(layout)),
+            ("rows before pooling, pads included", walk.last_row + 1 - min(0, walk.origin[0]), max_side(layout)),
+            ("columns before pooling, pads included", walk.columns * walk.strides[1] + walk.inner[1],
+             max_side(layout)),
             ("chunks of a tile", max(tile.chunks(layout.engine.drain_lanes) for tile in tiles), 255),
-            ("cycles of a tile's drain", max(layout.interval(layer, tile) for tile in tiles), 16383),
+            ("cycles of a tile's drain", max(layout.interval(layer, tile) for tile in tiles),
+             (1 << bits["interval"]) - 1),
             ("pooling window height", layer.window.kernel[0], 64), ("pooling window width", layer.window.kernel[1], 64),
-            ("words per bank of its output, 24 bits of address", target.size, (1 << 24) - 1),
+            ("words per bank of its output", target.size, (1 << bits["out_address"]) - 1),
         ))
 
 
@@ -168,7 +177,7 @@ def check_steps(layout: Layout) -> None:
         _need(step.layer, (
             ("result words of a tile", layout.store_words(step.layer) if step.store else 0, STORE_WORDS),
             ("words per bank from one pixel to the next", int(abs(points // layout.engine.banks).max()), (1 << 15) - 1),
-            ("columns or rows from one pixel to the next", int(abs(moves).max()), MAX_SIDE),
+            ("columns or rows from one pixel to the next", int(abs(moves).max()), max_side(layout)),
             ("words per bank between rows of the kernel", step.source.pitch // layout.engine.banks, (1 << 11) - 1)))
 
 

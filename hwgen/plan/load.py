@@ -8,14 +8,16 @@ from ..engine import PREFETCH, Engine
 from ..isa import RUN, WORD_BITS
 from .timing import AXI_CONFIRM, AXI_LATENCY, AXI_REQUESTS
 
-FIRST_WORD = 5
-"""Cycle after the start in which the first word of the stream can be taken."""
 READABLE = 4
 """From an answer on the memory port to the load unit: through a FIFO between two registers."""
+READABLE_ON_DEMAND, MAP_ON_DEMAND = 2, 1
+"""The same for a small engine: the stream through a FIFO, a map's word through a register."""
+FIRST_WORD = 1 + READABLE
+"""Cycle after the start in which the first word of the stream can be taken."""
 DESCRIBED = 4
 """From an answer that names a fetch to the first request of it, less one: through a FIFO between two registers."""
 COMMAND_LATENCY = 3
-"""From a command in the load unit to the sequencer: through a FIFO and a register."""
+"""From a command in the load unit to the sequencer: through a FIFO and a register; a small engine has no register."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class Load:
     def __init__(self, engine: Engine, words: int, memory: Memory | None = None):
         self.engine, self.memory = engine, memory or Memory()
         self.interval = self.memory.interval(engine)
+        self._latency, self._map_latency = ((READABLE_ON_DEMAND, MAP_ON_DEMAND) if engine.small
+                                            else (READABLE, READABLE))
+        self._map_run = 1 if engine.small else RUN
+        """Words of a map in one request at most."""
         self.at = 0
         self.words = 0
         """Words of the stream taken so far."""
@@ -102,9 +108,9 @@ class Load:
         assert stream is not None or fetch is not None, "the stream waits for itself"
         if fetch is not None and (stream is None or max(fetch, self._port_free) <= max(stream, self._port_free)):
             head = self._pending[0]
-            count = min(RUN - head.address % RUN, head.words)
+            count = min(self._map_run - head.address % self._map_run, head.words)
             first, cycle = self._request(fetch, count)
-            self._map_readable += [first + i * self.interval for i in range(count)]
+            self._map_readable += [first + self._map_latency + i * self.interval for i in range(count)]
             head.address, head.words, head.ready = head.address + count, head.words - count, cycle + 1
             if not head.words:
                 self._pending.popleft()
@@ -113,7 +119,8 @@ class Load:
                     self._pending[0].ready = max(self._pending[0].ready, cycle + 1)
         else:
             assert stream is not None
-            self._readable.append(self._request(stream, min(RUN, self.total - RUN * len(self._readable)))[0])
+            first, _ = self._request(stream, min(RUN, self.total - RUN * len(self._readable)))
+            self._readable.append(first + self._latency)
 
     def _stream_ready(self) -> int | None:
         """First cycle in which the stream can ask for its next run; None while that is unknown."""
@@ -129,13 +136,13 @@ class Load:
         if not self._pending:
             return None
         # Room for the longest run, whatever is asked for.
-        needed = len(self._map_readable) + RUN - self.engine.fetch_ahead
+        needed = len(self._map_readable) + self._map_run - self.engine.fetch_ahead
         if needed > len(self._map_taken):
             return None
         return max(self._pending[0].ready, self._map_taken[needed - 1] + 1 if needed > 0 else 0)
 
     def _request(self, ready: int, count: int) -> tuple[int, int]:
-        """Issue a request; returns when its first word can be taken, and the cycle of the request."""
+        """Issue a request; returns when its first answer comes, and the cycle of the request."""
         cycle = max(ready, self._port_free)
         begin = max(cycle + self.memory.latency - 1, self._data_free)
         last = begin + (count - 1) * self.interval
@@ -144,7 +151,7 @@ class Load:
         self._port_free = cycle + 1
         if len(self._ends) == self.memory.queue:
             self._port_free = max(self._port_free, self._ends[0] + 1)
-        return begin + 1 + READABLE, cycle
+        return begin + 1, cycle
 
     # The stream.
 
@@ -198,7 +205,7 @@ class Load:
     def commands(self, count: int) -> list[int]:
         """Take a packet of commands; returns the cycles in which the sequencer can take them."""
         self.take(1)
-        return [cycle + COMMAND_LATENCY for cycle in self.pieces(count)]
+        return [cycle + COMMAND_LATENCY - self.engine.small for cycle in self.pieces(count)]
 
     def thresholds(self, rows: int) -> None:
         self.take(1)
@@ -235,9 +242,11 @@ class Load:
         offset = first % per_word
         self.take(1)
         payload = self.take(1)
-        arrival = self._arrival(*divmod(self.words - 1, RUN)) - READABLE
-        # Through the queue of fetches, then into the registers from which requests are made.
-        loaded = max(arrival + DESCRIBED, self._fetch_free if not self._pending else 0)
+        loaded = payload
+        if not self.engine.small:
+            arrival = self._arrival(*divmod(self.words - 1, RUN)) - READABLE
+            # Through the queue of fetches, then into the registers from which requests are made.
+            loaded = max(arrival + DESCRIBED, self._fetch_free if not self._pending else 0)
         n_words = -(-(offset + words) // per_word)
         self._pending.append(_Pending(max(loaded, finished) + 1, first // per_word, n_words))
         self.at = payload + 1

@@ -41,7 +41,7 @@ def parse_engine(text: str, part: Part) -> Engine:
     else:
         values = dict(_pair(item, text) for item in text.split(","))
     try:
-        values = {"wide": False, "drain_lanes": 1} | values | {"family": part.family}
+        values = {"wide": False, "drain_lanes": 1} | values | {"family": part.family, "small": part.small}
         engine = Engine(**values)
     except (EngineError, TypeError) as error:
         raise HwgenError(f"--engine {text}: {error}") from error

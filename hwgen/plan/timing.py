@@ -21,6 +21,8 @@ ISSUE_LATENCY = 5
 """From a word in the sequencer to the first cycle of its step in the reader."""
 CREDIT_LATENCY = 2
 """From the end of a step to the word that takes its place."""
+READER_IDLE = 2
+"""From the end of a tile's last step to the reader's word that it is idle, for which small engines wait."""
 OPERAND_LATENCY = 4
 """From a step's end in the reader to its operands at the lanes."""
 IDLE_LATENCY = 1

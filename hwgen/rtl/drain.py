@@ -6,12 +6,13 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..engine import OUT_BITS, TILES_IN_FLIGHT, Engine
+from ..engine import TILES_IN_FLIGHT, Engine
 from ..isa import POOL_RASTER
 from ..plan.timing import RASTER_LATENCY, SELECT_LATENCY, lane_latency, search_latency
 from .bits import delay, select
 from .requantize import RasterPool, ThresholdSearch, make_lane
-from .sequencer import settings_layout, tile_layout
+from .reader import tile_layout
+from .sequencer import settings_layout
 from .walker import slot_layout
 
 RASTER_FLAGS = ("inside", *(f"{axis}_{what}" for axis in "xy" for what in ("start", "begin", "end")))
@@ -48,7 +49,7 @@ class Drain(wiring.Component):
             "residual_valid": In(1), "residual": In(data.ArrayLayout(e.word_bits, e.px)),
             "params_write": In(1), "thresholds_write": In(1), "param_chunk": In(8), "param_lane": In(8),
             "param_beat": In(3), "param_parity": In(1), "param_data": In(e.mem_bits), "threshold_data": In(64),
-            "write": Out(1), "write_bank": Out(4), "write_address": Out(OUT_BITS), "write_data": Out(e.word_bits),
+            "write": Out(1), "write_bank": Out(4), "write_address": Out(e.out_bits), "write_data": Out(e.word_bits),
             "write_skipped": Out(1),
         })
 
@@ -75,8 +76,12 @@ class Drain(wiring.Component):
     def _queue(self, m, name, slot_fields, tile_fields, pop):
         """What one half of the drain needs of a tile, kept from ``push`` until its own start."""
         slot = slot_layout(self.engine.point_bits)
-        shape = {f"{f}_{p}": slot[f].shape for p in range(self.engine.px) for f in slot_fields}
-        shape |= {f: tile_layout()[f].shape for f in tile_fields} | {"final": 1, "parity": 1}
+        kept = {f: slot[f].shape for f in slot_fields}
+        if "out_r" in kept:
+            kept["out_r"] = (self.engine.banks - 1).bit_length()
+        shape = {f"{f}_{p}": bits for p in range(self.engine.px) for f, bits in kept.items()}
+        shape |= {f: self.engine.register_bits.get(f, tile_layout()[f].width) for f in tile_fields}
+        shape |= {"final": 1, "parity": 1}
         entry = Signal(data.StructLayout(shape), name=f"{name}_entry")
         current = Signal(data.StructLayout(shape), name=f"{name}_tile")
         m.submodules[f"{name}_queue"] = fifo = SyncFIFOBuffered(width=len(entry.as_value()), depth=TILES_IN_FLIGHT)
@@ -93,7 +98,8 @@ class Drain(wiring.Component):
     def _steps(self, m, name, start, chunks):
         """Counters of a half.  Whether the last chunk and the last cycle of a step are reached is known beforehand."""
         step = self.settings.step
-        c = data.StructLayout({"busy": 1, "chunk": 8, "pixel": 3, "sub": 5, "left": 8, "last": 1, "end_step": 1})
+        count = self.engine.register_bits["chunks"]
+        c = data.StructLayout({"busy": 1, "chunk": count, "pixel": 3, "sub": 5, "left": count, "last": 1, "end_step": 1})
         c = Signal(c, name=f"{name}_at")
         short, before = Signal(name=f"{name}_short"), Signal(5, name=f"{name}_before")
         m.d.sync += [short.eq(step == 0), before.eq(step - 1)]
@@ -279,8 +285,8 @@ class Drain(wiring.Component):
         codes = self._raster(m, slots, at, tile) if e.pool_columns else self._codes
 
         # The place of the word: what counts on with the words, and what the pixel adds.
-        offset, planes, base, place = Signal(OUT_BITS), Signal(16), Signal(OUT_BITS), Signal(OUT_BITS)
-        address, bank = Signal(OUT_BITS), Signal(4)
+        offset, planes, base, place = Signal(e.out_bits), Signal(16), Signal(e.out_bits), Signal(e.out_bits)
+        address, bank = Signal(e.out_bits), Signal(4)
         keep = Signal()
         m.d.sync += [
             planes.eq(Mux(s.out_two_planes, s.out_step << 1, s.out_step)),

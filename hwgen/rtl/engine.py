@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..engine import OUT_BITS, Engine
+from ..engine import Engine
 from ..isa import POOL_RASTER
 from .array import Array
 from .bits import delay
@@ -54,7 +54,7 @@ class HwgenEngine(wiring.Component):
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
             "write_data": Out(engine.mem_bits), "write_mask": Out(engine.scratch_words),
             "write_idle": In(1), "write_error": In(1),
-            "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(OUT_BITS),
+            "layers": Out(16), "trace_valid": Out(1), "trace_bank": Out(4), "trace_address": Out(24),
             "trace_data": Out(engine.word_bits),
         })
 
@@ -65,9 +65,12 @@ class HwgenEngine(wiring.Component):
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits,
                                                        writes=e.fetch_words)
         m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits)
-        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, raster=e.pool_columns > 0)
-        seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits)
-        reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth, point_bits=e.point_bits)
+        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, size_bits=e.register_bits["out_h"],
+                        raster=e.pool_columns > 0)
+        seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits, bits=e.register_bits,
+                        one_tile=e.small)
+        reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth, point_bits=e.point_bits,
+                        bits=e.register_bits, one_tile=e.small)
         array, drain = Array(engine=e, simulation=self.simulation), Drain(engine=e)
         store = Store(engine=e, address_bits=len(self.write_address))
         # Whatever a program that ended with an error has left in them goes with ``clear``.
@@ -114,6 +117,7 @@ class HwgenEngine(wiring.Component):
         # Reader.
         m.d.comb += [
             reader.word.eq(seq.word), reader.word_valid.eq(seq.word_valid), seq.word_ready.eq(reader.word_ready),
+            *([reader.tile.eq(seq.tile), seq.reader_idle.eq(reader.idle)] if e.small else []),
             reader.slots.eq(seq.active), reader.height.eq(s.height), reader.width.eq(s.width), reader.pad.eq(s.pad),
             scratch.address.eq(reader.address), reader.data.eq(scratch.data),
             ring.address.eq(reader.ring_address),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ..engine import COMMAND_WORDS, ENGINE_VERSION, KINDS, Engine
 from ..isa import COMMANDS, END, FETCH, FETCH_WORD, HEADERS, PARAMS, SLICES, START, THRESHOLDS, WEIGHTS
 from .bits import fields, select
+from .on_demand import OnDemand
 from .prefetch import Prefetch
 
 THRESHOLD_PIECES = 8
@@ -49,7 +50,8 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         engine = self.engine
-        m.submodules.prefetch = prefetch = Prefetch(engine=engine, address_bits=len(self.request_address))
+        requests = OnDemand if engine.small else Prefetch
+        m.submodules.prefetch = prefetch = requests(engine=engine, address_bits=len(self.request_address))
         m.submodules.commands = commands = SyncFIFOBuffered(width=64, depth=COMMAND_WORDS)
         running = Signal()
         word, have, take = prefetch.stream, prefetch.stream_have, Signal()
@@ -62,11 +64,14 @@ class Loader(wiring.Component):
             *(getattr(prefetch, f"answer_{name}").eq(getattr(self, f"answer_{name}"))
               for name in ("valid", "tag", "data")),
             prefetch.stream_take.eq(take & have), self.data.eq(word),
-            commands.r_en.eq(~self.command_valid | self.command_ready),
+            commands.r_en.eq(self.command_ready if engine.small else ~self.command_valid | self.command_ready),
             self.moved.eq(prefetch.stream_take | self.scratch_write.any()),
         ]
-        with m.If(commands.r_en):
-            m.d.sync += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
+        if engine.small:
+            m.d.comb += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
+        else:
+            with m.If(commands.r_en):
+                m.d.sync += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
         # Commands and thresholds: 64 bits of a memory word at a time.
         n_pieces, last_piece = engine.mem_bits // 64, Signal()
         piece, commands_left, last_command = Signal(range(max(2, n_pieces))), Signal(16), Signal()
@@ -118,6 +123,8 @@ class Loader(wiring.Component):
                 with m.If(have):
                     with m.Switch(packet):
                         with m.Case(FETCH):
+                            if engine.small:
+                                m.d.comb += prefetch.fetch_header.eq(1)
                             header = fields(HEADERS[FETCH], word)
                             m.d.sync += [self.scratch_address.eq(header["address"]),
                                          self.scratch_bank.eq(header["bank"])]
@@ -226,6 +233,8 @@ class Loader(wiring.Component):
             m.d.sync += [left.eq(where["words"] + odd), last.eq(where["words"] <= Mux(odd, 1, unit)),
                          skip.eq(odd), single.eq((where["words"] == 1) & ~odd), position.eq(first_unit)]
             with m.If(have):
+                if engine.small:
+                    m.d.comb += prefetch.fetch_source.eq(1)
                 with m.If(odd):
                     m.d.sync += self._step(-1)
                 m.next = "MAP"

@@ -6,8 +6,9 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..engine import DESCRIPTORS, PREFETCH, Engine
-from ..isa import END, FETCH, FETCH_WORD, HEADERS, RUN, START
+from ..isa import END, FETCH, FETCH_WORD, HEADERS, START
 from .bits import fields
+from .source import Source, share_port
 
 
 class Prefetch(wiring.Component):
@@ -49,25 +50,13 @@ class Prefetch(wiring.Component):
         m.d.sync += [self._valid.eq(self.answer_valid), self._tag.eq(self.answer_tag), self._data.eq(self.answer_data)]
         self._answers(m, 0, PREFETCH, self.stream, self.stream_have, self.stream_take)
         self._answers(m, 1, ahead, self.map, self.map_have, self.map_take)
-        bits = len(self.request_address)
-        stream, map_ = _Source(m, "stream", PREFETCH, bits), _Source(m, "map", ahead, bits)
-        sent = self.request_valid & self.request_ready & self.enable
-        m.d.comb += [
-            self.request_valid.eq(self.enable & (stream.ready | map_.ready)), self.request_tag.eq(map_.ready),
-            self.request_address.eq(Mux(map_.ready, map_.address, stream.address)),
-            self.request_count.eq(Mux(map_.ready, map_.count, stream.count)),
-            map_.sent.eq(sent & map_.ready), stream.sent.eq(sent & ~map_.ready),
-            stream.taken.eq(self.stream_take), map_.taken.eq(self.map_take),
-            stream.go.eq(1),
-        ]
+        bits = self.engine.address_bits
+        stream, map_ = Source(m, "stream", PREFETCH, bits), Source(m, "map", ahead, bits)
+        m.d.comb += stream.go.eq(1)
+        share_port(m, self, stream, map_, self._valid, PREFETCH + ahead)
         with m.If(self.start):
             m.d.sync += stream.load(0, self.length)
         self._descriptors(m, map_)
-        outstanding = [Signal(range(PREFETCH + ahead + 1), name=f"outstanding_{p}")
-                       for p in range(self.engine.ports)]
-        for port, count in enumerate(outstanding):
-            m.d.sync += count.eq(count + Mux(sent, self.request_count, 0) - self._valid[port])
-        m.d.comb += self.quiet.eq(~Cat(count.any() for count in outstanding).any())
         return m
 
     def _answers(self, m, tag, depth, word, have, take):
@@ -129,30 +118,3 @@ class Prefetch(wiring.Component):
         with m.If(load):
             m.d.sync += [active.eq(1), held.eq(next_.wait), ready.eq(self.finished >= next_.wait),
                          *source.load(next_.address, next_.words)]
-
-
-class _Source:
-    """Registers of one source: the next request and what is left behind it."""
-
-    def __init__(self, m, name, depth, address_bits):
-        self.address = Signal(address_bits, name=f"{name}_address")
-        self.left = Signal(24, name=f"{name}_left")
-        """Words behind the next request."""
-        self.count = Signal(5, name=f"{name}_count")
-        room = Signal(range(depth + 1), name=f"{name}_room", init=depth)
-        self.go, self.ready, self.sent, self.taken = (Signal(name=f"{name}_{what}")
-                                                      for what in ("go", "ready", "sent", "taken"))
-        m.d.comb += self.ready.eq(self.go & (self.count != 0) & (room >= RUN))
-        m.d.sync += room.eq(room - Mux(self.sent, self.count, 0) + self.taken)
-        with m.If(self.sent):
-            m.d.sync += [self.address.eq(self.address + self.count), *self._next(self.left, RUN)]
-
-    def _next(self, words, most):
-        few = words < most
-        return [self.count.eq(Mux(few, words, most)), self.left.eq(Mux(few, 0, words - most))]
-
-    def load(self, address, words):
-        """Assignments that begin a new run of ``words`` at ``address``."""
-        if isinstance(address, int):
-            return [self.address.eq(address), *self._next(words, RUN)]
-        return [self.address.eq(address), *self._next(words, RUN - address[:4])]

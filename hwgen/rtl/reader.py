@@ -6,22 +6,36 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..engine import WORDS_IN_FLIGHT
+from ..isa import TILE_WORDS
 from ..plan.timing import ISSUE_LATENCY, OPERAND_LATENCY
 from .bits import delay, radix_bits, select
 from .walker import POINT_BITS, RADIX_BITS, slot_layout
 
-STEP_FIELDS = ("residual", "high", "last", "release", "wide", "ring", "interval", "words", "store_words")
+OF_TILE = ("interval", "words", "store_words")
+"""What is the same for all steps of a tile."""
+STEP_FIELDS = ("residual", "high", "last", "release", "wide", "ring")
 """What a step keeps of its word."""
 ROOM_BITS = 12
 
 
-def word_layout(ring_bits: int) -> data.StructLayout:
-    """One step of a tile, shared by all pixel slots."""
+def word_layout(ring_bits: int, bits: dict[str, int] | None = None, one_tile: bool = False) -> data.StructLayout:
+    """One step of a tile, shared by all pixel slots.
+
+    ``bits``: of the fields of LAYER and TILE those that the engine uses.  ``one_tile``: without what stands in the
+    tile, because no other tile is under way.
+    """
+    bits = bits or {}
+    of_tile = {} if one_tile else {"interval": bits.get("interval", 14), "words": bits.get("words", 12),
+                                   "store_words": bits.get("store_words", 12)}
     return data.StructLayout({
-        "base": signed(18), "tap_q": signed(14), "tap_r": RADIX_BITS, "dy": 6, "dx": 6,
-        "residual": 1, "high": 1, "last": 1, "release": 1, "wide": 1,
-        "ring": ring_bits, "interval": 14, "words": 12, "store_words": 12,
+        "base": signed(bits.get("base", 18)), "tap_q": signed(bits.get("row_q", 14)), "tap_r": RADIX_BITS,
+        "dy": 6, "dx": 6, "residual": 1, "high": 1, "last": 1, "release": 1, "wide": 1, "ring": ring_bits, **of_tile,
     })
+
+
+def tile_layout() -> data.StructLayout:
+    """The fields of a TILE command."""
+    return data.StructLayout({f.name: f.bits for word in TILE_WORDS for f in word.fields if f.name != "command"})
 
 
 class Reader(wiring.Component):
@@ -37,6 +51,9 @@ class Reader(wiring.Component):
     waits until ``interval`` cycles (at least 4) have passed since the last step of the tile before,
     the time that the drain needs, and with ``storing`` until ``room`` has its ``store_words``.
 
+    With ``one_tile`` the words of a single ``tile`` are under way at a time, and ``idle`` says that none is, two cycles
+    after the end of the last step.
+
     Timing: a word of cycle t begins its step in t + ``ISSUE_LATENCY``, if no other is before it.  With the
     step complete in cycle t (``complete``), ``release`` comes in t+1, bank addresses in t+1, their data are
     taken in t+2, ``ring_address`` is valid in t+2, ``wide`` in t+3, when the ring answers, and
@@ -47,13 +64,14 @@ class Reader(wiring.Component):
     OPERAND_LATENCY = OPERAND_LATENCY
 
     def __init__(self, *, px: int, banks: int, word_bits: int, ring_depth: int,
-                 point_bits: int = POINT_BITS):
-        self.px, self.banks, self.word_bits = px, banks, word_bits
+                 point_bits: int = POINT_BITS, bits: dict[str, int] | None = None, one_tile: bool = False):
+        self.px, self.banks, self.word_bits, self.one_tile = px, banks, word_bits, one_tile
+        self._step_fields = STEP_FIELDS if one_tile else (*STEP_FIELDS, *OF_TILE)
         self.point_bits, self.bank_bits = point_bits, radix_bits(banks)
         self.ring_bits = (ring_depth - 1).bit_length()
         self._turn_bits = max(1, (px - 1).bit_length())
         super().__init__({
-            "word": In(word_layout(self.ring_bits)), "word_valid": In(1), "word_ready": Out(1),
+            "word": In(word_layout(self.ring_bits, bits, one_tile)), "word_valid": In(1), "word_ready": Out(1),
             "slots": In(data.ArrayLayout(slot_layout(point_bits), px)),
             "height": In(12), "width": In(12), "pad": In(8), "storing": In(1), "room": In(ROOM_BITS),
             "address": Out(data.ArrayLayout(16, banks)), "data": In(data.ArrayLayout(word_bits, banks)),
@@ -61,6 +79,7 @@ class Reader(wiring.Component):
             "complete": Out(1), "complete_last": Out(1), "release": Out(12),
             "operands": Out(data.ArrayLayout(word_bits, px)), "valid": Out(1), "high": Out(1), "last": Out(1),
             "wide": Out(1), "residual": Out(1), "store_words": Out(12),
+            **({"tile": In(tile_layout()), "idle": Out(1)} if one_tile else {}),
         })
 
     def elaborate(self, platform):
@@ -70,6 +89,8 @@ class Reader(wiring.Component):
         accept = self.word_valid & self.word_ready
         m.d.comb += self.word_ready.eq(room != 0)
         m.d.sync += [completed.eq(self.complete), room.eq(room - accept + completed)]
+        if self.one_tile:
+            m.d.comb += self.idle.eq(room == WORDS_IN_FLIGHT)
 
         located, valid = self._locate(m, accept)
         step, full = self._queue(m, located, valid)
@@ -82,7 +103,7 @@ class Reader(wiring.Component):
         word = self.word.shape()
         slot = data.StructLayout({"bank": self.bank_bits, "address": self.point_bits, "need": 1,
                                   "turn": self._turn_bits})
-        return slot, data.StructLayout({**{name: word[name].shape for name in STEP_FIELDS}, "most": self._turn_bits,
+        return slot, data.StructLayout({**{name: word[name].shape for name in self._step_fields}, "most": self._turn_bits,
                                         "slots": data.ArrayLayout(slot, self.px)})
 
     def _locate(self, m, accept):
@@ -94,7 +115,7 @@ class Reader(wiring.Component):
             words.append(Signal(word.shape(), name=f"word_{stage + 1}"))
             m.d.sync += words[-1].eq(words[-2])
         step, valid = Signal(step_layout), delay(m, accept, 3, "located", reset_less=False)
-        m.d.sync += [getattr(step, name).eq(getattr(words[2], name)) for name in STEP_FIELDS]
+        m.d.sync += [getattr(step, name).eq(getattr(words[2], name)) for name in self._step_fields]
         banks, needs, counts = [], [], []
         for p in range(self.px):
             slot, place = self.slots[p], step.slots[p]
@@ -155,24 +176,25 @@ class Reader(wiring.Component):
     def _steps(self, m, step, full):
         """The cycles of a step; returns the turn that is served."""
         left, expired, held = Signal(self._turn_bits), Signal(init=1), Signal()
-        timer = Signal(14)
+        tile, next_tile = (self.tile, self.tile) if self.one_tile else (step, self._head)
+        timer = Signal(tile.interval.shape())
         m.d.comb += [
             self.complete.eq(full & (left == 0) & (~step.last | (expired & ~held))),
-            self.complete_last.eq(self.complete & step.last), self.store_words.eq(step.store_words),
+            self.complete_last.eq(self.complete & step.last), self.store_words.eq(tile.store_words),
         ]
-        m.d.sync += self.release.eq(Mux(self.complete & step.release, step.words, 0))
+        m.d.sync += self.release.eq(Mux(self.complete & step.release, tile.words, 0))
         with m.If(self._go_on):
             m.d.sync += left.eq(self._head.most)
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         # Both are known one cycle ahead; room is claimed too seldom to be told late.
-        m.d.sync += held.eq(self.storing & Mux(self._go_on, self.room < self._head.store_words,
-                                               self.room < step.store_words))
+        m.d.sync += held.eq(self.storing & Mux(self._go_on, self.room < next_tile.store_words,
+                                               self.room < tile.store_words))
         m.d.sync += expired.eq(timer <= 2)
         with m.If(timer.any()):
             m.d.sync += timer.eq(timer - 1)
         with m.If(self.complete_last):
-            m.d.sync += [timer.eq(step.interval), expired.eq(0)]
+            m.d.sync += [timer.eq(tile.interval), expired.eq(0)]
         return left
 
     def _read(self, m, step, full, left):

@@ -6,20 +6,20 @@ from amaranth.lib.wiring import In, Out
 
 from ..isa import FINISH, LAYER, LAYER_WORDS, STEPS, TILE, TILE_WORDS
 from .bits import MixedStep, fields, next_point
-from .reader import word_layout
+from .reader import OF_TILE, tile_layout, word_layout
 from .walker import POINT_BITS, RADIX_BITS, slot_layout
 
 SETTINGS = LAYER_WORDS[:len(LAYER_WORDS) - 2 * len(STEPS)]
 """The words of a layer that live in registers; the walker keeps the others."""
 
 
+FULL = {f.name: f.bits for word in (*SETTINGS, *TILE_WORDS) for f in word.fields if f.name != "command"}
+"""Bits of every field of a layer and of a tile."""
+
+
 def settings_layout() -> data.StructLayout:
     return data.StructLayout({f.name: signed(f.bits) if f.signed else f.bits
                               for word in SETTINGS for f in word.fields if f.name != "command"})
-
-
-def tile_layout() -> data.StructLayout:
-    return data.StructLayout({f.name: f.bits for word in TILE_WORDS for f in word.fields if f.name != "command"})
 
 
 class Sequencer(wiring.Component):
@@ -29,6 +29,8 @@ class Sequencer(wiring.Component):
     plane (high first), kernel row, kernel column and channel block.  A word leaves in
     every cycle in which the reader has room; between groups nothing is lost, between
     tiles three cycles.
+
+    With ``one_tile`` a TILE waits until the reader has finished the one before (``reader_idle``).
 
     Everything that a word needs stands in registers, and whether a loop is at its end is known one
     word ahead.  ``idle`` counts one cycle after it was seen.
@@ -40,8 +42,10 @@ class Sequencer(wiring.Component):
     and the tile then on ``active`` and ``tile`` are what the drain needs.
     """
 
-    def __init__(self, *, px: int, banks: int, ring_depth: int, point_bits: int = POINT_BITS):
-        self.px, self.banks, self.ring_depth = px, banks, ring_depth
+    def __init__(self, *, px: int, banks: int, ring_depth: int, point_bits: int = POINT_BITS,
+                 bits: dict[str, int] | None = None, one_tile: bool = False):
+        self.px, self.banks, self.ring_depth, self.one_tile = px, banks, ring_depth, one_tile
+        self._bits = FULL | (bits or {})
         self.ring_bits = (ring_depth - 1).bit_length()
         slots = data.ArrayLayout(slot_layout(point_bits), px)
         super().__init__({
@@ -51,8 +55,9 @@ class Sequencer(wiring.Component):
             "step_write": Out(1), "move_write": Out(1), "config_index": Out(3), "restart": Out(1),
             "slots": In(slots), "slots_valid": In(1), "slots_final": In(1), "slots_take": Out(1),
             "settings": Out(settings_layout()), "tile": Out(tile_layout()), "active": Out(slots),
-            "word": Out(word_layout(self.ring_bits)), "word_valid": Out(1), "word_ready": In(1),
+            "word": Out(word_layout(self.ring_bits, bits, one_tile)), "word_valid": Out(1), "word_ready": In(1),
             "group_push": Out(1), "final": Out(1), "parity": Out(1),
+            **({"reader_idle": In(1)} if one_tile else {}),
         })
 
     def elaborate(self, platform):
@@ -74,13 +79,13 @@ class Sequencer(wiring.Component):
                         m.d.comb += self.command_ready.eq(1)
                         m.d.sync += [self._load(0), index.eq(1), self.layers.eq(self.layers + 1)]
                         m.next = "LAYER"
-                    with m.Elif(opcode == TILE):
+                    with m.Elif((opcode == TILE) & (self.reader_idle if self.one_tile else 1)):
                         m.d.comb += self.command_ready.eq(1)
                         m.d.sync += self._load_tile(0)
                         m.next = "TILE"
                     with m.Elif(opcode == FINISH):
                         m.next = "FINISH"
-                    with m.Elif(opcode != LAYER):
+                    with m.Elif((opcode != LAYER) & (opcode != TILE)):
                         m.next = "ILLEGAL"
             with m.State("LAYER"):
                 m.d.comb += self.command_ready.eq(self.command_valid)
@@ -139,15 +144,16 @@ class Sequencer(wiring.Component):
 
     def _loops(self, m, start, done, ring_base):
         settings, tile, word = self.settings, self.tile, self.word
+        bits = self._bits
         residual, low_plane = Signal(), Signal()
-        res_left, res_address = Signal(8), Signal(16)
-        ky, kx, blocks_left, words_left = Signal(6), Signal(6), Signal(10), Signal(12)
+        res_left, res_address = Signal(8), Signal(bits["res_address"])
+        ky, kx, blocks_left, words_left = Signal(6), Signal(6), Signal(bits["blocks"]), Signal(bits["words"])
         end_block, end_kx, end_plane = Signal(), Signal(), Signal()
-        tap_q, tap_r = Signal(signed(14)), Signal(RADIX_BITS)
-        plane_base, block_base, ring = Signal(16), Signal(16), Signal(self.ring_bits)
+        tap_q, tap_r = Signal(word.tap_q.shape()), Signal(RADIX_BITS)
+        plane_base, block_base, ring = Signal(bits["base"]), Signal(bits["base"]), Signal(self.ring_bits)
 
         # What depends on the layer or on the tile alone, in registers.
-        second_plane, before_kx = Signal(16), Signal(6)
+        second_plane, before_kx = Signal(bits["base"]), Signal(6)
         one_block, one_kx, one_word = Signal(), Signal(), Signal()
         row = MixedStep(m, len(tap_q), self.banks, "row")
         m.d.sync += [
@@ -159,8 +165,8 @@ class Sequencer(wiring.Component):
             done.eq(~residual & end_plane & low_plane),
             word.residual.eq(residual), word.high.eq(~low_plane & ~residual), word.last.eq(done),
             word.release.eq(done & self.final), word.wide.eq(tile.wide),
-            word.dy.eq(ky), word.dx.eq(kx), word.interval.eq(tile.interval), word.words.eq(tile.words),
-            word.store_words.eq(tile.store_words), word.ring.eq(ring),
+            word.dy.eq(ky), word.dx.eq(kx), word.ring.eq(ring),
+            *([] if self.one_tile else [getattr(word, name).eq(getattr(tile, name)) for name in OF_TILE]),
             word.tap_q.eq(Mux(residual, 0, tap_q)), word.tap_r.eq(Mux(residual, 0, tap_r)),
             word.base.eq(Mux(residual, res_address, block_base)),
         ]
@@ -196,9 +202,14 @@ class Sequencer(wiring.Component):
                                  block_base.eq(block_base + settings.block_step)]
 
     def _load(self, i):
-        values = fields(SETTINGS[i], self.command)
-        return [getattr(self.settings, name).eq(value) for name, value in values.items() if name != "command"]
+        return self._kept(self.settings, fields(SETTINGS[i], self.command))
 
     def _load_tile(self, i):
-        values = fields(TILE_WORDS[i], self.command)
-        return [getattr(self.tile, name).eq(value) for name, value in values.items() if name != "command"]
+        return self._kept(self.tile, fields(TILE_WORDS[i], self.command))
+
+    def _kept(self, target, values):
+        """Assignments of fields, of each the bits that are used: what is always 0 or a copy of the sign takes no
+        register."""
+        kept = {name: value[:self._bits[name]] for name, value in values.items() if name != "command"}
+        return [getattr(target, name).eq(value.as_signed() if values[name].shape().signed else value)
+                for name, value in kept.items()]

@@ -5,10 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import OUT_BITS, STORE_WORDS, Engine
+from ..engine import STORE_WORDS, Engine
 
 BANK_BITS = 4
-PLACE_BITS = 32
 
 
 class Store(wiring.Component):
@@ -30,7 +29,7 @@ class Store(wiring.Component):
         super().__init__({
             "enable": In(1), "base": In(32), "flush": In(1), "claim": In(1), "claim_words": In(12),
             "room": Out(range(STORE_WORDS + 1), init=STORE_WORDS),
-            "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(OUT_BITS),
+            "write": In(1), "skipped": In(1), "bank": In(BANK_BITS), "address": In(e.out_bits),
             "data": In(e.word_bits),
             "write_valid": Out(1), "write_ready": In(1), "write_address": Out(address_bits),
             "write_data": Out(e.mem_bits), "write_mask": Out(e.scratch_words), "idle": Out(1),
@@ -39,14 +38,14 @@ class Store(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         e = self.engine
-        offset_bits = OUT_BITS + BANK_BITS
-        piece = e.scratch_words.bit_length() - 1
-        entry = data.StructLayout({"place": PLACE_BITS, "word": e.word_bits, "same": 1})
+        offset_bits = e.out_bits + BANK_BITS
+        piece, place_bits = e.scratch_words.bit_length() - 1, e.place_bits
+        entry = data.StructLayout({"place": place_bits, "word": e.word_bits, "same": 1})
         m.submodules.queue = fifo = SyncFIFOBuffered(width=entry.size, depth=STORE_WORDS)
         # The place of the word, and whether it shares a memory word with the one before.
         arrived, located = Signal(), Signal()
-        row, first, come = Signal(offset_bits), Signal(PLACE_BITS), Signal(e.word_bits)
-        new, before = Signal(entry), Signal(PLACE_BITS - piece)
+        row, first, come = Signal(offset_bits), Signal(place_bits), Signal(e.word_bits)
+        new, before = Signal(entry), Signal(place_bits - piece)
         m.d.sync += [
             arrived.eq(self.write & self.enable), row.eq(_times(self.address, e.banks)),
             first.eq(self.base + self.bank), come.eq(self.data), located.eq(arrived), new.place.eq(first + row),
@@ -58,7 +57,7 @@ class Store(wiring.Component):
 
         # The next word, then the memory word that gathers.
         valid, next_ = Signal(), Signal(entry)
-        held, address, mask = Signal(), Signal(PLACE_BITS - piece), Signal(e.scratch_words)
+        held, address, mask = Signal(), Signal(place_bits - piece), Signal(e.scratch_words)
         sent, move = Signal(), Signal()
         place, word, same = next_.place, next_.word, next_.same
         m.d.comb += [

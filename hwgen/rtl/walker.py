@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..isa import _MOVE, _STEP
 from ..plan.timing import WALKER_LATENCY
-from .bits import MixedStep, fields
+from .bits import MixedStep, fields, radix_bits
 
 POINT_BITS = 14
 """Quotient bits of a point; enough for 2**13 words per bank and for windows that begin before the map."""
@@ -60,8 +60,9 @@ class Walker(wiring.Component):
 
     LATENCY = WALKER_LATENCY
 
-    def __init__(self, *, px: int, banks: int, point_bits: int = POINT_BITS, raster: bool = True):
-        self.px, self.banks, self.can_raster = px, banks, raster
+    def __init__(self, *, px: int, banks: int, point_bits: int = POINT_BITS, size_bits: int = PLACE_BITS - 1,
+                 raster: bool = True):
+        self.px, self.banks, self.can_raster, self.size_bits = px, banks, raster, size_bits
         self._slot = slot = slot_layout(point_bits)
         self._flags = data.StructLayout({name: 1 for name, _ in slot if name not in POINTS + ("inside",)})
         super().__init__({
@@ -121,7 +122,7 @@ class Walker(wiring.Component):
         start_h, start_w = (Mux(raster, start, 0) if self.can_raster else Const(0, 6)
                             for start in (self.start_h, self.start_w))
         pj, pi, count = Signal(6), Signal(6), Signal(range(max(2, self.px)))
-        left_x, left_y = Signal(12), Signal(12)
+        left_x, left_y = Signal(self.size_bits), Signal(self.size_bits)
         end_pj, end_pi, end_ox, end_oy = (Signal(name=f"end_{name}") for name in ("pj", "pi", "ox", "oy"))
         # Of the output's column and row only the first few are told apart.
         near_x, near_y = Signal(2), Signal(2)
@@ -196,15 +197,9 @@ class Walker(wiring.Component):
 
     def _points(self, m, run, event):
         """Points and places of the evaluation, three cycles after the ``event`` that leads to it."""
-        m.submodules.steps = steps = Memory(shape=60, depth=8, init=[])
-        m.submodules.moves = moves = Memory(shape=52, depth=8, init=[])
-        for memory, write in ((steps, self.step_write), (moves, self.move_write)):
-            port = memory.write_port()
-            m.d.comb += [port.addr.eq(self.config_index), port.data.eq(self.config_data), port.en.eq(write)]
-        step_port, move_port = steps.read_port(domain="comb"), moves.read_port(domain="comb")
         event_1, origin = Signal(3), Signal()
-        m.d.comb += [step_port.addr.eq(event_1), move_port.addr.eq(event_1)]
-        step, move = fields(_STEP, step_port.data), fields(_MOVE, move_port.data)
+        step = self._table(m, "steps", _STEP, self.step_write, event_1)
+        move = self._table(m, "moves", _MOVE, self.move_write, event_1)
         with m.If(run):
             m.d.sync += [event_1.eq(event), origin.eq(event_1 == ORIGIN)]
 
@@ -218,11 +213,28 @@ class Walker(wiring.Component):
                 m.d.sync += [q.eq(Mux(origin, delta.q, next_q)), r.eq(Mux(origin, delta.r, next_r))]
             state |= {f"{name}_q": q, f"{name}_r": r}
         for name in ("ix", "iy", "cx", "cy"):
-            place, delta = (Signal(signed(PLACE_BITS), name=n) for n in (name, f"{name}_step"))
+            place, delta = (Signal(signed(self.size_bits + 1), name=n) for n in (name, f"{name}_step"))
             with m.If(run):
                 m.d.sync += [delta.eq(move[name]), place.eq(Mux(origin, delta, place + delta))]
             state[name] = place
         return state
+
+
+    def _table(self, m, name, word, write, index):
+        """The fields of ``word`` at ``index``, of each the bits that are used: of a point its place in a bank."""
+        used = {"q": self._slot["in_q"].width, "r": radix_bits(self.banks) if self.banks > 1 else 0}
+        bits = {field.name: min(field.bits, used.get(field.name.split("_")[-1], self.size_bits + 1))
+                for field in word.fields}
+        layout = data.StructLayout({f.name: signed(bits[f.name]) if f.signed else bits[f.name] for f in word.fields})
+        m.submodules[name] = memory = Memory(shape=layout.size, depth=8, init=[])
+        port, reader = memory.write_port(), memory.read_port(domain="comb")
+        given = fields(word, self.config_data)
+        m.d.comb += [
+            port.addr.eq(self.config_index), port.en.eq(write), reader.addr.eq(index),
+            port.data.eq(Cat(given[f.name][:bits[f.name]] for f in word.fields)),
+        ]
+        view = data.View(layout, reader.data)
+        return {f.name: view[f.name] for f in word.fields}
 
 
 def _count_on(value):

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...engine import AXI_TOP, Engine
+from ...engine import AXI_TOP, Engine, unchecked_words
 from ..emit import emit_verilog, verilog
 from ..engine import HwgenEngine
 from .master import ADDRESS_BITS, AxiMaster, axi_ports, check_port
@@ -77,4 +77,5 @@ def emit_top(engine: Engine, protocol: str | None, *, simulation: bool = False) 
     """
     if protocol is None:
         return emit_verilog(engine, simulation=simulation)
-    return verilog(AxiEngine(engine=engine, protocol=protocol, simulation=simulation), AXI_TOP)
+    return verilog(AxiEngine(engine=engine, protocol=protocol, simulation=simulation), AXI_TOP,
+                   unchecked=unchecked_words(engine.family))
