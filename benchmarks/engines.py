@@ -40,7 +40,7 @@ def calibration(family: str) -> list[Engine]:
             _engine(16, 3, 8, 8, 8, mem_bits=256, ports=4, fused=False, wide_residual=False, pool_columns=56,
                     acc_bits=20, scratch_depth=1024),
         ]
-    return [replace(engine, dsp_weights=weights, family=family) for engine in engines]
+    return [replace(engine, dsp_weights=weights, family=family, small=family == "ice40") for engine in engines]
 
 
 def checks(family: str) -> list[Engine]:
@@ -50,7 +50,7 @@ def checks(family: str) -> list[Engine]:
         small = {**demo, "acc_bits": 16, "ring_depth": 256, "scratch_depth": 256, "base": _PLAIN, "dsp_weights": "lut"}
         engines = [_engine(4, 1, 4, 0, 2, **small), _engine(4, 1, 0, 4, 2, **{**small, "rescale": False}),
                    _engine(2, 1, 0, 2, 1, **{**small, "residual": False, "rescale": False, "m_bits": 16})]
-        return [replace(engine, family=family) for engine in engines]
+        return [replace(engine, family=family, small=True) for engine in engines]
     big = {**demo, "base": _PLAIN}
     engines = [_engine(8, 2, 8, 8, 4, ring_depth=128, scratch_depth=1536, **big),
                _engine(8, 4, 16, 8, 8, ring_depth=512, scratch_depth=1024, **big)]

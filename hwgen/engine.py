@@ -287,6 +287,11 @@ class Engine:
         """Of rows and columns of a map."""
         return 9 if self.small else 12
 
+    @property
+    def step_bits(self) -> int:
+        """Of the number of layers, strips counted, that are finished."""
+        return 8 if self.small else 16
+
     @cached_property
     def register_bits(self) -> dict[str, int]:
         """Bits that the hardware keeps of the fields of LAYER and TILE where these are wider than any value it can use.

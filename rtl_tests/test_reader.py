@@ -8,8 +8,10 @@ from block_bench import pack_array, pack_fields, simulate, split, stalls
 import pytest
 
 from hwgen.engine import WORDS_IN_FLIGHT
-from hwgen.plan.timing import CREDIT_LATENCY, ISSUE_LATENCY, OPERAND_LATENCY
-from hwgen.rtl.reader import Reader, word_layout
+from hwgen.plan.timing import (
+    CREDIT_LATENCY, ISSUE_LATENCY, OPERAND_LATENCY, SMALL_CREDIT, SMALL_IN_FLIGHT, SMALL_ISSUE,
+)
+from hwgen.rtl.reader import OF_TILE, Reader, tile_layout, word_layout
 from hwgen.rtl.walker import slot_layout
 
 WORD_BITS, RING_DEPTH, RING_BITS = 16, 64, 6
@@ -56,15 +58,18 @@ class Step:
 class Model:
     """When each step completes: a step takes its fullest bank's cycles, a tile's last one waits for the drain."""
 
-    def __init__(self):
+    def __init__(self, one_tile=False):
+        self.issue, self.credit, self.in_flight = (
+            (SMALL_ISSUE, SMALL_CREDIT, SMALL_IN_FLIGHT) if one_tile
+            else (ISSUE_LATENCY, CREDIT_LATENCY, WORDS_IN_FLIGHT))
         self.queue, self.step, self.age, self.earliest_last = deque(), None, 0, 0
         self.completed = []
         self.accepted = 0
 
     @property
     def ready(self):
-        """Whether there is room for a word in this cycle: ends of steps count in the cycle after the next."""
-        return self.accepted - sum(cycle <= self.cycle - CREDIT_LATENCY for cycle in self.completed) < WORDS_IN_FLIGHT
+        """Whether there is room for a word in this cycle: ends of steps count ``credit`` cycles later."""
+        return self.accepted - sum(cycle <= self.cycle - self.credit for cycle in self.completed) < self.in_flight
 
     def begin(self, cycle):
         self.cycle = cycle
@@ -72,7 +77,7 @@ class Model:
             self.step, self.age = self.queue.popleft()[1], 0
 
     def accept(self, step):
-        self.queue.append((self.cycle + ISSUE_LATENCY, step))
+        self.queue.append((self.cycle + self.issue, step))
         self.accepted += 1
 
     def complete(self, room):
@@ -97,7 +102,17 @@ def memory_of(seed):
 async def run(ctx, dut, rng, *, n_cycles, supply, holds, make_word=random_word, size=(7, 6), pad=0xA5):
     """Feed random steps and compare every output of every cycle with the model; returns the completed steps."""
     banks, px = dut.banks, dut.px
-    memory, model = memory_of(rng.random()), Model()
+    memory, model = memory_of(rng.random()), Model(dut.one_tile)
+    if dut.one_tile:
+        of_tile = {name: make_word(rng)[name] for name in OF_TILE}
+        ctx.set(dut.tile.as_value(), pack_fields(tile_layout(), of_tile | {
+            name: 0 for name in tile_layout().members if name not in OF_TILE}))
+        make_any, layout = make_word, word_layout(RING_BITS, one_tile=True)
+
+        def make_word(rng):
+            return make_any(rng) | of_tile
+    else:
+        layout = word_layout(RING_BITS)
     ctx.set(dut.height, size[0])
     ctx.set(dut.width, size[1])
     ctx.set(dut.pad, pad)
@@ -109,17 +124,22 @@ async def run(ctx, dut, rng, *, n_cycles, supply, holds, make_word=random_word, 
             if not word["residual"]:
                 word |= {"tap_q": rng.randrange(-90, 90), "tap_r": rng.randrange(banks)}
             ahead = Step(word, slots, size, dut)
-            ctx.set(dut.word.as_value(), pack_fields(word_layout(RING_BITS), word))
-            layout = slot_layout(dut.point_bits)
-            ctx.set(dut.slots.as_value(), pack_array([pack_fields(layout, slot) for slot in slots], layout.size))
+            kept = {name: value for name, value in word.items() if name in layout.members}
+            ctx.set(dut.word.as_value(), pack_fields(layout, kept))
+            of_slot = slot_layout(dut.point_bits)
+            ctx.set(dut.slots.as_value(), pack_array([pack_fields(of_slot, slot) for slot in slots], of_slot.size))
         word_valid, storing = next(supply), 1 - next(holds)
         room = rng.randrange(500)
         ctx.set(dut.word_valid, word_valid)
         ctx.set(dut.storing, storing)
         ctx.set(dut.room, room)
+        if dut.one_tile:
+            idle = ctx.get(dut.idle)
         sampled = (await ctx.tick().sample(*(getattr(dut, name) for name in OUTPUTS), dut.operands.as_value(),
                                            dut.address.as_value()))[2:]
         out = dict(zip(OUTPUTS, sampled, strict=False))
+        if dut.one_tile:
+            assert idle == (model.accepted == len(model.completed))
         model.begin(cycle)
         current, done = model.step, model.complete(seen)
         seen = room if storing else None
@@ -156,11 +176,13 @@ async def run(ctx, dut, rng, *, n_cycles, supply, holds, make_word=random_word, 
 
 
 @pytest.mark.parametrize("px,banks,point_bits", [(1, 1, 12), (2, 3, 14), (3, 3, 9), (4, 5, 14), (8, 9, 9)])
+@pytest.mark.parametrize("one_tile", [False, True])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_steps(px, banks, point_bits, seed):
+def test_random_steps(px, banks, point_bits, seed, one_tile):
     """Operands, flags and every cycle of a step, with stalls of the source and of the store queue."""
     rng = random.Random(f"reader {px} {seed}")
-    dut = Reader(px=px, banks=banks, word_bits=WORD_BITS, ring_depth=RING_DEPTH, point_bits=point_bits)
+    dut = Reader(px=px, banks=banks, word_bits=WORD_BITS, ring_depth=RING_DEPTH, point_bits=point_bits,
+                 one_tile=one_tile)
 
     async def bench(ctx):
         completed = await run(ctx, dut, rng, n_cycles=700, supply=stalls(("supply", seed), 0.3),
@@ -172,14 +194,15 @@ def test_random_steps(px, banks, point_bits, seed):
     simulate(dut, bench)
 
 
-def test_one_step_per_cycle_without_collisions():
+@pytest.mark.parametrize("one_tile,first", [(False, ISSUE_LATENCY), (True, SMALL_ISSUE)])
+def test_one_step_per_cycle_without_collisions(one_tile, first):
     """Back to back steps: one completes in every cycle once the first has come through."""
-    dut = Reader(px=1, banks=1, word_bits=WORD_BITS, ring_depth=RING_DEPTH)
+    dut = Reader(px=1, banks=1, word_bits=WORD_BITS, ring_depth=RING_DEPTH, one_tile=one_tile)
 
     async def bench(ctx):
         completed = await run(ctx, dut, random.Random(3), n_cycles=100, supply=iter([1] * 100), holds=iter([1] * 100),
                               make_word=lambda rng: random_word(rng, last_chance=0))
-        assert sorted(completed) == list(range(ISSUE_LATENCY, 100))
+        assert sorted(completed) == list(range(first, 100))
 
     simulate(dut, bench)
 

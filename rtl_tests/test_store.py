@@ -2,6 +2,7 @@
 """The store queue and the engine's control, through the whole engine in Amaranth's simulator with tiny networks."""
 
 from collections import deque
+from dataclasses import replace
 import random
 
 from block_bench import simulate, stalls
@@ -22,6 +23,7 @@ from hwgen.rtl.store import Store
 
 ENGINE = Engine(ki=2, px=2, sp2_rows=2, dsp_rows=1, drain_lanes=1, ring_depth=32, scratch_depth=64, acc_bits=18,
                 residual=False, rescale=False, pool=False, thresholds=False)
+SMALL = replace(ENGINE, small=True)
 WORD = ENGINE.mem_bits // 8
 PER_WORD = 8
 """Scratchpad words of 8 bits in a memory word of 64."""
@@ -140,18 +142,19 @@ def results(layout, program, name, written):
     return codes
 
 
-def prepare(seed, bits=4):
+def prepare(seed, bits=4, engine=ENGINE):
     graph, images = network(seed, bits)
-    layout = lay_out(graph, ENGINE)
+    layout = lay_out(graph, engine)
     program = assemble_layout(layout)
     return layout, program, words_of(program, layout, images[0]), run(graph, images)["z"][0]
 
 
+@pytest.mark.parametrize("engine", [ENGINE, SMALL], ids=["engine", "small"])
 @pytest.mark.parametrize("bits", [4, 8])
-def test_cycles_are_those_planned_and_the_engine_runs_again(bits):
+def test_cycles_are_those_planned_and_the_engine_runs_again(bits, engine):
     """With the on-chip memory: planned cycles, golden codes, twice; no word beyond those of the output."""
-    layout, program, words, golden = prepare(5, bits)
-    dut = HwgenEngine(engine=ENGINE)
+    layout, program, words, golden = prepare(5, bits, engine)
+    dut = HwgenEngine(engine=engine)
 
     async def bench(ctx):
         for _ in range(2):
@@ -164,7 +167,9 @@ def test_cycles_are_those_planned_and_the_engine_runs_again(bits):
             assert len(memory.written) == golden[0].size * n_words * n_planes
             places = [place // PER_WORD for place in memory.written]
             assert min(places) >= program.words and max(places) < program.memory_words
-            if bits == 4:
+            if engine.small:
+                assert memory.n_writes == len(memory.written)
+            elif bits == 4:
                 # Pixels of a group lie side by side, in memory too: two at a time.
                 assert memory.n_writes < len(memory.written)
 
@@ -172,15 +177,16 @@ def test_cycles_are_those_planned_and_the_engine_runs_again(bits):
     simulate(dut, bench)
 
 
+@pytest.mark.parametrize("engine", [ENGINE, SMALL], ids=["engine", "small"])
 @pytest.mark.parametrize("depth,bits,read_chance,write_chance", [
     (8, 4, 0.0, 0.9), (8, 8, 0.3, 0.95), (9, 4, 0.5, 0.6), (64, 4, 0.8, 0.0)])
-def test_write_stalls_stop_the_reader_and_lose_nothing(monkeypatch, depth, bits, read_chance, write_chance):
+def test_write_stalls_stop_the_reader_and_lose_nothing(monkeypatch, depth, bits, read_chance, write_chance, engine):
     """A queue that just holds one group's words: every result arrives once, whatever the memory does."""
-    layout, program, words, golden = prepare(6, bits)
+    layout, program, words, golden = prepare(6, bits, engine)
     monkeypatch.setattr(store_module, "STORE_WORDS", depth)
     most = max(layout.out_words(tile) for tile in layout.tiles(layout.layers[-1]))
     assert most * (2 if bits == 8 else 1) * ENGINE.px <= depth
-    dut = HwgenEngine(engine=ENGINE)
+    dut = HwgenEngine(engine=engine)
 
     async def bench(ctx):
         memory = Memory(words, (depth, bits), read_chance, write_chance)

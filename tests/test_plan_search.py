@@ -247,6 +247,20 @@ def test_numbers_beyond_the_instruction_set_are_refused_by_layer(graph, message)
         make_plan(replace(graph, name="odd"), get_part("iCE40UP5K"), clock_mhz=12)
 
 
+def test_a_small_engine_has_smaller_limits():
+    """Maps of more than 511 columns, and programs beyond 16 bits of address."""
+    engine = Engine(ki=2, px=1, sp2_rows=4, dsp_rows=0, drain_lanes=2, small=True, wide=False)
+    b = Builder(3, (1, 1, 600), 4, ("sp2",))
+    graph = b.graph(b.conv(b.conv("input", 2), 2))
+    with pytest.raises(Unplaceable, match="layer 'conv.': 600 columns of the input map, at most 511"):
+        size(graph, engine, PART)
+    assert size(graph, replace(engine, small=False), PART).cycles.total > 0
+    b = Builder(3, (1024, 1, 1), 4, ("sp2",))
+    graph = b.graph(b.conv("input", 1200))
+    with pytest.raises(HwgenError, match="words of memory, and a small engine reaches 65,536"):
+        assemble_layout(size(graph, replace(engine, ring_depth=1024), PART).layout)
+
+
 def test_a_tile_beyond_the_store_queue_is_refused():
     b = Builder(5, (2, 2, 2), 4, ("sp2",))
     graph = b.graph(b.conv("input", 96, bits=8))

@@ -35,11 +35,11 @@ def memories(engine: Engine) -> list[MemorySpec]:
                               MemorySpec("loader", 68, DESCRIPTORS - 1)]),
         MemorySpec("loader", 64, COMMAND_WORDS - 1),
         *_walker(e),
-        MemorySpec("store", e.word_bits + e.place_bits + 1, STORE_WORDS - 1),
+        MemorySpec("store", e.word_bits + e.place_bits + (not e.small), STORE_WORDS - 1),
         MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),
         *_ring(e),
         *_queues(e),
-        MemorySpec("reader", _step_bits(e), WORDS_IN_FLIGHT, clocked=False),
+        *([] if e.small else [MemorySpec("reader", _step_bits(e), WORDS_IN_FLIGHT, clocked=False)]),
         *_parameters(e),
     ]
     if e.residual:
@@ -101,5 +101,5 @@ def _parameters(e: Engine) -> list[MemorySpec]:
 def _step_bits(e: Engine) -> int:
     """A step that waits in the reader's queue: its word's flags and numbers, and the place of every slot."""
     turn, bank = max(1, (e.px - 1).bit_length()), max(1, (e.banks - 1).bit_length())
-    of_tile = 0 if e.small else sum(e.register_bits[name] for name in ("interval", "words", "store_words"))
+    of_tile = sum(e.register_bits[name] for name in ("interval", "words", "store_words"))
     return 5 + (e.ring_depth - 1).bit_length() + of_tile + turn + e.px * (bank + e.point_bits + 1 + turn)

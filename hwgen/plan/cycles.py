@@ -23,7 +23,8 @@ from .stream import commands_of_tile, memory_map, parameter_words, program_words
 from .strips import Step
 from .timeline import Span, Split
 from .timing import (
-    CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, READER_IDLE, SELECT_LATENCY, WALKER_LATENCY, WRITE_LATENCY,
+    CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, READER_IDLE, SELECT_LATENCY, SMALL_CREDIT, SMALL_IN_FLIGHT,
+    SMALL_ISSUE, WALKER_LATENCY, WRITE_LATENCY,
     lane_latency, search_latency, tile_latency)
 
 
@@ -83,7 +84,10 @@ class _Model:
         """First cycle in which the sequencer can take a command."""
         self.idle = 0
         """First cycle in which nothing is in the pipeline any more."""
-        self.ends: deque[int] = deque([-WORDS_IN_FLIGHT] * WORDS_IN_FLIGHT, maxlen=WORDS_IN_FLIGHT)
+        self.issue, self.credit, self.in_flight = (
+            (SMALL_ISSUE, SMALL_CREDIT, SMALL_IN_FLIGHT) if layout.engine.small
+            else (ISSUE_LATENCY, CREDIT_LATENCY, WORDS_IN_FLIGHT))
+        self.ends: deque[int] = deque([-self.in_flight] * self.in_flight, maxlen=self.in_flight)
         """When the steps of the last words ended."""
         self.last_end = self.interval = 0
         """When the last step of the last group ended, and how long its drain takes."""
@@ -182,7 +186,7 @@ class _Model:
         self.drained += len(costs) * steps
         group_start = max(max(pop + 1, command[1]) + 1, self.walker)
         n, ends = self._words(step, tile), []
-        begin = max(group_start + 1 + ISSUE_LATENCY, self.last_end + 1)
+        begin = max(group_start + 1 + self.issue, self.last_end + 1)
         # Weights that come while the array is still at work delay nothing.
         self.split.weights += min(begin - 1 - max(self.last_end, self.began), max(0, command[0] - self.free))
         for cost, tail in zip(costs, tails, strict=True):
@@ -211,7 +215,8 @@ class _Model:
             alive = (step.walk.evaluations - 1) % engine.px + 1
             written = post - (engine.px - alive) * width - (width - 1) + layout.planes(layer.output) - 1
             # Six cycles to the memory port; the last memory word waits until nothing can join it.
-            self.idle = max(self.idle, max(written + 7, post + 2) + self.loader.memory.confirm + IDLE_LATENCY)
+            left = written + 6 if engine.small else max(written + 7, post + 2)
+            self.idle = max(self.idle, left + self.loader.memory.confirm + IDLE_LATENCY)
 
     def _group(self, first: int, n: int, cost: int, tail: list[int]) -> tuple[int, int]:
         """Run the ``n`` words of a group, which take ``cost`` cycles; returns its end, and when its last word left.
@@ -221,15 +226,15 @@ class _Model:
         one's way to the reader shows; the others wait in front of it.
         """
         ends = self.ends
-        end = max(max(first, ends[0] + CREDIT_LATENCY) + ISSUE_LATENCY, ends[-1] + 1) + cost - 1
+        end = max(max(first, ends[0] + self.credit) + self.issue, ends[-1] + 1) + cost - 1
         before, at = [], end
         for cycles in reversed(tail):
             before.append(at)
             at -= cycles
         # The word whose place the last one takes.
-        place = before[WORDS_IN_FLIGHT] if n > WORDS_IN_FLIGHT else ends[n - 1]
-        ends.extend(reversed(before[:WORDS_IN_FLIGHT]))
-        return end, max(first + n - 1, place + CREDIT_LATENCY)
+        place = before[self.in_flight] if n > self.in_flight else ends[n - 1]
+        ends.extend(reversed(before[:self.in_flight]))
+        return end, max(first + n - 1, place + self.credit)
 
     def _written(self, step: Step, tile: Tile, ends: np.ndarray) -> _Writes:
         """When the words of a tile are written whose groups have left the drain in the cycles ``ends``."""
@@ -258,7 +263,7 @@ class _Model:
                source.height, min(0, walk.origin[0]), max(walk.last_row, walk.conv_shape[0]))
         taps = self._cached(("in", *key), lambda: input_cycles(
             layer, walk, (source.height, source.width), source.pitch, banks, first_row=source.first_row))
-        words, blocks, last = layout.words(layer), layout.blocks(layer), WORDS_IN_FLIGHT + 1
+        words, blocks, last = layout.words(layer), layout.blocks(layer), self.in_flight + 1
         costs = (taps.sum(axis=1) * blocks - taps[:, -1] * layer.spare_words) * source.planes
         tail = [taps[:, np.arange(max(0, words - last), words) // blocks]] * source.planes
         if step.residual:

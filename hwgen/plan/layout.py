@@ -169,7 +169,7 @@ def check_limits(layout: Layout) -> None:
 
 def check_steps(layout: Layout) -> None:
     """The same for the steps of the walker: a step that leads too far to be written down raises Unplaceable."""
-    _need(layout.layers[0], (("steps of the whole network", len(layout.steps), (1 << 16) - 1),))
+    _need(layout.layers[0], (("steps of the whole network", len(layout.steps), (1 << layout.engine.step_bits) - 1),))
     for step in layout.steps:
         pitches = [region.pitch if region else 0 for region in (step.source, step.residual, step.target)]
         points, moves = step.walk.deltas(step.layer, *pitches, *(

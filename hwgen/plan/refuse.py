@@ -9,12 +9,17 @@ from .lower import Network, lower
 
 MOST_CHANNELS = 16
 """Largest ``ki`` that is tried."""
+SMALL = {"lut": 0.57, "ff": 0.58, "dsp": 1.0, "bram": 1.0}
+"""Of an iCE40: a logic cell holds a LUT and a flip-flop, but only 42 % of an engine's flip-flops stand behind their own
+LUT, so that cells are used up when both are at 60 %."""
 PLACED = {"lut": 0.85, "ff": 0.85, "dsp": 1.0, "bram": 0.95}
 UNPLACED = PLACED | {"lut": 0.75, "ff": 0.75}
 
 
 def fill(part: Part) -> dict[str, float]:
     """Share of a part that a plan may use: routing needs air, and more where no open tool can try it."""
+    if part.small:
+        return SMALL
     return UNPLACED if part.pnr is None else PLACED
 
 

@@ -21,7 +21,9 @@ ISSUE_LATENCY = 5
 """From a word in the sequencer to the first cycle of its step in the reader."""
 CREDIT_LATENCY = 2
 """From the end of a step to the word that takes its place."""
-READER_IDLE = 2
+SMALL_ISSUE, SMALL_CREDIT, SMALL_IN_FLIGHT = 4, 0, 4
+"""The same for the reader of a small engine, and the words between sequencer and the ends of their steps."""
+READER_IDLE = 1
 """From the end of a tile's last step to the reader's word that it is idle, for which small engines wait."""
 OPERAND_LATENCY = 4
 """From a step's end in the reader to its operands at the lanes."""

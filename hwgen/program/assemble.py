@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import isa
 from ..engine import ENGINE_VERSION, Engine
+from ..errors import HwgenError
 from ..plan.layout import Layout, lacking
 from ..plan.lower import Layer
 from ..plan.packing import pack_codes
@@ -65,13 +66,19 @@ def _pieces(words: list[int]) -> bytes:
 
 
 def assemble_layout(layout: Layout) -> Program:
-    """The whole program for one inference.  Raises ValueError when a value does not fit the engine."""
+    """The whole program for one inference.
+
+    Raises ValueError when a value does not fit the engine, HwgenError when the engine does not reach enough memory.
+    """
     engine, graph = layout.engine, layout.network.graph
     if reason := lacking(layout):
         raise ValueError(f"the engine cannot run {graph.name!r}: {reason}")
     stream = _Stream(engine.mem_bits)
     stream.packet(isa.START, version=ENGINE_VERSION, engine=engine.id)
     addresses, memory_words = memory_map(layout, program_words(layout))
+    if memory_words > 1 << engine.address_bits:
+        raise HwgenError(f"network {graph.name!r} needs {memory_words:,} words of memory, and a small engine reaches "
+                         f"{1 << engine.address_bits:,}; choose a larger part, or leave --engine out")
     bases = {name: address * engine.scratch_words for name, address in addresses.items()}
     _encode_steps(layout, stream, bases)
     stream.packet(isa.END, checksum=stream.checksum)

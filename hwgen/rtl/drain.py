@@ -99,8 +99,8 @@ class Drain(wiring.Component):
         """Counters of a half.  Whether the last chunk and the last cycle of a step are reached is known beforehand."""
         step = self.settings.step
         count = self.engine.register_bits["chunks"]
-        c = data.StructLayout({"busy": 1, "chunk": count, "pixel": 3, "sub": 5, "left": count, "last": 1, "end_step": 1})
-        c = Signal(c, name=f"{name}_at")
+        c = Signal(data.StructLayout({"busy": 1, "chunk": count, "pixel": 3, "sub": 5, "left": count, "last": 1,
+                                      "end_step": 1}), name=f"{name}_at")
         short, before = Signal(name=f"{name}_short"), Signal(5, name=f"{name}_before")
         m.d.sync += [short.eq(step == 0), before.eq(step - 1)]
         end_pixel = c.pixel == self.engine.px - 1

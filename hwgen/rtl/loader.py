@@ -79,7 +79,7 @@ class Loader(wiring.Component):
                      commands.w_data.eq(self.piece), last_piece.eq(piece == n_pieces - 1)]
 
         # Payload words left, and whether the next one is the last.
-        left, last, end, summed = Signal(24), Signal(), Signal(), Signal()
+        left, last, end, summed = Signal(min(24, engine.address_bits)), Signal(), Signal(), Signal()
         sum_, folded = Signal(32), Signal(32)
         parts = [word[i:i + 32] for i in range(0, engine.mem_bits, 32)]
         total = parts[0]

@@ -53,9 +53,9 @@ class OnDemand(wiring.Component):
         with m.If(self.start):
             m.d.sync += stream.load(0, self.length)
 
-        held, ready, active = Signal(16), Signal(), Signal()
+        held, ready, active = Signal(e.step_bits), Signal(), Signal()
         source, piece = fields(FETCH_WORD, self.stream), e.scratch_words.bit_length() - 1
-        m.d.sync += ready.eq(self.finished >= held)
+        m.d.sync += ready.eq(self.finished[:e.step_bits] >= held)
         m.d.comb += map_.go.eq(active & ready)
         with m.If(self.fetch_header):
             m.d.sync += held.eq(fields(HEADERS[FETCH], self.stream)["wait"])

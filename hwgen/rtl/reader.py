@@ -51,8 +51,8 @@ class Reader(wiring.Component):
     waits until ``interval`` cycles (at least 4) have passed since the last step of the tile before,
     the time that the drain needs, and with ``storing`` until ``room`` has its ``store_words``.
 
-    With ``one_tile`` the words of a single ``tile`` are under way at a time, and ``idle`` says that none is, two cycles
-    after the end of the last step.
+    With ``one_tile`` the words of a single ``tile`` are under way at a time, and ``idle`` says that none is, in the
+    cycle after the last step.  Words then wait in the stages, no queue behind them.
 
     Timing: a word of cycle t begins its step in t + ``ISSUE_LATENCY``, if no other is before it.  With the
     step complete in cycle t (``complete``), ``release`` comes in t+1, bank addresses in t+1, their data are
@@ -66,6 +66,7 @@ class Reader(wiring.Component):
     def __init__(self, *, px: int, banks: int, word_bits: int, ring_depth: int,
                  point_bits: int = POINT_BITS, bits: dict[str, int] | None = None, one_tile: bool = False):
         self.px, self.banks, self.word_bits, self.one_tile = px, banks, word_bits, one_tile
+        self._interval_bits = (bits or {}).get("interval", 14)
         self._step_fields = STEP_FIELDS if one_tile else (*STEP_FIELDS, *OF_TILE)
         self.point_bits, self.bank_bits = point_bits, radix_bits(banks)
         self.ring_bits = (ring_depth - 1).bit_length()
@@ -84,16 +85,16 @@ class Reader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Room for words: what is complete counts one cycle later.
-        room, completed = Signal(range(WORDS_IN_FLIGHT + 1), init=WORDS_IN_FLIGHT), Signal()
         accept = self.word_valid & self.word_ready
-        m.d.comb += self.word_ready.eq(room != 0)
-        m.d.sync += [completed.eq(self.complete), room.eq(room - accept + completed)]
         if self.one_tile:
-            m.d.comb += self.idle.eq(room == WORDS_IN_FLIGHT)
-
-        located, valid = self._locate(m, accept)
-        step, full = self._queue(m, located, valid)
+            step, full = self._line(m, accept)
+        else:
+            # Room for words: what is complete counts one cycle later.
+            room, completed = Signal(range(WORDS_IN_FLIGHT + 1), init=WORDS_IN_FLIGHT), Signal()
+            m.d.comb += self.word_ready.eq(room != 0)
+            m.d.sync += [completed.eq(self.complete), room.eq(room - accept + completed)]
+            valid = delay(m, accept, 3, "located", reset_less=False)
+            step, full = self._queue(m, self._locate(m, [Const(1)] * 3), valid)
         left = self._steps(m, step, full)
         self._read(m, step, full, left)
         return m
@@ -106,16 +107,35 @@ class Reader(wiring.Component):
         return slot, data.StructLayout({**{name: word[name].shape for name in self._step_fields}, "most": self._turn_bits,
                                         "slots": data.ArrayLayout(slot, self.px)})
 
-    def _locate(self, m, accept):
-        """A step with the places of its slots, three cycles after its word."""
+    def _line(self, m, accept):
+        """Words in three stages and the step before them; each stage takes the next word as soon as it is free."""
+        go = [Signal(name=f"go_{stage}") for stage in range(3)]
+        valid = [Signal(name=f"valid_{stage}") for stage in range(3)]
+        located = self._locate(m, go)
+        step, full, self._go_on = Signal(located.shape(), name="step"), Signal(), Signal(name="go_on")
+        self._head = located
+        m.d.comb += [
+            self._go_on.eq(~full | self.complete), self.word_ready.eq(go[0]),
+            *(go[i].eq(~valid[i] | following) for i, following in enumerate((go[1], go[2], self._go_on))),
+            self.idle.eq(~Cat(*valid, full).any()),
+        ]
+        for stage, before in zip(range(3), (accept, *valid), strict=False):
+            with m.If(go[stage]):
+                m.d.sync += valid[stage].eq(before)
+        with m.If(self._go_on):
+            m.d.sync += [step.as_value().eq(located.as_value()), full.eq(valid[2])]
+        return step, full
+
+    def _locate(self, m, go):
+        """A step with the places of its slots, three stages after its word; ``go``: whether each stage moves."""
         word, bits = self.word, self.point_bits
         _, step_layout = self._layouts()
-        words = [word]
+        words, moves = [word], [[], [], []]
         for stage in range(2):
             words.append(Signal(word.shape(), name=f"word_{stage + 1}"))
-            m.d.sync += words[-1].eq(words[-2])
-        step, valid = Signal(step_layout), delay(m, accept, 3, "located", reset_less=False)
-        m.d.sync += [getattr(step, name).eq(getattr(words[2], name)) for name in self._step_fields]
+            moves[stage].append(words[-1].eq(words[-2]))
+        step = Signal(step_layout)
+        moves[2] += [getattr(step, name).eq(getattr(words[2], name)) for name in self._step_fields]
         banks, needs, counts = [], [], []
         for p in range(self.px):
             slot, place = self.slots[p], step.slots[p]
@@ -124,7 +144,7 @@ class Reader(wiring.Component):
             y, x = (Signal(signed(len(slot.iy) + 1), name=f"{name}_{p}") for name in "yx")
             alive, inside = Signal(name=f"alive_{p}"), Signal(name=f"inside_{p}")
             residual = words[1].residual
-            m.d.sync += [
+            moves[0] += [
                 point.eq(Mux(word.residual, slot.res_q, slot.in_q) + word.tap_q),
                 total.eq(Mux(word.residual, slot.res_r, slot.in_r)[:self.bank_bits] + word.tap_r[:self.bank_bits]),
                 y.eq(slot.iy + word.dy), x.eq(slot.ix + word.dx), alive.eq(slot.alive), inside.eq(slot.inside),
@@ -135,16 +155,16 @@ class Reader(wiring.Component):
             over = total >= self.banks if self.banks > 1 else Const(0)
             here = Mux(over, total - self.banks, total)[:self.bank_bits] if self.banks > 1 else Const(0, 1)
             in_map = (y.as_unsigned() < self.height) & (x.as_unsigned() < self.width)
-            m.d.sync += [
+            moves[1] += [
                 bank.eq(here), carry.eq(over), address.eq(point + words[1].base),
                 need.eq(alive & Mux(residual, inside, in_map)),
             ]
             same = Signal(max(1, p), name=f"same_{p}")
-            m.d.sync += same.eq(Cat(here == other for other, _ in banks))
+            moves[1].append(same.eq(Cat(here == other for other, _ in banks)))
             # Third stage: the turn is the number of slots before that one in its bank.
             before = [same[e] & needs[e] for e in range(p)]
             turn = sum(before, Const(0, 1))
-            m.d.sync += [place.bank.eq(bank), place.address.eq(address + carry), place.need.eq(need),
+            moves[2] += [place.bank.eq(bank), place.address.eq(address + carry), place.need.eq(need),
                          place.turn.eq(turn)]
             banks.append((here, bank))
             needs.append(need)
@@ -152,8 +172,11 @@ class Reader(wiring.Component):
         most = Const(0, self._turn_bits)
         for number in range(1, self.px):
             most = Mux(Cat(counts[p][number] for p in range(number, self.px)).any(), number, most)
-        m.d.sync += step.most.eq(most)
-        return step, valid
+        moves[2].append(step.most.eq(most))
+        for move, assignments in zip(go, moves, strict=True):
+            with m.If(move):
+                m.d.sync += assignments
+        return step
 
     def _queue(self, m, located, valid):
         """Steps in their order; the first stands in a register."""
@@ -177,7 +200,7 @@ class Reader(wiring.Component):
         """The cycles of a step; returns the turn that is served."""
         left, expired, held = Signal(self._turn_bits), Signal(init=1), Signal()
         tile, next_tile = (self.tile, self.tile) if self.one_tile else (step, self._head)
-        timer = Signal(tile.interval.shape())
+        timer = Signal(self._interval_bits)
         m.d.comb += [
             self.complete.eq(full & (left == 0) & (~step.last | (expired & ~held))),
             self.complete_last.eq(self.complete & step.last), self.store_words.eq(tile.store_words),

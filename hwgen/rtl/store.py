@@ -20,7 +20,8 @@ class Store(wiring.Component):
 
     ``room`` counts places not yet promised: a tile's last step waits until all its words
     have one, so the drain itself never has to wait.  A ``claim`` shows two cycles later.
-    From ``write`` to the memory port it takes six cycles.
+    From ``write`` to the memory port it takes six cycles.  A small engine gathers nothing: each word goes on its own, a
+    cycle earlier.
     """
 
     def __init__(self, *, engine: Engine, address_bits: int = 32):
@@ -40,50 +41,68 @@ class Store(wiring.Component):
         e = self.engine
         offset_bits = e.out_bits + BANK_BITS
         piece, place_bits = e.scratch_words.bit_length() - 1, e.place_bits
-        entry = data.StructLayout({"place": place_bits, "word": e.word_bits, "same": 1})
+        entry = data.StructLayout({"place": place_bits, "word": e.word_bits, "same": 0 if e.small else 1})
         m.submodules.queue = fifo = SyncFIFOBuffered(width=entry.size, depth=STORE_WORDS)
-        # The place of the word, and whether it shares a memory word with the one before.
+        # The place of the word.
         arrived, located = Signal(), Signal()
         row, first, come = Signal(offset_bits), Signal(place_bits), Signal(e.word_bits)
-        new, before = Signal(entry), Signal(place_bits - piece)
+        new = Signal(entry)
         m.d.sync += [
             arrived.eq(self.write & self.enable), row.eq(_times(self.address, e.banks)),
             first.eq(self.base + self.bank), come.eq(self.data), located.eq(arrived), new.place.eq(first + row),
             new.word.eq(come),
         ]
-        with m.If(located):
-            m.d.sync += before.eq(new.place[piece:])
-        m.d.comb += [fifo.w_en.eq(located), fifo.w_data.eq(Cat(new.place, new.word, before == new.place[piece:]))]
+        same = []
+        if not e.small:
+            # Whether it shares a memory word with the one before.
+            before = Signal(place_bits - piece)
+            with m.If(located):
+                m.d.sync += before.eq(new.place[piece:])
+            same = [before == new.place[piece:]]
+        m.d.comb += [fifo.w_en.eq(located), fifo.w_data.eq(Cat(new.place, new.word, *same))]
 
-        # The next word, then the memory word that gathers.
         valid, next_ = Signal(), Signal(entry)
-        held, address, mask = Signal(), Signal(place_bits - piece), Signal(e.scratch_words)
-        sent, move = Signal(), Signal()
-        place, word, same = next_.place, next_.word, next_.same
-        m.d.comb += [
-            fifo.r_en.eq(~valid | move),
-            move.eq(valid & (~held | same | sent)), sent.eq(self.write_valid & self.write_ready),
-            self.write_valid.eq(held & Mux(valid, ~same, self.flush & (fifo.level == 0) & ~arrived & ~located)),
-            self.write_address.eq(address), self.write_mask.eq(mask),
-        ]
+        sent, move, empty = Signal(), Signal(), Signal()
+        m.d.comb += [fifo.r_en.eq(~valid | move), sent.eq(self.write_valid & self.write_ready)]
         with m.If(fifo.r_en):
             m.d.sync += [valid.eq(fifo.r_rdy), next_.as_value().eq(fifo.r_data)]
-        with m.If(sent):
-            m.d.sync += held.eq(0)
-        with m.If(move):
-            which = Cat(place[:piece] == i for i in range(e.scratch_words)) if piece else 1
-            m.d.sync += [held.eq(1), address.eq(place[piece:]), mask.eq(Mux(held & ~sent, mask, 0) | which)]
-            for i in range(e.scratch_words):
-                with m.If(place[:piece] == i if piece else 1):
-                    m.d.sync += self.write_data[i * e.word_bits:(i + 1) * e.word_bits].eq(word)
+        which = Cat(next_.place[:piece] == i for i in range(e.scratch_words)) if piece else Const(1)
+        if e.small:
+            m.d.comb += [
+                self.write_valid.eq(valid), move.eq(sent), self.write_address.eq(next_.place[piece:]),
+                self.write_mask.eq(which), self.write_data.eq(next_.word.replicate(e.scratch_words)), empty.eq(~valid),
+            ]
+        else:
+            last = self.flush & (fifo.level == 0) & ~arrived & ~located
+            held = self._gather(m, next_, valid, which, sent, move, last)
+            m.d.comb += empty.eq(~valid & ~held)
 
         claimed = Signal(12)
         m.d.sync += [
             claimed.eq(Mux(self.claim & self.enable, self.claim_words, 0)),
             self.room.eq(self.room - claimed + ((fifo.r_en & fifo.r_rdy) + (self.skipped & self.enable))),
         ]
-        m.d.comb += self.idle.eq((self.room == STORE_WORDS) & ~valid & ~held)
+        m.d.comb += self.idle.eq((self.room == STORE_WORDS) & empty)
         return m
+
+    def _gather(self, m, next_, valid, which, sent, move, last):
+        """The memory word that gathers, behind the next word; returns whether there is one."""
+        e = self.engine
+        piece = e.scratch_words.bit_length() - 1
+        held, address, mask = Signal(), Signal(e.place_bits - piece), Signal(e.scratch_words)
+        m.d.comb += [
+            move.eq(valid & (~held | next_.same | sent)),
+            self.write_valid.eq(held & Mux(valid, ~next_.same, last)),
+            self.write_address.eq(address), self.write_mask.eq(mask),
+        ]
+        with m.If(sent):
+            m.d.sync += held.eq(0)
+        with m.If(move):
+            m.d.sync += [held.eq(1), address.eq(next_.place[piece:]), mask.eq(Mux(held & ~sent, mask, 0) | which)]
+            for i in range(e.scratch_words):
+                with m.If(which[i]):
+                    m.d.sync += self.write_data[i * e.word_bits:(i + 1) * e.word_bits].eq(next_.word)
+        return held
 
 
 def _times(value: Value, factor: int) -> Value:
