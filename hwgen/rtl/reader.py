@@ -104,8 +104,8 @@ class Reader(wiring.Component):
         word = self.word.shape()
         slot = data.StructLayout({"bank": self.bank_bits, "address": self.point_bits, "need": 1,
                                   "turn": self._turn_bits})
-        return slot, data.StructLayout({**{name: word[name].shape for name in self._step_fields}, "most": self._turn_bits,
-                                        "slots": data.ArrayLayout(slot, self.px)})
+        kept = {name: word[name].shape for name in self._step_fields}
+        return slot, data.StructLayout({**kept, "most": self._turn_bits, "slots": data.ArrayLayout(slot, self.px)})
 
     def _line(self, m, accept):
         """Words in three stages and the step before them; each stage takes the next word as soon as it is free."""
