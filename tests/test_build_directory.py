@@ -77,7 +77,8 @@ def test_killed_build_leaves_nothing_under_the_name(tmp_path):
 
 def test_success_replaces_the_old_build_and_its_results(tmp_path):
     build = write_fake_build(tmp_path / "a")
-    save_result(build, "synth", {"resources": {"lut": 1, "ff": 2, "dsp": 3, "bram": 4}, "carry": 5, "levels": None})
+    save_result(build, "synth", {"resources": {"lut": 1, "ff": 2, "dsp": 3, "bram": 4}, "carry": 5, "levels": None,
+                                 "deepest": None})
     write_fake_build(tmp_path / "a", images=3)
     assert not (tmp_path / "a" / "synth.json").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
@@ -225,7 +226,8 @@ def test_not_a_build_directory(tmp_path):
 
 # ---- results -----------------------------------------------------------------------------
 
-SYNTH = {"resources": {"lut": 16, "ff": 4, "dsp": 0, "bram": 0}, "carry": 0, "levels": None}
+SYNTH = {"resources": {"lut": 16, "ff": 4, "dsp": 0, "bram": 0}, "carry": 0, "levels": None,
+         "deepest": None}
 SIM = {"images": 5, "mismatches": 0, "cycles": 1000, "layers": {"conv": 900, "pool": 100}, "accuracy": 0.5,
        "first_difference": None}
 

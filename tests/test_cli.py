@@ -226,22 +226,28 @@ def test_synth_counts_the_axi_ports(tmp_path, capsys):
 
 def test_place_and_route_takes_the_top_of_the_build(tmp_path, capsys, monkeypatch):
     from hwgen.build import steps
-    from hwgen.synth import Placement
+    from hwgen.synth import CriticalPath, Placement
     asked = []
 
     def place(verilog, top, part, folder, **rest):
-        asked.append((verilog.name, top, part.name, rest["memory_words"]))
-        return Placement(Resources(lut=4, ff=4, dsp=0, bram=1), 60.0, {}, "nextpnr")
+        asked.append((verilog.name, top, part.name, rest["memory_words"], rest["clock_mhz"], rest["seed"]))
+        return Placement(Resources(lut=4, ff=4, dsp=0, bram=1), 60.0, {}, "nextpnr",
+                         CriticalPath("reader.point", "ring.slice_0", 2.5, 5.25), rest["clock_mhz"], rest["seed"])
 
     monkeypatch.setattr(steps, "place_and_route", place)
     build = write_fake_build(tmp_path / "a")
-    assert run(capsys, "synth", build.path, "--pnr")[0] == 0
-    assert asked == [("engine.v", "hwgen_engine", "LFE5U-85F", 30)]
+    code, out, _ = run(capsys, "synth", build.path, "--pnr")
+    assert code == 0 and "reader.point to ring.slice_0: 2.5 ns of logic, 5.2 ns of routing" in " ".join(out.split())
+    assert run(capsys, "synth", build.path, "--pnr", "--target", "125", "--seed", "3")[0] == 0
+    assert asked == [("engine.v", "hwgen_engine", "LFE5U-85F", 30, clock, seed) for clock, seed in ((50, 1), (125, 3))]
+    code, _, err = run(capsys, "synth", build.path, "--target", "125")
+    assert code == 1 and "--target is for place and route: give --pnr too" in err
 
 
 def test_report_shows_what_there_is(tmp_path, capsys):
     build = write_fake_build(tmp_path / "a")
-    save_result(build, "synth", {"resources": {"lut": 10, "ff": 4, "dsp": 0, "bram": 0}, "carry": 0, "levels": None})
+    save_result(build, "synth", {"resources": {"lut": 10, "ff": 4, "dsp": 0, "bram": 0}, "carry": 0, "levels": None,
+                                 "deepest": None})
     code, out, err = run(capsys, "report", build.path)
     assert (code, err) == (0, "")
     assert "tiny on ulx3s_85f" in out and "report.html" in out and "-20.0 %" in out

@@ -32,8 +32,10 @@ FACTS = {
 }
 SIM = {"images": 100, "mismatches": 0, "cycles": 1250, "layers": {"a": 1000, "<b>": 250}, "accuracy": 0.89,
        "first_difference": None}
-SYNTH = {"resources": {"lut": 10000, "ff": 4000, "dsp": 64, "bram": 0}, "carry": 900, "levels": 9}
-PNR = {"resources": {"lut": 10500, "ff": 4100, "dsp": 64, "bram": 12}, "fmax_mhz": 61.5}
+SYNTH = {"resources": {"lut": 10000, "ff": 4000, "dsp": 64, "bram": 0}, "carry": 900, "levels": 9,
+         "deepest": {"from": "walker.remainder", "to": "walker.quotient"}}
+PNR = {"resources": {"lut": 10500, "ff": 4100, "dsp": 64, "bram": 12}, "fmax_mhz": 61.5, "target_mhz": 50.0, "seed": 7,
+       "critical": {"from": "reader.point", "to": "ring.slice_0", "logic_ns": 6.06, "routing_ns": 10.2}}
 
 
 def test_keys_before_any_step():
@@ -69,6 +71,8 @@ def test_steps_fill_their_places():
     assert [layer["simulated"] for layer in report["cycles"]["layers"]] == [1000, 250]
     assert report["resources"]["synthesized"] == SYNTH["resources"]
     assert report["resources"]["placed"] == {"lut": 10500, "ff": 4100, "dsp": 64, "bram": 12, "fmax_mhz": 61.5}
+    assert (report["resources"]["levels"], report["resources"]["deepest"]) == (9, SYNTH["deepest"])
+    assert (report["resources"]["critical"], report["resources"]["seed"]) == (PNR["critical"], 7)
     assert report["resources"]["error_percent"] == {"lut": -10.0, "ff": 0.0, "dsp": 0.0, "bram": 0.0}
     assert report["performance"]["clock_confirmed"] is True
     assert make_report(FACTS, pnr={**PNR, "fmax_mhz": 49.9})["performance"]["clock_confirmed"] is False
@@ -122,6 +126,8 @@ def test_terminal_without_colour():
                  "1,000 planned, 1,250 simulated",
                  "40,000 fps at 50 MHz (confirmed by place and route: 61.5 MHz)", "-10.0 %", "83,640", "10,500",
                  "golden model 90.0 % of 500", "float network 91.0 %",
+                 "9 levels after synthesis, from walker.remainder to walker.quotient",
+                 "reader.point to ring.slice_0: 6.1 ns of logic, 10.2 ns of routing (target 50 MHz, seed 7)",
                  "600 |      75 |          50 |    25 |      0 | 4.7"):
         assert part in text
 

@@ -14,8 +14,9 @@ from hwgen.engine import Engine
 from hwgen.rtl import emit_verilog
 from hwgen.synth import place_and_route, pnr, synthesize, yosys
 from hwgen.synth.count import count_cells
+from hwgen.synth.levels import Depth
 from hwgen.synth.process import run_tool
-from hwgen.synth.wrapper import Port, make_wrapper, memory_ports, parse_ports
+from hwgen.synth.wrapper import Port, answer_cycles, make_wrapper, memory_ports, parse_ports
 from hwgen.synth.yosys import STEP
 
 MULTIPLIER = """
@@ -85,16 +86,70 @@ endmodule
 def test_levels_of_logic(cut, levels, tmp_path):
     """31 bits are eight carry blocks behind a LUT; 39 bits are three LUTs deep to a memory; its reads are one."""
     result = synthesize(write(tmp_path, LEVELS.replace(cut, "")), "top", get_part("XC7Z020"), tmp_path / "out")
-    assert result.levels == levels
+    assert result.depth.levels == levels
     assert not (tmp_path / "out" / "netlist.json").exists()
+
+
+HIERARCHY = """
+module inner(clk, a, q);
+  input clk;
+  wire clk;
+  input [30:0] a;
+  wire [30:0] a;
+  output q;
+  reg q;
+  reg [30:0] \\step[0] ;
+  reg [30:0] before;
+  wire [30:0] \\step ;
+  always_ff @(posedge clk)
+    before <= a;
+  always_ff @(posedge clk)
+    \\step[0]  <= before + {before, 1'b1};
+  assign \\step  = \\step[0] ;
+  always_ff @(posedge clk)
+    q <= ^\\step ;
+endmodule
+module top(clk, a, q);
+  input clk;
+  input [30:0] a;
+  output q;
+  wire middle;
+  reg [30:0] spread;
+  inner \\U$1 (.clk(clk), .a(spread), .q(middle));
+  always_ff @(posedge clk)
+    if (middle) spread <= a;
+  assign q = middle;
+endmodule
+"""
+
+
+def test_the_deepest_path_is_named(tmp_path):
+    """By scope and register as the source calls them; a bit-like name (which stops ABC9 when it is kept) is no trouble.
+
+    31 bits of a sum are a LUT and eight carry blocks.
+    """
+    depth = synthesize(write(tmp_path, HIERARCHY), "top", get_part("XC7Z020"), tmp_path / "out").depth
+    assert depth == Depth(9, "U$1.before", "U$1.step[0]")
+
+
+def test_ends_of_other_paths_are_named(tmp_path):
+    """Ports, memories, and nothing where there is no logic."""
+    text = RAM.replace("q <= m[ra]", "q <= ~m[ra]").replace("ram_style", "other").replace("1023", "31").replace(
+        "[9:0]", "[4:0]")
+    found = [synthesize(write(tmp_path, source), "top", get_part("XC7Z020"), tmp_path / "out").depth
+             for source in (text, INVERTERS.replace("~", ""), "module top(input a, b, output x); assign x = a ^ b; "
+                                                             "endmodule\n")]
+    assert found[0].levels >= 1 and found[0].sink == "top.m/q"
+    assert found[1:] == [Depth(0, None, None), Depth(1, "b", "x")] or found[1:] == [
+        Depth(0, None, None), Depth(1, "a", "x")]
 
 
 def test_multiplications_count_without_their_registers(tmp_path):
     plain = MULTIPLIER.replace("reg [31:0] p;", "wire [31:0] p;").replace("always @(posedge clk) p <=", "assign p =")
-    found = [synthesize(write(tmp_path, text), "top", get_part("XC7Z020"), tmp_path / "out").levels
+    found = [synthesize(write(tmp_path, text), "top", get_part("XC7Z020"), tmp_path / "out").depth.levels
              for text in (plain, MULTIPLIER)]
     assert found == [1, 0]
-    assert synthesize(write(tmp_path, MULTIPLIER), "top", get_part("LFE5U-25F"), tmp_path / "out").levels is None
+    assert synthesize(write(tmp_path, MULTIPLIER), "top", get_part("LFE5U-25F"), tmp_path / "out").depth is None
 
 
 def test_a_loop_is_no_netlist(tmp_path):
@@ -264,42 +319,53 @@ def test_wrapper_fits_the_real_engine():
     assert len(memory_ports(ports)) == 16 and {"clk", "rst"} < {port.name for port in ports}
 
 
-def test_wrapper_memory_answers_like_a_memory(tmp_path):
-    """The wrapper's RAM in Icarus: a request's words one per cycle from the next cycle on, masked writes."""
+@pytest.mark.parametrize("words, stride, write_stride", [(16, 3, 1), (5000, 1027, 1027)])
+def test_wrapper_memory_answers_like_a_memory(words, stride, write_stride, tmp_path):
+    """The wrapper's RAM in Icarus, one bank and five: a request's words without a gap, answer_cycles after it,
+    masked writes."""
     if shutil.which("iverilog") is None:
         assert not os.environ.get("CI"), "CI needs iverilog"
         pytest.skip("needs iverilog")
-    wrapper = make_wrapper(parse_ports(WITH_MEMORY, "top"), "top", 16)
-    bench = """
+    wrapper = make_wrapper(parse_ports(WITH_MEMORY, "top"), "top", words)
+    engine = WITH_MEMORY.replace("read_address + 3", f"read_address + {stride}").replace(
+        "write_address = answers", f"write_address = answers * {write_stride}")
+    depths = [min(1024, words - first) for first in range(0, words, 1024)]
+    fill = "\n".join(f"for (i = 0; i < {depth}; i = i + 1) dut.ram_{k}[i] = ({1024 * k} + i) * 3;"
+                     for k, depth in enumerate(depths))
+    bench = f"""
 module bench;
   reg clk = 0, rst = 1; wire so;
   hwgen_placed dut(.clk(clk), .rst(rst), .si(1'b1), .so(so));
-  integer i, wrong = 0, seen = 0, first = 0, cycle = 0;
+  integer i, wrong = 0, seen = 0, asked = 0, first = 0, cycle = 0;
   always #1 clk = ~clk;
   initial begin
-    for (i = 0; i < 16; i = i + 1) dut.ram[i] = i * 3;
+    {fill}
     repeat (4) @(posedge clk);
     rst <= 0;
-    repeat (14) begin
-      @(posedge clk); #0;
+    repeat (18) begin
+      @(negedge clk);
       cycle = cycle + 1;
+      if (asked == 0 && !dut.reset && dut.read_valid && dut.read_ready) asked = cycle;
       if (dut.answer_valid) begin
         if (seen == 0) first = cycle;
         // Three words to a request, without a gap, each with the tag of its request.
-        if (cycle != first + seen || dut.answer_data != seen * 3 || dut.answer_tag != seen / 3 % 2) wrong = wrong + 1;
+        if (cycle != first + seen || dut.answer_data != (seen / 3 * {stride} + seen % 3) * 3
+            || dut.answer_tag != seen / 3 % 2) wrong = wrong + 1;
         seen = seen + 1;
       end
     end
-    $display("wrong %0d, seen %0d, word2 %0h", wrong, seen > 8, dut.ram[2]);
+    repeat (3) @(posedge clk);
+    $display("wrong %0d, seen %0d, word %0h, latency %0d", wrong, seen > 8,
+             dut.ram_{2 * write_stride // 1024}[{2 * write_stride % 1024}], first - asked);
     $finish;
   end
 endmodule
 """
-    path = write(tmp_path, WITH_MEMORY + wrapper + bench)
+    path = write(tmp_path, engine + wrapper + bench)
     subprocess.run(["iverilog", "-g2012", "-s", "bench", "-o", str(tmp_path / "sim"), str(path)], check=True)
     shown = subprocess.run(["vvp", str(tmp_path / "sim")], capture_output=True, text=True, check=True).stdout
-    # The stand-in for an engine writes the complement of each word to its own address but leaves one part as it was.
-    assert "wrong 0, seen 1, word2 ffff0000fffffff9" in shown
+    # The stand-in for an engine writes the complement of its third word but leaves one part as it was.
+    assert f"wrong 0, seen 1, word ffff0000fffffff9, latency {answer_cycles(words)}" in shown
 
 
 def test_wrapper_without_memory(tmp_path):
@@ -345,6 +411,7 @@ def test_place_and_route_reports_a_clock(tmp_path):
     assert result.fmax_mhz > 12
     assert result.resources.bram == 4  # 64 bits wide, 16 bits a block
     assert 100 < result.resources.lut < 1000
+    assert result.critical.source.split(".")[0] in ("engine", "hwgen_placed") and result.critical.routing_ns > 0
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"utilization": {}, "fmax": {}}'])
@@ -352,16 +419,28 @@ def test_bad_nextpnr_report(text, tmp_path):
     path = tmp_path / "nextpnr.json"
     path.write_text(text)
     with pytest.raises(HwgenError, match="place and route"):
-        pnr.read_report(path, "ecp5", "nextpnr-ecp5")
+        pnr.read_report(path, "ecp5", tool="nextpnr-ecp5", names=str, target_mhz=100, seed=1)
+
+
+STEPS = [{"type": kind, "delay": delay, "from": {"cell": source}, "to": {"cell": sink}}
+         for kind, delay, source, sink in (("clk-to-q", 0.5, "a", "a"), ("routing", 2, "a", "b"),
+                                           ("logic", 0.25, "b", "b"), ("routing", 0.5, "b", "c"),
+                                           ("setup", 0.5, "c", "c"))]
 
 
 def test_nextpnr_report_takes_the_slowest_clock(tmp_path):
     path = tmp_path / "nextpnr.json"
     path.write_text(json.dumps({
         "fmax": {"a": {"achieved": 80.5, "constraint": 50}, "b": {"achieved": 62.25, "constraint": 50}},
+        "critical_paths": [
+            {"from": "<async>", "to": "posedge a", "path": [STEPS[0] | {"delay": 99}]},
+            {"from": "posedge a", "to": "posedge a", "path": STEPS[:2]},
+            {"from": "posedge b", "to": "posedge b", "path": STEPS}],
         "utilization": {"TRELLIS_COMB": {"used": 100, "available": 83640},
                         "TRELLIS_FF": {"used": 60, "available": 83640},
                         "TRELLIS_RAMW": {"used": 5, "available": 10455}, "DP16KD": {"used": 7, "available": 208}}}))
-    result = pnr.read_report(path, "ecp5", "nextpnr-ecp5")
+    result = pnr.read_report(path, "ecp5", tool="nextpnr-ecp5", names=str.upper, target_mhz=90, seed=4)
     assert result.fmax_mhz == 62.25
+    assert result.critical == pnr.CriticalPath("A", "C", logic_ns=1.25, routing_ns=2.5)
+    assert (result.target_mhz, result.seed) == (90, 4)
     assert result.resources.to_json() == {"lut": 110, "ff": 60, "dsp": 0, "bram": 7}

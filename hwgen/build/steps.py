@@ -109,10 +109,12 @@ def synthesize_step(build: Build, *, progress: Progress = lambda text: None) -> 
     return save_result(build, "synth", result.to_json())
 
 
-def place_step(build: Build, *, progress: Progress = lambda text: None) -> dict:
+def place_step(build: Build, *, target_mhz: float | None = None, seed: int = 1,
+               progress: Progress = lambda text: None) -> dict:
     """Place and route the engine with its program memory; synthesis runs first when it has not yet.
 
-    Returns the report.  Raises HwgenError at once for a part that no open tool places.
+    ``target_mhz``: the clock that is tried for, the engine's own unless given; ``seed``: of place and route.  Returns
+    the report.  Raises HwgenError at once for a part that no open tool places.
     """
     part = get_part(build.facts["part"])
     if part.pnr is None:
@@ -122,5 +124,6 @@ def place_step(build: Build, *, progress: Progress = lambda text: None) -> dict:
         synthesize_step(build, progress=progress)
     words = build.facts["memory_bits"] // build.engine.mem_bits
     result = place_and_route(build.verilog, build.top, part, build.path / "pnr",
-                             clock_mhz=build.facts["engine"]["clock_mhz"], memory_words=words, progress=progress)
+                             clock_mhz=target_mhz or build.facts["engine"]["clock_mhz"], memory_words=words,
+                             seed=seed, progress=progress)
     return save_result(build, "pnr", result.to_json())

@@ -176,6 +176,9 @@ def synth(
     directory: Directory,
     pnr: Annotated[bool, typer.Option("--pnr", help="Place and route too, for the clock that is "
                                                     "reached (minutes).")] = False,
+    target: Annotated[float | None, typer.Option(
+        min=1, metavar="MHZ", help="Clock that place and route tries to reach; default: the engine's own.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of place and route, whose result varies with it.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Count the LUTs, flip-flops, DSPs and block RAMs of the engine, its AXI ports included, with Yosys."""
@@ -183,8 +186,13 @@ def synth(
     from hwgen.build.steps import place_step, synthesize_step
 
     loaded = load_build(directory)
-    step, title = (place_step, "placing and routing") if pnr else (synthesize_step, "synthesizing")
-    report = _work(f"{title} {directory}", lambda progress: step(loaded, progress=progress))
+    if target is not None and not pnr:
+        raise HwgenError("--target is for place and route: give --pnr too")
+    if pnr:
+        report = _work(f"placing and routing {directory}",
+                       lambda progress: place_step(loaded, target_mhz=target, seed=seed, progress=progress))
+    else:
+        report = _work(f"synthesizing {directory}", lambda progress: synthesize_step(loaded, progress=progress))
     if as_json:
         return _print_json(report)
     _print_report(report)

@@ -82,7 +82,13 @@ def _resources(facts: dict, synth: dict | None, pnr: dict | None) -> dict:
         # carry blocks, and levels of logic between registers where no open tool finds a clock
         "carry": None if synth is None else synth["carry"],
         "levels": None if synth is None else synth["levels"],
+        # registers, memories or ports between which the most levels lie: {"from", "to"}
+        "deepest": None if synth is None else synth["deepest"],
         "placed": None if pnr is None else {**pnr["resources"], "fmax_mhz": pnr["fmax_mhz"]},
+        # of place and route: the path that sets the clock {"from", "to", "logic_ns", "routing_ns"}, and what was asked
+        "critical": None if pnr is None else pnr["critical"],
+        "target_mhz": None if pnr is None else pnr["target_mhz"],
+        "seed": None if pnr is None else pnr["seed"],
         # estimate against synthesis, in percent of the synthesized number
         "error_percent": None if estimated is None or synthesized is None else {
             name: error_percent(estimated[name], synthesized[name]) for name in FIELDS},

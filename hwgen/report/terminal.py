@@ -5,7 +5,8 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from hwgen.device.resources import FIELDS
-from hwgen.report.text import clock_state, count, cycles_pair, memory_state, percent, rows_text, signed_percent
+from hwgen.report.text import (clock_state, count, critical_path, cycles_pair, memory_state, percent, rows_text,
+                               signed_percent)
 
 
 SPLIT = {"busy": "busy", "weights": "waiting for weights", "activations": "for activations", "drain": "for the drain",
@@ -56,8 +57,12 @@ def summary_rows(report: dict) -> list[tuple[str, str]]:
         ("frame rate", f"{speed['fps']:,.0f} fps at {engine['clock_mhz']:g} MHz ({clock_state(report)})"),
         ("speed", f"{speed['gops']:.2f} GOP/s, {percent(speed['mac_utilization'])} of the multipliers' cycles used"),
     ]
-    if report["resources"]["levels"] is not None:
-        rows.append(("logic depth", f"{report['resources']['levels']} levels between registers, after synthesis"))
+    used = report["resources"]
+    if used["levels"] is not None:
+        where = "" if used["deepest"]["from"] is None else ", from {from} to {to}".format(**used["deepest"])
+        rows.append(("logic depth", f"{used['levels']} levels after synthesis{where}"))
+    if used["critical"] is not None:
+        rows.append(("longest path", critical_path(report)))
     if check["first_difference"]:
         rows.insert(4, ("first difference", str(check["first_difference"])))
     return rows

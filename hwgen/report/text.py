@@ -29,6 +29,13 @@ def clock_state(report: dict) -> str:
     return f"{'confirmed' if confirmed else 'NOT reached'} by place and route: {fmax:.1f} MHz"
 
 
+def critical_path(report: dict) -> str:
+    """The path that sets the clock of a placed engine, and what place and route was asked for."""
+    used = report["resources"]
+    return ("{from} to {to}: {logic_ns:.1f} ns of logic, {routing_ns:.1f} ns of routing".format(**used["critical"])
+            + f" (target {used['target_mhz']:g} MHz, seed {used['seed']})")
+
+
 def cycles_pair(report: dict) -> str:
     """Planned and simulated cycles in one cell, with AXI ports the plan's error too."""
     cycles = report["cycles"]

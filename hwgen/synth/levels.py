@@ -4,11 +4,13 @@ LUTs, MUXF7 and MUXF8, carry blocks (four bits each), reads of LUT memories and 
 one level each; flip-flops, block RAM, shift registers and registered DSP blocks end a path.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 import json
 from pathlib import Path
 
 from hwgen.errors import HwgenError
+from hwgen.synth.names import Names
 
 ENDS = ("FD", "LD", "RAMB", "SRL", "BUF", "IBUF", "OBUF")
 """Beginnings of the types of cells that end a path."""
@@ -16,17 +18,54 @@ REGISTERS = ("MREG", "PREG")
 """Of a DSP48E1: either one ends every path through it."""
 
 
-def logic_levels(netlist: Path, top: str) -> int:
-    """The most levels of any path of module ``top`` of a flat netlist, Yosys' JSON of ``synth_xilinx``.
+@dataclass(frozen=True)
+class Depth:
+    """The most levels of any path, and where one of that many begins and ends; the same path for the same netlist."""
 
-    Raises HwgenError when it cannot be read or holds a loop.
+    levels: int
+    source: str | None
+    """Register, memory or port; None where there is no logic at all."""
+    sink: str | None
+
+
+def logic_depth(netlist: Path, top: str, sources: Iterable[Path] = ()) -> Depth:
+    """The deepest path of module ``top`` of a flat netlist, Yosys' JSON of ``synth_xilinx``.
+
+    ``sources``: the Verilog that it was made of, for the names of registers.  Raises HwgenError when the netlist
+    cannot be read or holds a loop.
     """
     try:
-        cells = json.loads(netlist.read_bytes())["modules"][top]["cells"]
+        module = json.loads(netlist.read_bytes())["modules"][top]
+        cells, ports = module["cells"], module["ports"]
     except (OSError, ValueError, KeyError) as error:
         raise HwgenError(f"cannot read the netlist {netlist}: {error}") from error
     driver = {bit: inputs for cell in cells.values() for inputs, outputs in _arcs(cell) for bit in outputs}
-    return max(_levels(driver).values(), default=0)
+    level = _levels(driver)
+    starts, ends = _ends(cells, ports)
+    if not ends.keys() & level.keys():
+        return Depth(0, None, None)
+    last = max(ends.keys() & level.keys(), key=lambda bit: (level[bit], -bit))
+    first = last
+    while driver.get(first):
+        first = max(driver[first], key=lambda bit: (level.get(bit, 0), -bit))
+    names = Names(cells, sources)
+    return Depth(level[last], names(starts[first]), names(ends[last]))
+
+
+def _ends(cells: dict, ports: dict) -> tuple[dict[int, str], dict[int, str]]:
+    """For every wire the cell or port that drives it, and for those that end somewhere what they end in."""
+    starts = {bit: name for name, port in ports.items() if port["direction"] == "input" for bit in port["bits"]}
+    ends = {bit: name for name, port in ports.items() if port["direction"] == "output" for bit in port["bits"]}
+    for name, cell in cells.items():
+        passing = {wire for inputs, outputs in _arcs(cell) if outputs for wire in inputs}
+        for port, bits in cell["connections"].items():
+            output = cell["port_directions"][port] == "output"
+            for bit in _wires(bits):
+                if output:
+                    starts[bit] = name
+                elif bit not in passing:
+                    ends[bit] = name
+    return starts, ends
 
 
 def _arcs(cell: dict) -> Iterator[tuple[list[int], list[int]]]:

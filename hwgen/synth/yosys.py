@@ -10,7 +10,7 @@ from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
 from hwgen.synth.count import count_cells
-from hwgen.synth.levels import logic_levels
+from hwgen.synth.levels import Depth, logic_depth
 from hwgen.synth.process import Progress, run_tool, silent
 
 PASSES = {
@@ -36,13 +36,15 @@ class Synthesis:
     spram: int
     yosys: str
     """Version of Yosys."""
-    levels: int | None = None
+    depth: Depth | None = None
     """Most levels of logic between registers; None for parts whose clock place and route finds."""
 
     def to_json(self) -> dict:
         """What synth.json holds."""
+        depth = self.depth
         return {"resources": self.resources.to_json(), "cells": self.cells, "lutram": self.lutram, "carry": self.carry,
-                "spram": self.spram, "yosys": self.yosys, "levels": self.levels}
+                "spram": self.spram, "yosys": self.yosys, "levels": depth and depth.levels,
+                "deepest": depth and {"from": depth.source, "to": depth.sink}}
 
 
 def synthesize(verilog_path: Path, top: str, part: Part, out_dir: Path, *, options: str = "",
@@ -55,12 +57,12 @@ def synthesize(verilog_path: Path, top: str, part: Part, out_dir: Path, *, optio
     netlist = out_dir / "netlist.json" if part.pnr is None else None
     cells, version = map_design([verilog_path], top, part, out_dir, netlist=netlist, options=options, progress=progress)
     counted = count_cells(cells, part)
-    levels = None
+    depth = None
     if netlist is not None:
-        levels = logic_levels(netlist, top)
+        depth = logic_depth(netlist, top, [verilog_path])
         netlist.unlink()
     return Synthesis(resources=counted.resources, cells=cells, lutram=counted.lutram, carry=counted.carry,
-                     spram=counted.spram, yosys=version, levels=levels)
+                     spram=counted.spram, yosys=version, depth=depth)
 
 
 def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netlist: Path | None = None,
@@ -75,8 +77,9 @@ def map_design(sources: list[Path], top: str, part: Part, out_dir: Path, *, netl
     statistics.unlink(missing_ok=True)
     script = [f"read_verilog -sv {_quoted(source)}" for source in sources]
     # Wires that Amaranth names like a bit of a port ("x[0]" beside port x) stop ABC9 with an assertion: hide the names.
+    # The names of instances stay, and flatten writes into every register where it came from (hwgen.synth.names).
     # Without -check: the family's cells are not read yet; the flow checks once they are.
-    script += [f"hierarchy -top {top}", "rename -hide"]
+    script += [f"hierarchy -top {top}", "rename -hide w:*", "proc", "flatten -scopename"]
     script.append(f"{PASSES[part.family].format(top=top)} {options}".rstrip())
     script.append("tee -q -o stat.json stat -json")
     if netlist is not None:
