@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import functools
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -55,9 +56,14 @@ def fewest_tiles(counts: dict[int, int], caps: Sequence[int]) -> int | None:
 
     Hall's theorem: for every set of groups the rows that only these can run must fit them.
     """
+    return _fewest_tiles(tuple(sorted(counts.items())), tuple(caps))
+
+
+@functools.lru_cache(maxsize=1 << 18)
+def _fewest_tiles(counts: tuple[tuple[int, int], ...], caps: tuple[int, ...]) -> int | None:
     tiles = 0
     for subset in range(1 << N):
-        rows = sum(n for groups, n in counts.items() if groups & ~subset == 0)
+        rows = sum(n for groups, n in counts if groups & ~subset == 0)
         room = sum(cap for index, cap in enumerate(caps) if subset >> index & 1)
         if rows and not room:
             return None
@@ -72,13 +78,20 @@ def spread(counts: dict[Kind, int], caps: Sequence[int], tiles: int = 1) -> dict
     are cheap before any row goes to a multiplier with 8-bit weights.
     """
     kinds = sorted(counts)
-    amounts, flow = [counts[kind] for kind in kinds], [[0] * N for _ in kinds]
+    flow = _spread(tuple((kind.cheap, kind.all, counts[kind]) for kind in kinds), tuple(caps), tiles)
+    return None if flow is None else dict(zip(kinds, map(list, flow), strict=True))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _spread(kinds: tuple[tuple[int, int, int], ...], caps: tuple[int, ...], tiles: int
+            ) -> tuple[tuple[int, ...], ...] | None:
+    """The same for (cheap, all, rows) of every kind; remembered, because lanes, tiles and layers are much alike."""
+    amounts, flow = [n for _, _, n in kinds], [[0] * N for _ in kinds]
     for wide in (False, True):
-        limits = [[n * ((kind.all if wide else kind.cheap) >> g & 1) for g in range(N)]
-                  for kind, n in zip(kinds, amounts, strict=True)]
+        limits = [[n * ((every if wide else cheap) >> g & 1) for g in range(N)] for cheap, every, n in kinds]
         for rounds in range(1, tiles + 1):
             augment(flow, amounts, limits, [cap * rounds for cap in caps])
-    return dict(zip(kinds, flow, strict=True)) if [sum(used) for used in flow] == amounts else None
+    return tuple(map(tuple, flow)) if [sum(used) for used in flow] == amounts else None
 
 
 def augment(flow: list[list[int]], amounts: Sequence[int], limits: Sequence[Sequence[int]],

@@ -1,6 +1,7 @@
 """Placement: which row runs in which slot of which tile, and in which order channels are stored."""
 
 from collections import Counter
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,45 +188,43 @@ def _tile_shares(totals: list[int], caps: list[int], count: int, engine: Engine,
 class _Room:
     """What a tile of consecutive channels has taken so far, for every producer, drain lane by drain lane.
 
-    The rows of a lane, counted by the groups that can run them, are a state; which states fit
-    the lane's slots is found once per state.
+    The rows of a lane, each as the groups that can run it, are a state.
     """
 
     def __init__(self, kinds: list[list[Kind]], engine: Engine):
         self.kinds, self.lanes = kinds, engine.drain_lanes
         self.caps = [tuple(engine.lane_rows(group, lane) for group in GROUPS) for lane in range(self.lanes)]
         self.most = max(engine.rows, engine.ki)
-        self.after: dict[tuple[tuple[int, ...], tuple[int, ...], int], tuple[int, ...] | None] = {}
         self.clear()
 
     def clear(self) -> None:
         self.rows = 0
         self.states: list[list[tuple[int, ...]]] = [[()] * self.lanes for _ in self.kinds]
 
-    def _next(self, lane: int, state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
-        key = self.caps[lane], state, groups
-        if key not in self.after:
-            new = tuple(sorted((*state, groups)))
-            tiles = fewest_tiles(Counter(new), self.caps[lane])
-            self.after[key] = new if tiles is not None and tiles <= 1 else None
-        return self.after[key]
-
     def fits(self, channel: int) -> bool:
         """Whether a channel fits the next position; -1, a hole, fits while there is a position."""
         if self.rows == self.most:
             return False
         lane = self.rows % self.lanes
-        return channel < 0 or all(self._next(lane, states[lane], rows[channel].all) is not None
+        return channel < 0 or all(_joined(self.caps[lane], states[lane], rows[channel].all) is not None
                                   for rows, states in zip(self.kinds, self.states, strict=True))
 
     def put(self, channel: int) -> None:
         lane = self.rows % self.lanes
         if channel >= 0:
             for rows, states in zip(self.kinds, self.states, strict=True):
-                new = self._next(lane, states[lane], rows[channel].all)
+                new = _joined(self.caps[lane], states[lane], rows[channel].all)
                 assert new is not None
                 states[lane] = new
         self.rows += 1
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _joined(caps: tuple[int, ...], state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
+    """The state of a lane with one row more, or None when its slots do not take them all."""
+    new = tuple(sorted((*state, groups)))
+    tiles = fewest_tiles(Counter(new), caps)
+    return new if tiles is not None and tiles <= 1 else None
 
 
 def _tiles_in_order(layer: Layer, order: np.ndarray, kinds: list[Kind], engine: Engine) -> list[Tile]:

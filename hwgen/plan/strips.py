@@ -5,17 +5,16 @@ it goes to memory and its readers fetch it in strips; so does the network's inpu
 the step before computes, into a place that was free by then, as far as the scratchpad has room.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from ..engine import Engine
-from .geometry import Walk, input_rows, residual_rows, walk
+from .geometry import Walk, walk
+from .heights import Heights, Operand, Rates, options
 from .lower import Layer, Network
 from .memory import Life, Region, first_fit
 from .place import Unplaceable
 
-STEP_OVERHEAD = 80
-"""Cycles, about, that one more step costs: the pipeline runs empty and the constants are loaded."""
 SHRINK, LEAST_SHARE = 0.9, 0.25
 """Strips get lower in steps, of the share of the free scratchpad that they may take, down to the least."""
 MOST_FETCHED = (1 << 20) - 1
@@ -93,16 +92,6 @@ def schedule(network: Network, engine: Engine, maps: dict[str, Region], loads: d
             planner.evict(full)
 
 
-@dataclass(frozen=True)
-class _Heights:
-    """Output rows of a layer's strips."""
-
-    first: int
-    others: int
-    double: bool
-    """A strip is fetched while the one before computes."""
-
-
 class _Full(Exception):
     """The scratchpad is too small: at the steps of layer ``index``, ``missing`` words per bank."""
 
@@ -172,25 +161,21 @@ class _Planner:
     def _streams(self, layer: Layer) -> list[str]:
         return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled]
 
-    def _strips(self, layer: Layer, heights: _Heights) -> list[Walk]:
-        rows = self.network.tensors[layer.output].shape[1]
-        ends = [*range(heights.first, rows, heights.others), rows]
+    def _strips(self, layer: Layer, heights: Heights) -> list[Walk]:
         return [walk(layer, self.engine.px, self.engine.pool_columns, strip)
-                for strip in zip([0, *ends[:-1]], ends, strict=True)]
+                for strip in heights.strips(self.network.tensors[layer.output].shape[1])]
+
+    def _operand(self, layer: Layer, name: str) -> Operand:
+        region = self.maps[name]
+        return Operand(name == layer.input, name == layer.residual, region.height, region.pitch,
+                       region.blocks * region.planes)
 
     def _parts(self, layer: Layer, steps: Walk) -> dict[str, Region]:
         """Rows of the streamed operands that a strip reads."""
-        result = {}
-        for name in self._streams(layer):
-            region, spans = self.maps[name], []
-            if name == layer.input:
-                spans.append(input_rows(layer, steps, region.height))
-            if name == layer.residual:
-                spans.append(residual_rows(steps))
-            result[name] = region.rows(min(s[0] for s in spans), max(s[1] for s in spans), self.engine.banks)
-        return result
+        return {name: self.maps[name].rows(*self._operand(layer, name).rows(layer.footprint, steps), self.engine.banks)
+                for name in self._streams(layer)}
 
-    def _height(self, index: int, layer: Layer, share: float = 1.0) -> _Heights:
+    def _height(self, index: int, layer: Layer, share: float = 1.0) -> Heights:
         """Strips of a layer.
 
         ``share`` is the part of the free scratchpad that strips may take.
@@ -203,32 +188,19 @@ class _Planner:
             tallest = min(rows, self.limit * self.engine.banks // self.maps[layer.output].pitch)
         if room < 0 or tallest < 1:
             raise _Full(index, -room)
-        if not self._streams(layer) and tallest == rows:
-            return _Heights(rows, rows, True)
-        best, least = None, None
-        for heights in _choices(rows, tallest):
-            strips = self._strips(layer, heights)
-            sizes = [sum(part.size for part in self._parts(layer, steps).values()) for steps in strips]
-            least = min(least, max(sizes)) if least is not None else max(sizes)
-            for double in (True, False):
-                both = max(a + b for a, b in zip(sizes, sizes[1:] + [0], strict=True)) if double else max(sizes)
-                if both <= room * share:
-                    cost = self._cost(layer, strips, sizes, double)
-                    if best is None or cost < best[0]:
-                        best = cost, replace(heights, double=double)
-        if best is None:
-            raise _Full(index, (least or 0) - room)
-        return best[1]
+        streams = self._streams(layer)
+        if not streams and tallest == rows:
+            return Heights(rows, rows, True)
+        engine = self.engine
+        rates = Rates(engine.px, engine.pool_columns if layer.pool else 0, engine.banks, engine.fetch_words,
+                      self.loads[layer.name].group_cycles)
+        found = options(layer.footprint, rows, tallest, tuple(self._operand(layer, name) for name in streams), rates)
+        fitting = [option for option in found if option.room <= room * share]
+        if not fitting:
+            raise _Full(index, min(option.room for option in found) - room)
+        return min(fitting, key=lambda option: option.cycles).heights
 
-    def _cost(self, layer: Layer, strips: list[Walk], sizes: list[int], double: bool) -> int:
-        """Cycles, about, that the layer takes from the end of the one before."""
-        compute = [steps.groups * self.loads[layer.name].group_cycles + STEP_OVERHEAD for steps in strips]
-        fetch = [-(-size * self.engine.banks // self.engine.fetch_words) for size in sizes]
-        if not double:
-            return sum(compute) + sum(fetch)
-        return fetch[0] + sum(max(c, f) for c, f in zip(compute, fetch[1:] + [0], strict=True))
-
-    def _place(self, heights: list[_Heights], early: set[int]) -> tuple[Schedule, set[int]]:
+    def _place(self, heights: list[Heights], early: set[int]) -> tuple[Schedule, set[int]]:
         """Steps with places, and the layers whose strips are alive where the scratchpad is too small.
 
         ``early``: layers whose first strip is fetched during the layer before.
@@ -290,17 +262,6 @@ class _Planner:
         return Schedule(done, regions, frozenset(set(maps) - self.spilled),
                         (network.graph.input, *(layer.output for layer in self.layers if layer.output in stored)),
                         max(bases[life.key] + life.size for life in lives))
-
-
-def _choices(rows: int, tallest: int) -> Iterator[_Heights]:
-    """Heights to try: the first strip of a layer may be lower, because nobody computes while it is fetched."""
-    heights, number = {min(tallest, rows), 1}, 1
-    while number < rows:
-        heights |= {-(-rows // number), -(-rows // (number * 3 // 2))}
-        number *= 2
-    for height in sorted(heights):
-        if height <= tallest:
-            yield from (_Heights(first, height, True) for first in sorted({height, -(-height // 2), -(-height // 4)}))
 
 
 def _pieces(name: str, whole: Region, part: Region, banks: int, wait: int) -> list[Fetch]:
