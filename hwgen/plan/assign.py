@@ -1,8 +1,8 @@
 """Rows to lane groups: a small flow problem, solved the same way for a tile, a lane and a whole layer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 import functools
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,8 +16,7 @@ N = len(GROUPS)
 DSP = GROUPS.index("dsp")
 
 
-@dataclass(frozen=True, order=True)
-class Kind:
+class Kind(NamedTuple):
     """Rows that are alike for placement: the groups that can run them, as bits."""
 
     cheap: int
@@ -45,10 +44,10 @@ def takers(conv: Conv) -> tuple[np.ndarray, np.ndarray]:
 
 def kinds_of(layer: Layer, engine: Engine) -> list[Kind]:
     """What can run each row of the layer on this engine."""
-    present = sum(1 << i for i, group in enumerate(GROUPS) if engine.rows_of(group))
+    present = sum(1 << i for i, rows in enumerate(engine.group_rows) if rows)
     cheap, every = takers(layer.conv)
-    return [Kind(int(a) & present, int(b if engine.wide else a) & present)
-            for a, b in zip(cheap, every, strict=True)]
+    return [Kind(a & present, b & present)
+            for a, b in zip(cheap.tolist(), (every if engine.wide else cheap).tolist(), strict=True)]
 
 
 def fewest_tiles(counts: dict[int, int], caps: Sequence[int]) -> int | None:
@@ -154,7 +153,7 @@ def deal(parts: Sequence[int], engine: Engine, positions: int) -> list[list[int]
     ``parts``: rows of each group.  A lane serves every D-th of ``positions``, and of each group the slots that
     are its own, which need not be as many as another lane's.
     """
-    own = [[engine.lane_rows(group, lane) for lane in range(engine.drain_lanes)] for group in GROUPS]
+    own = list(zip(*engine.lane_caps, strict=True))
     flow = [[0] * engine.drain_lanes for _ in GROUPS]
     augment(flow, parts, own, [positions // engine.drain_lanes] * engine.drain_lanes)
     return flow if [sum(used) for used in flow] == list(parts) else None

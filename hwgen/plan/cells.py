@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from ..engine import GROUPS, Engine
+from ..engine import Engine
 from .assign import Kind, fewest_tiles
 
 
@@ -23,8 +23,7 @@ def packed_order(kinds: list[list[Kind]], engine: Engine) -> np.ndarray | None:
         return None
     for masks in ([[kind.cheap for kind in rows] for rows in kinds], [[kind.all for kind in rows] for rows in kinds]):
         if all(map(all, masks)):
-            caps = tuple(tuple(engine.lane_rows(group, lane) for group in GROUPS) for lane in range(engine.drain_lanes))
-            order = _pack(tuple(map(tuple, masks)), caps)
+            order = _pack(tuple(map(tuple, masks)), engine.lane_caps)
             if order is not None:
                 return np.array(order)
     return None

@@ -2,11 +2,13 @@
 
 from collections import Counter
 import functools
+from weakref import WeakKeyDictionary
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..engine import GROUPS, Engine
+from ..graph.ir import Graph
 from .assign import DSP, N, Kind, deal, fewest_tiles, kinds_of, shares, spread
 from .cells import packed_order
 from .lower import Layer, Network
@@ -43,8 +45,22 @@ class Placement:
     """Channel at each stored position of the output, -1 for none."""
 
 
+_KNOWN: WeakKeyDictionary[Graph, dict[tuple, dict[str, Placement]]] = WeakKeyDictionary()
+
+
 def place(network: Network, engine: Engine) -> dict[str, Placement]:
-    """Tiles of every layer, by layer name; tensors that an add joins share one order of channels."""
+    """Tiles of every layer, by layer name; tensors that an add joins share one order of channels.
+
+    Remembered per graph: engines of a search often differ in other things than their lane groups.
+    """
+    known = _KNOWN.setdefault(network.graph, {})
+    key = engine.group_rows, engine.drain_lanes, engine.ki, engine.wide, network.packing
+    if key not in known:
+        known[key] = _place(network, engine)
+    return known[key]
+
+
+def _place(network: Network, engine: Engine) -> dict[str, Placement]:
     groups = _shared_orders(network)
     kinds = {layer.name: kinds_of(layer, engine) for layer in network.layers}
     orders: dict[str, np.ndarray] = {}
@@ -108,7 +124,7 @@ def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
     Rows are first spread over the groups for all tiles together, so that no group has more than
     the tiles can take; then each tile takes what must not wait and a fair share of the rest.
     """
-    caps = [engine.rows_of(group) for group in GROUPS]
+    caps = list(engine.group_rows)
     counts = Counter(kinds)
     by_mask: Counter[int] = Counter()
     for kind, n in counts.items():
@@ -192,8 +208,7 @@ class _Room:
     """
 
     def __init__(self, kinds: list[list[Kind]], engine: Engine):
-        self.kinds, self.lanes = kinds, engine.drain_lanes
-        self.caps = [tuple(engine.lane_rows(group, lane) for group in GROUPS) for lane in range(self.lanes)]
+        self.kinds, self.lanes, self.caps = kinds, engine.drain_lanes, engine.lane_caps
         self.most = max(engine.rows, engine.ki)
         self.clear()
 
@@ -312,12 +327,12 @@ def _tile(layer: Layer, rows: np.ndarray, kinds: list[Kind], engine: Engine) -> 
     """Slots for the rows of a tile: position i takes a slot of drain lane i mod D."""
     lanes = engine.drain_lanes
     slots = np.zeros(len(rows), np.int64)
-    fetched = [0] * N
+    fetched, on_dsp = [0] * N, list[int]()
+    firsts = [engine.first_slot(group) for group in GROUPS]
     for lane in range(lanes):
         positions = [i for i in range(lane, len(rows), lanes) if rows[i] >= 0]
-        flow = spread(Counter(kinds[rows[i]] for i in positions), [engine.lane_rows(group, lane) for group in GROUPS])
+        flow = spread(Counter(kinds[rows[i]] for i in positions), engine.lane_caps[lane])
         assert flow is not None, f"layer {layer.name!r}: a tile that does not fit its lanes"
-        firsts = [engine.first_slot(group) for group in GROUPS]
         free = [first + (lane - first) % lanes for first in firsts]
         for i in positions:
             parts = flow[kinds[rows[i]]]
@@ -326,6 +341,6 @@ def _tile(layer: Layer, rows: np.ndarray, kinds: list[Kind], engine: Engine) -> 
             slots[i] = free[group]
             free[group] += lanes
             fetched[group] = max(fetched[group], int(slots[i]) - firsts[group] + 1)
-    on_dsp = [row for row, slot in zip(rows, slots, strict=True)
-              if row >= 0 and engine.group_of(int(slot)) == "dsp"]
+            if group == DSP:
+                on_dsp.append(int(rows[i]))
     return Tile(rows, slots, tuple(fetched), any(not kinds[row].cheap >> DSP & 1 for row in on_dsp))
