@@ -77,7 +77,8 @@ def first_fit(lives: list[Life]) -> dict[Hashable, int]:
     for life in sorted(lives, key=lambda item: (item.begin - item.end, -item.size, item.begin, str(item.key))):
         base = 0
         first, last = life.begin, life.end
-        for bottom, top in sorted((bottom, top) for bottom, top, begin, end in placed if begin <= last and first <= end):
+        meeting = [(bottom, top) for bottom, top, begin, end in placed if begin <= last and first <= end]
+        for bottom, top in sorted(meeting):
             if base + life.size <= bottom:
                 break
             base = max(base, top)

@@ -107,7 +107,7 @@ class _Planned(NamedTuple):
     """A step without its place."""
 
     layer: Layer
-    index: int
+    number: int
     """Of the layer."""
     walk: Walk
     ahead: bool
@@ -241,8 +241,8 @@ class _Planner:
         first_step = {-1: -1}
         last_step = {-1: -1}
         for at, plan in enumerate(plans):
-            first_step.setdefault(plan.index, at)
-            last_step[plan.index] = at
+            first_step.setdefault(plan.number, at)
+            last_step[plan.number] = at
         lives = []
         for name in self.made:
             if name not in self.spilled:
@@ -256,7 +256,7 @@ class _Planner:
     def _cramped(self, placed: "_Placed") -> set[int]:
         """The layers whose strips are alive where the scratchpad is too small."""
         over = [life for life in placed.lives if placed.bases[life.key] + life.size > self.limit]
-        return {plan.index for at, plan in enumerate(placed.plans) if placed.parts[at]
+        return {plan.number for at, plan in enumerate(placed.plans) if placed.parts[at]
                 and any(life.begin <= at and at - plan.ahead <= life.end for life in over)}
 
     # From places to steps.
