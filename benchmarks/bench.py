@@ -27,7 +27,7 @@ from hwgen.plan.cycles import count_cycles
 from hwgen.plan.ideal import ideal
 from hwgen.plan.load import EXTERNAL, Memory
 from hwgen.plan.presets import engine_text
-from hwgen.plan.search import describe
+from hwgen.plan.sizing import describe
 from hwgen.report.data import error_percent
 from hwgen.sim import simulate
 

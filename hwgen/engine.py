@@ -162,10 +162,15 @@ class Engine:
         need(not self.small or self.ports == 1, f"a small engine has one memory port, not {self.ports}")
         need(4 * self.ki <= self.mem_bits, f"4*ki must not exceed mem_bits={self.mem_bits}")
 
-    @property
+    @cached_property
+    def group_rows(self) -> tuple[int, ...]:
+        """Row slots of every lane group, in the order of GROUPS."""
+        return tuple(getattr(self, f"{group}_rows") for group in GROUPS)
+
+    @cached_property
     def rows(self) -> int:
         """Row slots of a tile, group after group."""
-        return sum(self.rows_of(group) for group in GROUPS)
+        return sum(self.group_rows)
 
     def rows_of(self, group: str) -> int:
         """Row slots of a lane group; ``high`` nibbles belong to the dsp rows."""
@@ -173,12 +178,17 @@ class Engine:
 
     def first_slot(self, group: str) -> int:
         """Row slots before those of a lane group."""
-        return sum(self.rows_of(other) for other in GROUPS[:GROUPS.index(group)])
+        return sum(self.group_rows[:GROUPS.index(group)])
 
     def lane_rows(self, group: str, lane: int) -> int:
         """Row slots of a lane group that drain lane ``lane`` serves: those that are ``lane`` modulo D."""
         first = self.first_slot(group)
         return len(range(first + (lane - first) % self.drain_lanes, first + self.rows_of(group), self.drain_lanes))
+
+    @cached_property
+    def lane_caps(self) -> tuple[tuple[int, ...], ...]:
+        """Per drain lane the row slots of every lane group that it serves."""
+        return tuple(tuple(self.lane_rows(group, lane) for group in GROUPS) for lane in range(self.drain_lanes))
 
     def group_of(self, slot: int) -> str:
         """The lane group of a row slot."""

@@ -16,7 +16,8 @@ from hwgen.errors import HwgenError
 from hwgen.graph.check import check
 from hwgen.graph.ir import Conv
 from hwgen.plan.explore import AXES, Point, best, engine_front, explore, pareto, ratio_curve, with_mix
-from hwgen.plan.search import Search, size
+from hwgen.plan.search import Search
+from hwgen.plan.sizing import size
 from hwgen.report.exploration import draw, print_exploration, shape
 from hwgen.schemes import get
 from hwgen.schemes.mix import Mix

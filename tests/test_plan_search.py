@@ -23,7 +23,9 @@ from hwgen.plan.candidates import bound, candidates
 from hwgen.plan.layout import lay_out, needs, sum_bits
 from hwgen.plan.place import Unplaceable
 from hwgen.plan.refuse import fill
-from hwgen.plan.search import Search, neighbours, size
+from hwgen.plan.neighbours import neighbours
+from hwgen.plan.search import Search
+from hwgen.plan.sizing import size
 from hwgen.program.assemble import assemble_layout
 
 PART = get_part("LFE5U-85F")

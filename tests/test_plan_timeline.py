@@ -13,7 +13,7 @@ from hwgen.engine import Engine
 from hwgen.plan import make_plan
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.place import Unplaceable
-from hwgen.plan.search import size
+from hwgen.plan.sizing import size
 from hwgen.plan.timeline import UNITS, Span, Split, chrome_trace
 from hwgen.plan.traffic import Traffic, traffic
 from hwgen.program.assemble import assemble_layout

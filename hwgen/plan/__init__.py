@@ -13,7 +13,8 @@ from .explain import explain, explain_given
 from .figures import layer_figures, unit_figures
 from .layout import Layout
 from .presets import parse_engine, size_engine
-from .search import Search, Sized
+from .search import Search
+from .sizing import Sized
 from .timeline import Span, chrome_trace
 
 

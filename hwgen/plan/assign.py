@@ -1,7 +1,8 @@
 """Rows to lane groups: a small flow problem, solved the same way for a tile, a lane and a whole layer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,8 +16,7 @@ N = len(GROUPS)
 DSP = GROUPS.index("dsp")
 
 
-@dataclass(frozen=True, order=True)
-class Kind:
+class Kind(NamedTuple):
     """Rows that are alike for placement: the groups that can run them, as bits."""
 
     cheap: int
@@ -44,10 +44,10 @@ def takers(conv: Conv) -> tuple[np.ndarray, np.ndarray]:
 
 def kinds_of(layer: Layer, engine: Engine) -> list[Kind]:
     """What can run each row of the layer on this engine."""
-    present = sum(1 << i for i, group in enumerate(GROUPS) if engine.rows_of(group))
+    present = sum(1 << i for i, rows in enumerate(engine.group_rows) if rows)
     cheap, every = takers(layer.conv)
-    return [Kind(int(a) & present, int(b if engine.wide else a) & present)
-            for a, b in zip(cheap, every, strict=True)]
+    return [Kind(a & present, b & present)
+            for a, b in zip(cheap.tolist(), (every if engine.wide else cheap).tolist(), strict=True)]
 
 
 def fewest_tiles(counts: dict[int, int], caps: Sequence[int]) -> int | None:
@@ -55,9 +55,14 @@ def fewest_tiles(counts: dict[int, int], caps: Sequence[int]) -> int | None:
 
     Hall's theorem: for every set of groups the rows that only these can run must fit them.
     """
+    return _fewest_tiles(tuple(sorted(counts.items())), tuple(caps))
+
+
+@functools.lru_cache(maxsize=1 << 18)
+def _fewest_tiles(counts: tuple[tuple[int, int], ...], caps: tuple[int, ...]) -> int | None:
     tiles = 0
     for subset in range(1 << N):
-        rows = sum(n for groups, n in counts.items() if groups & ~subset == 0)
+        rows = sum(n for groups, n in counts if groups & ~subset == 0)
         room = sum(cap for index, cap in enumerate(caps) if subset >> index & 1)
         if rows and not room:
             return None
@@ -72,13 +77,20 @@ def spread(counts: dict[Kind, int], caps: Sequence[int], tiles: int = 1) -> dict
     are cheap before any row goes to a multiplier with 8-bit weights.
     """
     kinds = sorted(counts)
-    amounts, flow = [counts[kind] for kind in kinds], [[0] * N for _ in kinds]
+    flow = _spread(tuple((kind.cheap, kind.all, counts[kind]) for kind in kinds), tuple(caps), tiles)
+    return None if flow is None else dict(zip(kinds, map(list, flow), strict=True))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _spread(kinds: tuple[tuple[int, int, int], ...], caps: tuple[int, ...], tiles: int
+            ) -> tuple[tuple[int, ...], ...] | None:
+    """The same for (cheap, all, rows) of every kind; remembered, because lanes, tiles and layers are much alike."""
+    amounts, flow = [n for _, _, n in kinds], [[0] * N for _ in kinds]
     for wide in (False, True):
-        limits = [[n * ((kind.all if wide else kind.cheap) >> g & 1) for g in range(N)]
-                  for kind, n in zip(kinds, amounts, strict=True)]
+        limits = [[n * ((every if wide else cheap) >> g & 1) for g in range(N)] for cheap, every, n in kinds]
         for rounds in range(1, tiles + 1):
             augment(flow, amounts, limits, [cap * rounds for cap in caps])
-    return dict(zip(kinds, flow, strict=True)) if [sum(used) for used in flow] == amounts else None
+    return tuple(map(tuple, flow)) if [sum(used) for used in flow] == amounts else None
 
 
 def augment(flow: list[list[int]], amounts: Sequence[int], limits: Sequence[Sequence[int]],
@@ -141,7 +153,7 @@ def deal(parts: Sequence[int], engine: Engine, positions: int) -> list[list[int]
     ``parts``: rows of each group.  A lane serves every D-th of ``positions``, and of each group the slots that
     are its own, which need not be as many as another lane's.
     """
-    own = [[engine.lane_rows(group, lane) for lane in range(engine.drain_lanes)] for group in GROUPS]
+    own = list(zip(*engine.lane_caps, strict=True))
     flow = [[0] * engine.drain_lanes for _ in GROUPS]
     augment(flow, parts, own, [positions // engine.drain_lanes] * engine.drain_lanes)
     return flow if [sum(used) for used in flow] == list(parts) else None

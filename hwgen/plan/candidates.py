@@ -99,7 +99,7 @@ def guess(work: list[Work], engine: Engine) -> int:
 
 def runs(work: list[Work], engine: Engine) -> bool:
     """Whether the engine's lane groups can run every row."""
-    return all(least_tiles(layer.mix, _caps(engine), engine.wide) is not None for layer in work)
+    return all(least_tiles(layer.mix, engine.group_rows, engine.wide) is not None for layer in work)
 
 
 @functools.lru_cache(maxsize=1 << 18)
@@ -111,13 +111,9 @@ def least_tiles(mix: Mix, caps: tuple[int, ...], wide: bool) -> int | None:
     return fewest_tiles(counts, caps)
 
 
-def _caps(engine: Engine) -> tuple[int, ...]:
-    return tuple(engine.rows_of(group) for group in GROUPS)
-
-
 def _tiles(layer: Work, engine: Engine) -> int:
     """Row tiles at least; of an engine that cannot run the layer as many as its rows need."""
-    return least_tiles(layer.mix, _caps(engine), engine.wide) or -(-layer.rows // engine.rows)
+    return least_tiles(layer.mix, engine.group_rows, engine.wide) or -(-layer.rows // engine.rows)
 
 
 def _computing(layer: Work, words: int, engine: Engine) -> int:

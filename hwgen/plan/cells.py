@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from ..engine import GROUPS, Engine
+from ..engine import Engine
 from .assign import Kind, fewest_tiles
 
 
@@ -23,8 +23,7 @@ def packed_order(kinds: list[list[Kind]], engine: Engine) -> np.ndarray | None:
         return None
     for masks in ([[kind.cheap for kind in rows] for rows in kinds], [[kind.all for kind in rows] for rows in kinds]):
         if all(map(all, masks)):
-            caps = tuple(tuple(engine.lane_rows(group, lane) for group in GROUPS) for lane in range(engine.drain_lanes))
-            order = _pack(tuple(map(tuple, masks)), caps)
+            order = _pack(tuple(map(tuple, masks)), engine.lane_caps)
             if order is not None:
                 return np.array(order)
     return None
@@ -47,36 +46,55 @@ def _pack(masks: tuple[tuple[int, ...], ...], caps: tuple[tuple[int, ...], ...])
     for p in range(count):
         positions[p // rows_of_tile * lanes + p % lanes].append(p)
     members: list[list[int]] = [[] for _ in range(cells)]
+    # What a cell takes depends on its lane's slots and the sorts inside: its state.  Many cells are in the same one.
+    states: list[tuple] = [(caps[cell % lanes], ()) for cell in range(cells)]
+    weights = [0.0] * cells
     known: dict[tuple, bool] = {}
 
-    def fits(cell: int, channel: int, without: int = -1) -> bool:
-        """Whether every producer has slots for the cell's channels, one of them replaced."""
-        inside = sorted(sorts[c] for c in (*members[cell], channel) if c != without)
-        key = caps[cell % lanes], tuple(inside)
+    def fits(state: tuple, sort: tuple[int, ...]) -> bool:
+        """Whether every producer has slots for the channels of a cell and one more."""
+        slots, inside = state
+        key = slots, tuple(sorted((*inside, sort)))
         if key not in known:
-            known[key] = all((fewest_tiles(Counter(rows), key[0]) or 0) == 1 for rows in zip(*inside, strict=True))
+            known[key] = all((fewest_tiles(Counter(rows), slots) or 0) == 1 for rows in zip(*key[1], strict=True))
         return known[key]
 
-    def put(channel: int, others: list[int]) -> bool:
-        options = [cell for cell in others if len(members[cell]) < len(positions[cell]) and fits(cell, channel)]
-        if options:
-            best = max(options, key=lambda cell: (sum(hardness[c] for c in members[cell]), -cell))
+    def changed(cell: int) -> None:
+        states[cell] = states[cell][0], tuple(sorted(sorts[c] for c in members[cell]))
+        weights[cell] = sum(hardness[c] for c in members[cell])
+
+    def put(channel: int, without: int = -1) -> bool:
+        """Into the best cell but one."""
+        takes: dict[tuple, bool] = {}
+        best = -1
+        for cell, state in enumerate(states):
+            if cell == without or len(members[cell]) == len(positions[cell]) or best >= 0 and (
+                    weights[cell] <= weights[best]):
+                continue
+            if state not in takes:
+                takes[state] = fits(state, sorts[channel])
+            if takes[state]:
+                best = cell
+        if best >= 0:
             members[best].append(channel)
-        return bool(options)
+            changed(best)
+        return best >= 0
 
     def exchange(channel: int) -> bool:
         """Take the place of a channel that fits elsewhere."""
         for cell in range(cells):
-            others = [other for other in range(cells) if other != cell]
             for sort in sorted({sorts[c] for c in members[cell]}):
                 moved = next(c for c in members[cell] if sorts[c] == sort)
-                if fits(cell, channel, moved) and put(moved, others):
+                rest = list(states[cell][1])
+                rest.remove(sort)
+                if fits((states[cell][0], tuple(rest)), sorts[channel]) and put(moved, cell):
                     members[cell][members[cell].index(moved)] = channel
+                    changed(cell)
                     return True
         return False
 
     for channel in sorted(range(count), key=lambda c: (-hardness[c], sorts[c], c)):
-        if not put(channel, list(range(cells))) and not exchange(channel):
+        if not put(channel) and not exchange(channel):
             return None
     order = np.full(count, -1)
     for cell in range(cells):

@@ -9,6 +9,7 @@ register delays; docs/architecture.md draws them.
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +75,17 @@ class _Writes:
         return cycles[np.broadcast_to(self.keep[:, None, :, None], cycles.shape)]
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Groups of pixels that follow each other and take the same cycles."""
+
+    groups: int
+    cost: int
+    """Cycles of all words of a group."""
+    tail: list[int]
+    """Cycles of its last words."""
+
+
 class _Model:
     def __init__(self, layout: Layout, memory: Memory | None, spans: list[Span]):
         self.layout, self.engine = layout, layout.engine
@@ -98,7 +110,7 @@ class _Model:
         self.split, self.collisions = Split(), 0
         self.drained = 0
         self.spans = spans
-        self.cache: dict[tuple, np.ndarray] = {}
+        self.cache: dict[tuple, Any] = {}
         self.finished: list[int] = [0]
         """Cycle from which so many layers count as finished."""
         self.writes: deque[_Writes] = deque()
@@ -176,29 +188,42 @@ class _Model:
 
     def _tile(self, step: Step, tile: Tile, command: list[int], name: str) -> None:
         layout, engine, layer = self.layout, self.engine, step.layer
-        costs, extra, tails = self._costs(step, tile)
-        pop = max(self.free, command[0])
+        runs, extra = self._costs(step, tile)
+        pop, groups = max(self.free, command[0]), sum(run.groups for run in runs)
         if engine.small:
             pop = max(pop, self.last_end + READER_IDLE)
-        self.split.busy += len(costs) * layout.words(layer) * layout.planes(layer.input)
+        self.split.busy += groups * layout.words(layer) * layout.planes(layer.input)
         width, interval = layout.step(layer), layout.interval(layer, tile)
         steps = tile.chunks(engine.drain_lanes) * engine.px * width
-        self.drained += len(costs) * steps
+        self.drained += groups * steps
         group_start = max(max(pop + 1, command[1]) + 1, self.walker)
-        n, ends = self._words(step, tile), []
+        n, ends = self._words(step, tile), list[int]()
         begin = max(group_start + 1 + self.issue, self.last_end + 1)
         # Weights that come while the array is still at work delay nothing.
         self.split.weights += min(begin - 1 - max(self.last_end, self.began), max(0, command[0] - self.free))
-        for cost, tail in zip(costs, tails, strict=True):
-            # The group is taken, and the walker begins the next one a cycle later.
-            self.walker = group_start + 1 + engine.px
-            early, leave = self._group(group_start + 1, n, cost, tail)
-            end = max(early, self.last_end + self.interval)
-            self.split.drain += end - early
-            self.ends[-1] = self.last_end = end
-            self.interval = interval
-            ends.append(end)
-            group_start = leave if self.walker <= leave else max(leave + 1, self.walker)
+        for run in runs:
+            before: tuple[int, ...] = ()
+            for left in range(run.groups - 1, -1, -1):
+                # The group is taken, and the walker begins the next one a cycle later.
+                self.walker = group_start + 1 + engine.px
+                early, leave = self._group(group_start + 1, n, run.cost, run.tail)
+                end = max(early, self.last_end + self.interval)
+                self.split.drain += end - early
+                delta, self.ends[-1] = end - self.last_end, end
+                self.last_end, self.interval = end, interval
+                ends.append(end)
+                group_start = leave if self.walker <= leave else max(leave + 1, self.walker)
+                # Everything above is a sum or a maximum: once a group leaves what it found, only later, so do the rest.
+                found = (interval, group_start - end, *(end - other for other in self.ends))
+                if found == before:
+                    later = left * delta
+                    ends += range(end + delta, end + later + 1, delta)
+                    self.split.drain += left * (end - early)
+                    self.walker, leave, group_start = self.walker + later, leave + later, group_start + later
+                    self.last_end = end = end + later
+                    self.ends.extend([other + later for other in self.ends])
+                    break
+                before = found
         self.free = leave + 1
         self.collisions += extra
         threshold = search_latency() if layer.conv.requant.thresholds is not None else 0
@@ -254,8 +279,8 @@ class _Model:
         found = [writes.cycles() for writes in self.writes]
         return {cycle for cycles in found for cycle in cycles[cycles >= begin].tolist()}
 
-    def _costs(self, step: Step, tile: Tile) -> tuple[list[int], int, list[list[int]]]:
-        """Per group the cycles of all its words; how many of all groups are collisions; cycles of the last words."""
+    def _costs(self, step: Step, tile: Tile) -> tuple[list[_Run], int]:
+        """The groups of a tile, and how many of their cycles are collisions."""
         layout, banks, layer = self.layout, self.engine.banks, step.layer
         walk, source = step.walk, step.source
         # Strips are alike where they touch the map's borders alike.
@@ -263,25 +288,34 @@ class _Model:
                source.height, min(0, walk.origin[0]), max(walk.last_row, walk.conv_shape[0]))
         taps = self._cached(("in", *key), lambda: input_cycles(
             layer, walk, (source.height, source.width), source.pitch, banks, first_row=source.first_row))
+        n_words = layout.residual_words(layer, tile) if step.residual else 0
+        return self._cached(("runs", n_words, *key), lambda: self._runs(step, taps, n_words, key))
+
+    def _runs(self, step: Step, taps: np.ndarray, n_words: int, key: tuple) -> tuple[list[_Run], int]:
+        """From the cycles of every group and kernel position, and ``n_words`` words of the residual before them."""
+        layout, layer, walk = self.layout, step.layer, step.walk
         words, blocks, last = layout.words(layer), layout.blocks(layer), self.in_flight + 1
-        costs = (taps.sum(axis=1) * blocks - taps[:, -1] * layer.spare_words) * source.planes
-        tail = [taps[:, np.arange(max(0, words - last), words) // blocks]] * source.planes
+        costs = (taps.sum(axis=1) * blocks - taps[:, -1] * layer.spare_words) * step.source.planes
+        tail = [taps[:, np.arange(max(0, words - last), words) // blocks]] * step.source.planes
         if step.residual:
             pitch = step.residual.pitch
-            n_words = layout.residual_words(layer, tile)
-            residual = self._cached(("res", *key), lambda: residual_cycles(walk, pitch, banks))
+            residual = self._cached(("res", *key), lambda: residual_cycles(walk, pitch, self.engine.banks))
             costs = costs + residual * n_words
             tail = [np.repeat(residual[:, None], min(n_words, last), axis=1), *tail]
-        ideal = self._words(step, tile)
-        tails = np.concatenate(tail, axis=1)[:, -last:]
-        return costs.tolist(), int(costs.sum() - ideal * len(costs)), tails.tolist()
+        groups = np.column_stack((costs, np.concatenate(tail, axis=1)[:, -last:]))
+        begins = np.flatnonzero(np.r_[True, (groups[1:] != groups[:-1]).any(axis=1)])
+        counts = np.diff(np.r_[begins, len(groups)])
+        runs = [_Run(count, cost, tail) for count, (cost, *tail) in zip(counts.tolist(), groups[begins].tolist(),
+                                                                         strict=True)]
+        ideal = words * step.source.planes + n_words
+        return runs, int(costs.sum() - ideal * len(costs))
 
     def _words(self, step: Step, tile: Tile) -> int:
         """Words of a group, those of the residual included."""
         words = self.layout.words(step.layer) * step.source.planes
         return words + (self.layout.residual_words(step.layer, tile) if step.residual else 0)
 
-    def _cached(self, key, make) -> np.ndarray:
+    def _cached(self, key, make):
         if key not in self.cache:
             self.cache[key] = make()
         return self.cache[key]

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..device.parts import Part
-from ..device.resources import FIELDS
 from ..engine import GROUPS, EngineError
-from .search import Search, Sized, describe
+from .search import Search
+from .sizing import Sized, describe
 from .timeline import Split
 
 
@@ -28,8 +28,7 @@ def explain(search: Search, sized: Sized, part: Part, clock_mhz: float, fps: flo
 
 def explain_given(sized: Sized, part: Part, clock_mhz: float) -> list[str]:
     """The same of an engine that was asked for, with what exceeds the part."""
-    over = [f"{name.upper()} {getattr(sized.total, name):,.0f} of {getattr(part.available, name):,}"
-            for name, share in sized.share(part).items() if share > 1]
+    over = sized.over(part).values()
     verdict = f"does not fit what a plan may use of {part.name}: {', '.join(over)}" if over else f"fits {part.name}"
     return [_headline(sized, clock_mhz), f"the engine that was asked for; {verdict}", *_cycle_notes(sized),
             *_linear_notes(sized)]
@@ -75,8 +74,7 @@ def _neighbours(search: Search, sized: Sized, part: Part) -> list[str]:
             continue
         if other is None:
             continue
-        over = [f"{name.upper()} {getattr(other.total, name):,.0f} of {getattr(part.available, name):,}"
-                for name in FIELDS if other.share(part)[name] > 1]
+        over = other.over(part).values()
         verdict = f"does not fit: {', '.join(over)}" if over else \
             f"LUT {other.total.lut:,.0f} ({other.total.lut - sized.total.lut:+,.0f}), DSP {other.total.dsp:,.0f}"
         lines.append(f"{label}: {other.cycles.total:,} cycles ({other.cycles.total / sized.cycles.total - 1:+.0%}), "

@@ -16,7 +16,8 @@ from ..errors import HwgenError
 from ..graph.ir import Conv, Graph
 from ..schemes import get
 from ..schemes.mix import Mix
-from .search import Search, Sized, describe
+from .search import Search
+from .sizing import Sized, describe
 
 AXES = ("lut", "dsp", "bram", "bandwidth")
 """What a faster engine is paid with; bandwidth in bytes per cycle of the memory ports."""

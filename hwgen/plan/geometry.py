@@ -1,11 +1,11 @@
 """Where the pixels of a layer's steps lie: evaluations, pixel groups, and collisions of banks."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .lower import Layer, Pool
+from .lower import Footprint, Layer, Pool
 
 LEAST_RASTER_WIDTH = 2
 """Columns that a walk in raster order has at least: the row buffer answers and is written in two cycles."""
@@ -46,6 +46,8 @@ class Walk:
         oy, ox, pi, pj = np.ogrid[:self.rows, :self.columns, :self.inner[0], :self.inner[1]]
         gives = (pi == self.inner[0] - 1) & (pj == self.inner[1] - 1) & (oy >= self.lead[0]) & (ox >= self.lead[1])
         cy, cx = oy * self.strides[0] + pi + self.origin[0], ox * self.strides[1] + pj + self.origin[1]
+        # Many walks are remembered; points stay below 2**24 (isa).
+        cy, cx = cy.astype(np.int32), cx.astype(np.int32)
         cy, cx, gives = np.broadcast_arrays(cy, cx, gives)
         if not self.raster:
             return cy.ravel(), cx.ravel(), gives.ravel()
@@ -121,8 +123,11 @@ class Walk:
 
 def pooled_shape(layer: Layer) -> tuple[int, int]:
     """Height and width of the layer's output map."""
-    window = layer.window
-    _, height, width = layer.conv_shape
+    return _pooled(layer.footprint)
+
+
+def _pooled(footprint: Footprint) -> tuple[int, int]:
+    window, (height, width) = footprint.window, footprint.conv_shape
     top, left, bottom, right = window.pads
     return ((height + top + bottom - window.kernel[0]) // window.strides[0] + 1,
             (width + left + right - window.kernel[1]) // window.strides[1] + 1)
@@ -133,9 +138,15 @@ def walk(layer: Layer, px: int, pool_columns: int = 0, strip: tuple[int, int] | 
 
     Raster order needs a row buffer of ``pool_columns`` columns.
     """
-    out_h, out_w = pooled_shape(layer)
-    first, end = strip or (0, out_h)
-    window, conv_shape = layer.window, layer.conv_shape[1:]
+    columns = pool_columns if layer.pool else 0
+    return walk_rows(layer.footprint, px, columns, *(strip or (0, pooled_shape(layer)[0])))
+
+
+@lru_cache(maxsize=1 << 14)
+def walk_rows(footprint: Footprint, px: int, pool_columns: int, first: int, end: int) -> Walk:
+    """:func:`walk` over output rows ``first`` to before ``end``; remembered, because a search asks again and again."""
+    _, out_w = _pooled(footprint)
+    window, conv_shape = footprint.window, footprint.conv_shape
     origin = first * window.strides[0] - window.pads[0], -window.pads[1]
     plain = Walk(end - first, out_w, window.kernel, window.strides, origin, conv_shape, px, first_row=first)
     raster = _raster(window, first, end, out_w, conv_shape, px)
@@ -167,12 +178,11 @@ def _raster(window: Pool, first: int, end: int, out_w: int, conv_shape: tuple[in
     return result if result.columns * window.strides[1] - starts[1] >= LEAST_RASTER_WIDTH else None
 
 
-def input_rows(layer: Layer, steps: Walk, height: int) -> tuple[int, int]:
+def input_rows(footprint: Footprint, steps: Walk, height: int) -> tuple[int, int]:
     """First row and end of the rows of the input, ``height`` in all, that a walk reads; at least one row."""
-    conv = layer.conv
-    first = max(0, steps.begin_row) * conv.strides[0] - conv.pads[0]
-    last = (min(steps.last_row, steps.conv_shape[0] - 1) * conv.strides[0] - conv.pads[0]
-            + conv.weight.shape[2] - 1)
+    stride, pad = footprint.strides[0], footprint.pads[0]
+    first = max(0, steps.begin_row) * stride - pad
+    last = min(steps.last_row, steps.conv_shape[0] - 1) * stride - pad + footprint.kernel[0] - 1
     first = min(max(0, first), height - 1)
     return first, max(first + 1, min(height, last + 1))
 

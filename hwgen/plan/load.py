@@ -95,6 +95,9 @@ class Load:
         self.busy = self.room = 0
         """Cycles in which something was taken, and in which it could have been but there was no room for it."""
         self.claimed: list[int] = []
+        """Ring words of every tile."""
+        self._held = self._used = 0
+        """The first tile whose ring words were not needed again so far, and the words from there on."""
         self.released: list[int] = []
         """Cycle from which a tile's ring words are free again, tile by tile."""
         self.params_free: list[int] = []
@@ -218,19 +221,15 @@ class Load:
 
     def weights(self, payload: int, words: int) -> None:
         """``payload`` memory words, the first one of numbers, the others fill ``words`` words of the ring."""
-        ready, used = 0, sum(self.claimed[self._first_held():]) + words
-        for index in range(self._first_held(), len(self.claimed)):
-            if used <= self.engine.ring_depth:
-                break
-            ready = max(ready, self.released[index])
-            used -= self.claimed[index]
+        ready = 0
+        while self._used + words > self.engine.ring_depth and self._held < len(self.claimed):
+            ready = self.released[self._held]
+            self._used -= self.claimed[self._held]
+            self._held += 1
+        self._used += words
         self.claimed.append(words)
         self.take(2)
         self.take(payload - 1, ready + 1)
-
-    def _first_held(self) -> int:
-        # Tiles far back are certainly free: at most depth tiles of one word can be in the ring.
-        return max(0, len(self.claimed) - self.engine.ring_depth)
 
     def fetch(self, first: int, words: int, finished: int, busy: Callable[[int], Collection[int]]) -> None:
         """Take a FETCH: ``words`` scratchpad words from the ``first``th one in memory on.

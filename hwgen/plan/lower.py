@@ -1,6 +1,7 @@
 """From the graph to the layers of an engine: residuals and pooling join the convolution before them."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,18 @@ class Pool:
     pads: tuple[int, int, int, int]
     rescale: Rescale | None
     pad_code: int
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Which pixels a layer reads, and in which order.  Layers that are alike in this share walks and strips."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    conv_shape: tuple[int, int]
+    """Height and width of the map before pooling."""
+    window: Pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +54,11 @@ class Layer:
     @property
     def window(self) -> Pool:
         return self.pool or Pool((1, 1), (1, 1), (0, 0, 0, 0), None, 0)
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        _, _, kh, kw = self.conv.weight.shape
+        return Footprint((kh, kw), self.conv.strides, self.conv.pads, self.conv_shape[1:], self.window)
 
 
 @dataclass(frozen=True, eq=False)

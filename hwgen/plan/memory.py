@@ -73,15 +73,17 @@ class Life:
 def first_fit(lives: list[Life]) -> dict[Hashable, int]:
     """A base for each: lowest first, long-lived ones before others and large ones before small ones."""
     bases: dict[Hashable, int] = {}
-    placed: list[tuple[int, Life]] = []
+    placed: list[tuple[int, int, int, int]] = []
     for life in sorted(lives, key=lambda item: (item.begin - item.end, -item.size, item.begin, str(item.key))):
         base = 0
-        for begin, end in sorted((at, at + other.size) for at, other in placed if other.meets(life)):
-            if base + life.size <= begin:
+        first, last = life.begin, life.end
+        meeting = [(bottom, top) for bottom, top, begin, end in placed if begin <= last and first <= end]
+        for bottom, top in sorted(meeting):
+            if base + life.size <= bottom:
                 break
-            base = max(base, end)
+            base = max(base, top)
         bases[life.key] = base
-        placed.append((base, life))
+        placed.append((base, base + life.size, first, last))
     return bases
 
 

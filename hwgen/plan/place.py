@@ -1,11 +1,14 @@
 """Placement: which row runs in which slot of which tile, and in which order channels are stored."""
 
 from collections import Counter
+import functools
+from weakref import WeakKeyDictionary
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..engine import GROUPS, Engine
+from ..graph.ir import Graph
 from .assign import DSP, N, Kind, deal, fewest_tiles, kinds_of, shares, spread
 from .cells import packed_order
 from .lower import Layer, Network
@@ -42,8 +45,22 @@ class Placement:
     """Channel at each stored position of the output, -1 for none."""
 
 
+_KNOWN: WeakKeyDictionary[Graph, dict[tuple, dict[str, Placement]]] = WeakKeyDictionary()
+
+
 def place(network: Network, engine: Engine) -> dict[str, Placement]:
-    """Tiles of every layer, by layer name; tensors that an add joins share one order of channels."""
+    """Tiles of every layer, by layer name; tensors that an add joins share one order of channels.
+
+    Remembered per graph: engines of a search often differ in other things than their lane groups.
+    """
+    known = _KNOWN.setdefault(network.graph, {})
+    key = engine.group_rows, engine.drain_lanes, engine.ki, engine.wide, network.packing
+    if key not in known:
+        known[key] = _place(network, engine)
+    return known[key]
+
+
+def _place(network: Network, engine: Engine) -> dict[str, Placement]:
     groups = _shared_orders(network)
     kinds = {layer.name: kinds_of(layer, engine) for layer in network.layers}
     orders: dict[str, np.ndarray] = {}
@@ -107,7 +124,7 @@ def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
     Rows are first spread over the groups for all tiles together, so that no group has more than
     the tiles can take; then each tile takes what must not wait and a fair share of the rest.
     """
-    caps = [engine.rows_of(group) for group in GROUPS]
+    caps = list(engine.group_rows)
     counts = Counter(kinds)
     by_mask: Counter[int] = Counter()
     for kind, n in counts.items():
@@ -187,45 +204,42 @@ def _tile_shares(totals: list[int], caps: list[int], count: int, engine: Engine,
 class _Room:
     """What a tile of consecutive channels has taken so far, for every producer, drain lane by drain lane.
 
-    The rows of a lane, counted by the groups that can run them, are a state; which states fit
-    the lane's slots is found once per state.
+    The rows of a lane, each as the groups that can run it, are a state.
     """
 
     def __init__(self, kinds: list[list[Kind]], engine: Engine):
-        self.kinds, self.lanes = kinds, engine.drain_lanes
-        self.caps = [tuple(engine.lane_rows(group, lane) for group in GROUPS) for lane in range(self.lanes)]
+        self.kinds, self.lanes, self.caps = kinds, engine.drain_lanes, engine.lane_caps
         self.most = max(engine.rows, engine.ki)
-        self.after: dict[tuple[tuple[int, ...], tuple[int, ...], int], tuple[int, ...] | None] = {}
         self.clear()
 
     def clear(self) -> None:
         self.rows = 0
         self.states: list[list[tuple[int, ...]]] = [[()] * self.lanes for _ in self.kinds]
 
-    def _next(self, lane: int, state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
-        key = self.caps[lane], state, groups
-        if key not in self.after:
-            new = tuple(sorted((*state, groups)))
-            tiles = fewest_tiles(Counter(new), self.caps[lane])
-            self.after[key] = new if tiles is not None and tiles <= 1 else None
-        return self.after[key]
-
     def fits(self, channel: int) -> bool:
         """Whether a channel fits the next position; -1, a hole, fits while there is a position."""
         if self.rows == self.most:
             return False
         lane = self.rows % self.lanes
-        return channel < 0 or all(self._next(lane, states[lane], rows[channel].all) is not None
+        return channel < 0 or all(_joined(self.caps[lane], states[lane], rows[channel].all) is not None
                                   for rows, states in zip(self.kinds, self.states, strict=True))
 
     def put(self, channel: int) -> None:
         lane = self.rows % self.lanes
         if channel >= 0:
             for rows, states in zip(self.kinds, self.states, strict=True):
-                new = self._next(lane, states[lane], rows[channel].all)
+                new = _joined(self.caps[lane], states[lane], rows[channel].all)
                 assert new is not None
                 states[lane] = new
         self.rows += 1
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _joined(caps: tuple[int, ...], state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
+    """The state of a lane with one row more, or None when its slots do not take them all."""
+    new = tuple(sorted((*state, groups)))
+    tiles = fewest_tiles(Counter(new), caps)
+    return new if tiles is not None and tiles <= 1 else None
 
 
 def _tiles_in_order(layer: Layer, order: np.ndarray, kinds: list[Kind], engine: Engine) -> list[Tile]:
@@ -313,12 +327,12 @@ def _tile(layer: Layer, rows: np.ndarray, kinds: list[Kind], engine: Engine) -> 
     """Slots for the rows of a tile: position i takes a slot of drain lane i mod D."""
     lanes = engine.drain_lanes
     slots = np.zeros(len(rows), np.int64)
-    fetched = [0] * N
+    fetched, on_dsp = [0] * N, list[int]()
+    firsts = [engine.first_slot(group) for group in GROUPS]
     for lane in range(lanes):
         positions = [i for i in range(lane, len(rows), lanes) if rows[i] >= 0]
-        flow = spread(Counter(kinds[rows[i]] for i in positions), [engine.lane_rows(group, lane) for group in GROUPS])
+        flow = spread(Counter(kinds[rows[i]] for i in positions), engine.lane_caps[lane])
         assert flow is not None, f"layer {layer.name!r}: a tile that does not fit its lanes"
-        firsts = [engine.first_slot(group) for group in GROUPS]
         free = [first + (lane - first) % lanes for first in firsts]
         for i in positions:
             parts = flow[kinds[rows[i]]]
@@ -327,6 +341,6 @@ def _tile(layer: Layer, rows: np.ndarray, kinds: list[Kind], engine: Engine) -> 
             slots[i] = free[group]
             free[group] += lanes
             fetched[group] = max(fetched[group], int(slots[i]) - firsts[group] + 1)
-    on_dsp = [row for row, slot in zip(rows, slots, strict=True)
-              if row >= 0 and engine.group_of(int(slot)) == "dsp"]
+            if group == DSP:
+                on_dsp.append(int(rows[i]))
     return Tile(rows, slots, tuple(fetched), any(not kinds[row].cheap >> DSP & 1 for row in on_dsp))

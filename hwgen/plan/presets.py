@@ -9,7 +9,7 @@ from ..engine import GROUPS, Engine, EngineError
 from ..errors import HwgenError
 from ..graph.ir import Graph
 from .place import Unplaceable
-from .search import Sized, size
+from .sizing import Sized, size
 
 _D1 = {"ki": 16, "px": 1, "dsp_rows": 16, "drain_lanes": 4, "dsp_weights": "single", "wide": False}
 PRESETS: dict[str, dict] = {

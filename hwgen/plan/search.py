@@ -5,19 +5,19 @@ from dataclasses import dataclass, replace
 import functools
 import math
 
-from ..device.costs import estimate, memory_blocks
+from ..device.costs import estimate
 from ..device.parts import PARTS, Part
 from ..device.resources import FIELDS, Resources
+from ..engine import Engine
 from ..errors import HwgenError
 from ..graph.ir import Graph
 from .candidates import Work, block_words, bound, candidates, guess, weight_words, work_of
-from .cycles import Cycles, count_cycles
-from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
-from .layout import MAX_DEPTH, Layout, fit_scratchpad, lay_out, needs
+from .layout import MAX_DEPTH, lay_out, needs
 from .lower import lower
+from .neighbours import neighbours
 from .place import Unplaceable
 from .refuse import fill, refuse_early
-from .stream import memory_words
+from .sizing import Sized, area, describe, program_memory, size_to_fit
 
 KEEP = 40
 """Engines that are looked at when none fits."""
@@ -29,111 +29,6 @@ FAR = 2
 """How much slower than the best a shape may look and is still tried."""
 CLIMBS = 4
 """Searches step by step for the fastest engine, each from another shape."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sized:
-    """An engine with everything that is known about it."""
-
-    layout: Layout
-    cycles: Cycles
-    estimate: Resources
-    """The engine alone."""
-    memory: Resources
-    """The on-chip memory of program and results; none where the part has ports to external memory."""
-
-    @property
-    def engine(self) -> Engine:
-        return self.layout.engine
-
-    @property
-    def total(self) -> Resources:
-        return self.estimate + self.memory
-
-    def share(self, part: Part) -> dict[str, float]:
-        """Use of each resource as a part of what may be used."""
-        total, available = self.total, part.available
-        return {name: getattr(total, name) / (getattr(available, name) * fill(part)[name]) for name in FIELDS}
-
-    def fits(self, part: Part) -> bool:
-        return all(share <= 1 for share in self.share(part).values())
-
-
-def size(graph: Graph, engine: Engine, part: Part) -> Sized:
-    """Lay the network out on an engine, give the engine the widths and depths it needs, and count.
-
-    A ``scratch_depth`` above the default is the most that the scratchpad may have; else it is as deep as the part
-    holds.  Raises Unplaceable.
-    """
-    return _sized(_whole(graph, engine), part, _most_depth(engine))
-
-
-def _most_depth(engine: Engine) -> int:
-    return engine.scratch_depth if engine.scratch_depth > Engine.scratch_depth else MAX_DEPTH
-
-
-def _whole(graph: Graph, engine: Engine) -> Layout:
-    """The network on the engine with a scratchpad as deep as addresses reach.
-
-    The walks depend on the row buffer: it is as long as it may be until its length is known.
-    """
-    return lay_out(graph, replace(engine, scratch_depth=MAX_DEPTH, pool_columns=MAX_COLUMNS if engine.pool else 0))
-
-
-def _sized(whole: Layout, part: Part, most: int) -> Sized:
-    """From such a layout to one with a scratchpad of ``most`` words per bank, or as many as the part holds."""
-    layout = _shaped(whole, part, most)
-    cycles = count_cycles(layout)
-    words = memory_words(layout, cycles.program_words)
-    return Sized(layout, cycles, estimate(layout.engine, part), program_memory(words, layout.engine, part))
-
-
-def _shaped(layout: Layout, part: Part, most: int) -> Layout:
-    """The layout on the engine that it asks for, with a scratchpad that the part holds, if any does."""
-    shaped = _widths(layout, part)
-    deepest = min(most, _deepest(shaped.engine, part))
-    if deepest < shaped.engine.scratch_depth:
-        try:
-            shaped = _widths(fit_scratchpad(layout, replace(layout.engine, scratch_depth=deepest)), part)
-        except Unplaceable:
-            pass
-    # What a build directory keeps is the engine: its own layout must be the one that was counted.
-    return fit_scratchpad(shaped, shaped.engine)
-
-
-def _deepest(engine: Engine, part: Part) -> int:
-    """Words per scratchpad bank, up to the engine's, that leave room for the rest; one block where nothing does."""
-    block = block_words(part)
-
-    def fits(blocks: int) -> bool:
-        shaped = replace(engine, scratch_depth=blocks * block)
-        return estimate(shaped, part).bram <= part.available.bram * fill(part)["bram"]
-
-    least, most = 1, -(-engine.scratch_depth // block)
-    if fits(most):
-        return engine.scratch_depth
-    while least < most:
-        middle = -(-(least + most) // 2)
-        least, most = (middle, most) if fits(middle) else (least, middle - 1)
-    return least * block
-
-
-def _widths(layout: Layout, part: Part) -> Layout:
-    """The same layout on an engine with the widths and depths that it needs."""
-    engine, asked = layout.engine, needs(layout)
-    block = block_words(part)
-    # A ring as deep as a block RAM costs no more than a shallow one; a deeper one fetches further ahead.
-    ring = max(block, engine.ring_depth, 1 << (asked.pop("ring_depth") - 1).bit_length())
-    depth = -(-asked.pop("scratch_depth") // block) * block
-    try:
-        return replace(layout, engine=replace(engine, ring_depth=ring, scratch_depth=depth, **asked))
-    except EngineError as error:
-        raise Unplaceable(f"the network needs an engine that cannot be made: {error}") from error
-
-
-def program_memory(words: int, engine: Engine, part: Part) -> Resources:
-    """What the part's block RAMs give for a program of ``words`` memory words."""
-    return Resources() if part.ports else Resources(bram=memory_blocks(words, engine.mem_bits, part))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +59,7 @@ class Rough:
 
     @functools.cached_property
     def area(self) -> float:
-        return _area(self.resources, self.part)
+        return area(self.resources, self.part)
 
     @functools.cached_property
     def fits(self) -> bool:
@@ -226,18 +121,11 @@ class Search:
 
     def known(self) -> list[Sized]:
         """All engines that were counted exactly so far."""
-        return [sized for sized in self._sized.values() if sized is not None]
+        return [sized for sized in self._sized.values() if sized is not None and sized.counted]
 
     def _exact(self, engine: Engine) -> Sized | None:
         try:
-            whole = _whole(self.graph, engine)
-            sized = _sized(whole, self.part, _most_depth(engine))
-            deepest, power = sized.engine.scratch_depth, 1 << sized.engine.scratch_depth.bit_length() - 1
-            # Fewer LUTs choose among block RAMs behind half as deep ones again, none behind powers of two.
-            for depth in (power * 3 // 2, power):
-                if Engine.scratch_depth < depth < deepest and not sized.fits(self.part):
-                    sized = _sized(whole, self.part, depth)
-            return sized
+            return size_to_fit(self.graph, engine, self.part)
         except Unplaceable as reason:
             self.reasons.append(str(reason))
             return None
@@ -281,7 +169,9 @@ class Search:
     def smallest(self, limit: float) -> Sized:
         """The smallest engine that needs at most ``limit`` cycles.  Raises HwgenError when none does."""
         def key(sized: Sized) -> tuple[float, float]:
-            return (math.inf, 0) if sized.cycles.total > limit else (_area(sized.total, self.part), sized.cycles.total)
+            if sized.least > limit or sized.cycles.total > limit:
+                return math.inf, 0
+            return area(sized.total, self.part), sized.cycles.total
 
         rough = [item for item in self.rough() if item.least <= limit and item.fits]
         rough.sort(key=lambda item: (item.area, item.least))
@@ -308,7 +198,9 @@ class Search:
     def _better(self, best: Sized | None, engine: Engine, key) -> Sized | None:
         """The better of ``best`` and ``engine``; an engine that does not fit is never better."""
         sized = self.exact(engine)
-        if sized is None or not sized.fits(self.part) or best is not None and key(best) <= key(sized):
+        if sized is None or not sized.fits(self.part):
+            return best
+        if best is not None and (key == self._cycles and sized.least > best.cycles.total or key(best) <= key(sized)):
             return best
         self.progress(f"{describe(engine)}: {sized.cycles.total:,} cycles")
         return sized
@@ -347,9 +239,8 @@ class Search:
         if smallest is None and self.reasons:
             lines.append(self.reasons[-1])
         if smallest is not None:
-            over = [f"{name.upper()} {getattr(smallest.total, name):,.0f} of {getattr(self.part.available, name):,}"
-                    f" (at most {fill(self.part)[name]:.0%} may be used)"
-                    for name, share in smallest.share(self.part).items() if share > 1]
+            over = [f"{what} (at most {fill(self.part)[name]:.0%} may be used)"
+                    for name, what in smallest.over(self.part).items()]
             lines.append(f"the smallest engine ({describe(smallest.engine)}) with its program memory needs "
                          + ", ".join(over))
             others = [part.name for part in sorted(PARTS.values(), key=lambda p: p.lut)
@@ -364,46 +255,3 @@ def _fits_other(graph: Graph, part: Part) -> bool:
     except HwgenError:
         # Refused before any engine is laid out.
         return False
-
-
-def neighbours(engine: Engine) -> list[Engine]:
-    """Engines one step away in one or two parameters."""
-    d, result = engine.drain_lanes, []
-    changes: list[dict] = [{"px": engine.px + step} for step in (-1, 1)]
-    present = [group for group in GROUPS if engine.rows_of(group)]
-    for first in present:
-        changes += [{f"{first}_rows": engine.rows_of(first) + step} for step in (-d, d)]
-        for second in GROUPS:
-            if second != first:
-                # Rows move from one group to another, or (pairs of present ones) both grow or shrink.
-                changes += [{f"{first}_rows": engine.rows_of(first) - step,
-                             f"{second}_rows": engine.rows_of(second) + step} for step in sorted({max(1, d // 2), d})]
-            if second in present[present.index(first) + 1:]:
-                changes += [{f"{name}_rows": engine.rows_of(name) + step for name in (first, second)}
-                            for step in (-d, d)]
-    changes.append({"wide": not engine.wide})
-    changes += [{"ring_depth": 2 * engine.ring_depth}, {"ring_depth": engine.ring_depth // 2}]
-    changes += [{"drain_lanes": 2 * d}, {"drain_lanes": d // 2}]
-    changes += [{"ki": engine.ki * 2, "px": max(1, engine.px // 2)}, {"ki": engine.ki // 2, "px": engine.px * 2}]
-    changes += [{"ki": engine.ki * 2}, {"ki": engine.ki // 2}]
-    for change in changes:
-        try:
-            result.append(replace(engine, **change))
-        except (EngineError, ZeroDivisionError):
-            continue
-    return result
-
-
-def _area(resources: Resources, part: Part) -> float:
-    """One number for an engine's size: its share of the LUTs, and a quarter of the other shares.
-
-    LUTs are what a user's own logic needs most; DSPs that an engine leaves idle save nothing.
-    """
-    shares = {name: getattr(resources, name) / getattr(part.available, name) for name in FIELDS}
-    return shares["lut"] + (sum(shares.values()) - shares["lut"]) / 4
-
-
-def describe(engine: Engine) -> str:
-    """The engine in a few words."""
-    rows = " + ".join(f"{engine.rows_of(group)} {group}" for group in GROUPS if engine.rows_of(group))
-    return f"{engine.ki} channels x {engine.px} pixels x ({rows}) rows, {engine.drain_lanes} drain lanes"

@@ -5,17 +5,19 @@ it goes to memory and its readers fetch it in strips; so does the network's inpu
 the step before computes, into a place that was free by then, as far as the scratchpad has room.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
 
 from ..engine import Engine
-from .geometry import Walk, input_rows, residual_rows, walk
+from .geometry import Walk, walk
+from .heights import Heights, Operand, Rates, options
 from .lower import Layer, Network
 from .memory import Life, Region, first_fit
 from .place import Unplaceable
 
-STEP_OVERHEAD = 80
-"""Cycles, about, that one more step costs: the pipeline runs empty and the constants are loaded."""
 SHRINK, LEAST_SHARE = 0.9, 0.25
 """Strips get lower in steps, of the share of the free scratchpad that they may take, down to the least."""
 MOST_FETCHED = (1 << 20) - 1
@@ -93,22 +95,41 @@ def schedule(network: Network, engine: Engine, maps: dict[str, Region], loads: d
             planner.evict(full)
 
 
-@dataclass(frozen=True)
-class _Heights:
-    """Output rows of a layer's strips."""
-
-    first: int
-    others: int
-    double: bool
-    """A strip is fetched while the one before computes."""
-
-
 class _Full(Exception):
     """The scratchpad is too small: at the steps of layer ``index``, ``missing`` words per bank."""
 
     def __init__(self, index: int, missing: int):
         super().__init__()
         self.index, self.missing = index, missing
+
+
+class _Planned(NamedTuple):
+    """A step without its place."""
+
+    layer: Layer
+    number: int
+    """Of the layer."""
+    walk: Walk
+    ahead: bool
+    """Its strip is fetched during the step before."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """One attempt."""
+
+    plans: list[_Planned]
+    parts: list[dict[str, Region]]
+    """Per step the strips that it reads."""
+    lives: list[Life]
+    bases: dict[Hashable, int]
+    last_step: dict[int, int]
+    """Per layer."""
+
+    @property
+    def depth(self) -> int:
+        """Words per bank that are used."""
+        return max(self.bases[life.key] + life.size for life in self.lives)
 
 
 class _Planner:
@@ -155,16 +176,17 @@ class _Planner:
         heights = [self._height(index, layer) for index, layer in enumerate(self.layers)]
         early = set(range(len(self.layers)))
         while True:
-            plan, cramped = self._place(heights, early)
-            if plan.depth <= self.limit:
-                return plan
+            placed = self._place(heights, early)
+            if placed.depth <= self.limit:
+                return self._steps(placed)
+            cramped = self._cramped(placed)
             # Where it is too tight: first strips later, then lower strips.
             later = cramped & early
             early -= later
             lower = [index for index in sorted(cramped) if shares[index] > LEAST_SHARE] if not later else []
             if not later and not lower:
                 busiest = max(range(len(self.layers)), key=lambda i: sum(self.maps[name].size for name in self.live(i)))
-                raise _Full(busiest, plan.depth - self.limit)
+                raise _Full(busiest, placed.depth - self.limit)
             for index in lower:
                 shares[index] *= SHRINK
                 heights[index] = self._height(index, self.layers[index], shares[index])
@@ -172,25 +194,21 @@ class _Planner:
     def _streams(self, layer: Layer) -> list[str]:
         return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled]
 
-    def _strips(self, layer: Layer, heights: _Heights) -> list[Walk]:
-        rows = self.network.tensors[layer.output].shape[1]
-        ends = [*range(heights.first, rows, heights.others), rows]
+    def _strips(self, layer: Layer, heights: Heights) -> list[Walk]:
         return [walk(layer, self.engine.px, self.engine.pool_columns, strip)
-                for strip in zip([0, *ends[:-1]], ends, strict=True)]
+                for strip in heights.strips(self.network.tensors[layer.output].shape[1])]
+
+    def _operand(self, layer: Layer, name: str) -> Operand:
+        region = self.maps[name]
+        return Operand(name == layer.input, name == layer.residual, region.height, region.pitch,
+                       region.blocks * region.planes)
 
     def _parts(self, layer: Layer, steps: Walk) -> dict[str, Region]:
         """Rows of the streamed operands that a strip reads."""
-        result = {}
-        for name in self._streams(layer):
-            region, spans = self.maps[name], []
-            if name == layer.input:
-                spans.append(input_rows(layer, steps, region.height))
-            if name == layer.residual:
-                spans.append(residual_rows(steps))
-            result[name] = region.rows(min(s[0] for s in spans), max(s[1] for s in spans), self.engine.banks)
-        return result
+        return {name: self.maps[name].rows(*self._operand(layer, name).rows(layer.footprint, steps), self.engine.banks)
+                for name in self._streams(layer)}
 
-    def _height(self, index: int, layer: Layer, share: float = 1.0) -> _Heights:
+    def _height(self, index: int, layer: Layer, share: float = 1.0) -> Heights:
         """Strips of a layer.
 
         ``share`` is the part of the free scratchpad that strips may take.
@@ -203,104 +221,82 @@ class _Planner:
             tallest = min(rows, self.limit * self.engine.banks // self.maps[layer.output].pitch)
         if room < 0 or tallest < 1:
             raise _Full(index, -room)
-        if not self._streams(layer) and tallest == rows:
-            return _Heights(rows, rows, True)
-        best, least = None, None
-        for heights in _choices(rows, tallest):
-            strips = self._strips(layer, heights)
-            sizes = [sum(part.size for part in self._parts(layer, steps).values()) for steps in strips]
-            least = min(least, max(sizes)) if least is not None else max(sizes)
-            for double in (True, False):
-                both = max(a + b for a, b in zip(sizes, sizes[1:] + [0], strict=True)) if double else max(sizes)
-                if both <= room * share:
-                    cost = self._cost(layer, strips, sizes, double)
-                    if best is None or cost < best[0]:
-                        best = cost, replace(heights, double=double)
-        if best is None:
-            raise _Full(index, (least or 0) - room)
-        return best[1]
+        streams = self._streams(layer)
+        if not streams and tallest == rows:
+            return Heights(rows, rows, True)
+        engine = self.engine
+        rates = Rates(engine.px, engine.pool_columns if layer.pool else 0, engine.banks, engine.fetch_words,
+                      self.loads[layer.name].group_cycles)
+        found = options(layer.footprint, rows, tallest, tuple(self._operand(layer, name) for name in streams), rates)
+        fitting = [option for option in found if option.room <= room * share]
+        if not fitting:
+            raise _Full(index, min(option.room for option in found) - room)
+        return min(fitting, key=lambda option: option.cycles).heights
 
-    def _cost(self, layer: Layer, strips: list[Walk], sizes: list[int], double: bool) -> int:
-        """Cycles, about, that the layer takes from the end of the one before."""
-        compute = [steps.groups * self.loads[layer.name].group_cycles + STEP_OVERHEAD for steps in strips]
-        fetch = [-(-size * self.engine.banks // self.engine.fetch_words) for size in sizes]
-        if not double:
-            return sum(compute) + sum(fetch)
-        return fetch[0] + sum(max(c, f) for c, f in zip(compute, fetch[1:] + [0], strict=True))
-
-    def _place(self, heights: list[_Heights], early: set[int]) -> tuple[Schedule, set[int]]:
-        """Steps with places, and the layers whose strips are alive where the scratchpad is too small.
-
-        ``early``: layers whose first strip is fetched during the layer before.
-        """
-        plans = [(layer, index, steps, strips.double and (index in early or number > 0))
+    def _place(self, heights: list[Heights], early: set[int]) -> "_Placed":
+        """Places for all maps and strips; ``early``: layers whose first strip is fetched during the layer before."""
+        plans = [_Planned(layer, index, steps, strips.double and (index in early or number > 0))
                  for index, (layer, strips) in enumerate(zip(self.layers, heights, strict=True))
                  for number, steps in enumerate(self._strips(layer, strips))]
         first_step = {-1: -1}
         last_step = {-1: -1}
-        for at, (_, index, _, _) in enumerate(plans):
-            first_step.setdefault(index, at)
-            last_step[index] = at
+        for at, plan in enumerate(plans):
+            first_step.setdefault(plan.number, at)
+            last_step[plan.number] = at
         lives = []
         for name in self.made:
             if name not in self.spilled:
                 begin = first_step[self.made[name]]
                 lives.append(Life(name, self.maps[name].size, begin, last_step[max(self.read[name])]))
-        parts = [self._parts(layer, steps) for layer, _, steps, _ in plans]
-        for at, (_, _, _, ahead) in enumerate(plans):
-            lives += [Life((at, name), part.size, at - ahead, at) for name, part in parts[at].items()]
-        bases = first_fit(lives)
-        over = [life for life in lives if bases[life.key] + life.size > self.limit]
-        cramped = {plans[at][1] for at, (_, _, _, ahead) in enumerate(plans) if parts[at]
-                   and any(life.begin <= at and at - ahead <= life.end for life in over)}
-        return self._steps(plans, parts, lives, bases, last_step), cramped
+        parts = [self._parts(plan.layer, plan.walk) for plan in plans]
+        for at, plan in enumerate(plans):
+            lives += [Life((at, name), part.size, at - plan.ahead, at) for name, part in parts[at].items()]
+        return _Placed(plans, parts, lives, first_fit(lives), last_step)
+
+    def _cramped(self, placed: "_Placed") -> set[int]:
+        """The layers whose strips are alive where the scratchpad is too small."""
+        over = [life for life in placed.lives if placed.bases[life.key] + life.size > self.limit]
+        return {plan.number for at, plan in enumerate(placed.plans) if placed.parts[at]
+                and any(life.begin <= at and at - plan.ahead <= life.end for life in over)}
 
     # From places to steps.
 
-    def _steps(self, plans, parts, lives, bases, last_step) -> Schedule:
-        network, maps = self.network, self.maps
+    def _steps(self, placed: "_Placed") -> Schedule:
+        network, maps, bases, parts = self.network, self.maps, placed.bases, placed.parts
         regions = {name: replace(region, base=bases.get(name, 0)) for name, region in maps.items()}
         stored = set(network.graph.outputs) | (self.spilled - {network.graph.input})
         steps: list[Step] = []
         fetches: list[list[list[Fetch]]] = []
-        for at, (layer, _, steps_walk, _) in enumerate(plans):
+        for at, plan in enumerate(placed.plans):
+            layer = plan.layer
             local = {name: replace(part, base=bases[at, name]) for name, part in parts[at].items()}
             target, keep = regions[layer.output], layer.output not in self.spilled
             if not keep:
-                target = replace(target, first_row=steps_walk.first_row)
-            steps.append(Step(layer, steps_walk, local.get(layer.input, regions[layer.input]),
+                target = replace(target, first_row=plan.walk.first_row)
+            steps.append(Step(layer, plan.walk, local.get(layer.input, regions[layer.input]),
                               local.get(layer.residual, regions[layer.residual]) if layer.residual else None, target,
                               keep, layer.output in stored))
             fetches.append([[] for _ in range(1 + self.loads[layer.name].tiles)])
-        life_of = {life.key: life for life in lives}
-        wanted: list[tuple[int, str, Region, Hashable]] = [(at, name, part, (at, name)) for at in range(len(plans))
+        life_of = {life.key: life for life in placed.lives}
+        begins, ends, bottoms, tops = np.array([(life.begin, life.end, bases[life.key], bases[life.key] + life.size)
+                                                for life in placed.lives]).T
+        wanted: list[tuple[int, str, Region, Hashable]] = [(at, name, part, (at, name)) for at in range(len(parts))
                                                            for name, part in parts[at].items()]
         if network.graph.input not in self.spilled:
             wanted.insert(0, (0, network.graph.input, regions[network.graph.input], network.graph.input))
         for at, name, part, key in wanted:
             # What lay here before must have been used, and what is fetched must have been written.
-            life = life_of[key]
-            before = [other.end for other in lives if other is not life and other.end < at and not other.meets(life)
-                      and bases[other.key] < bases[key] + life.size and bases[key] < bases[other.key] + other.size]
-            wait = 1 + max([last_step[self.made[name]], *before], default=-1)
+            life, base = life_of[key], bases[key]
+            before = ends[(ends < at) & ((ends < life.begin) | (begins > life.end)) & (bottoms < base + life.size)
+                          & (base < tops)]
+            wait = 1 + max(placed.last_step[self.made[name]], int(before.max(initial=-1)))
             pieces = _pieces(name, maps[name], replace(part, base=bases[key]), self.engine.banks, wait)
             _distribute(pieces, at, wait, fetches)
         done = tuple(replace(step, fetches=tuple(tuple(place) for place in places))
                      for step, places in zip(steps, fetches, strict=True))
         return Schedule(done, regions, frozenset(set(maps) - self.spilled),
                         (network.graph.input, *(layer.output for layer in self.layers if layer.output in stored)),
-                        max(bases[life.key] + life.size for life in lives))
-
-
-def _choices(rows: int, tallest: int) -> Iterator[_Heights]:
-    """Heights to try: the first strip of a layer may be lower, because nobody computes while it is fetched."""
-    heights, number = {min(tallest, rows), 1}, 1
-    while number < rows:
-        heights |= {-(-rows // number), -(-rows // (number * 3 // 2))}
-        number *= 2
-    for height in sorted(heights):
-        if height <= tallest:
-            yield from (_Heights(first, height, True) for first in sorted({height, -(-height // 2), -(-height // 4)}))
+                        placed.depth)
 
 
 def _pieces(name: str, whole: Region, part: Region, banks: int, wait: int) -> list[Fetch]:
