@@ -25,7 +25,10 @@ def calibration(family: str) -> list[Engine]:
         _engine(2, 1, 1, 1, 1, _PLAIN),
     ]
     if family == "ice40":
-        engines += [_engine(8, 1, 0, 4, 1), _engine(4, 1, 0, 4, 2, m_bits=16, scratch_depth=1024, ring_depth=256)]
+        small = {"ring_depth": 256, "scratch_depth": 256}
+        engines += [_engine(8, 1, 0, 4, 1), _engine(4, 1, 0, 4, 2, m_bits=16, scratch_depth=1024, ring_depth=256),
+                    _engine(4, 1, 1, 0, 1, _PLAIN, int4_rows=1, **small), _engine(2, 1, 4, 0, 1, _PLAIN, **small),
+                    _engine(2, 1, 0, 2, 1, _PLAIN, pool=True, **small)]
     else:
         engines += [
             _engine(4, 4, 1, 1, 1, scratch_depth=1024),
@@ -49,7 +52,8 @@ def checks(family: str) -> list[Engine]:
     if family == "ice40":
         small = {**demo, "acc_bits": 16, "ring_depth": 256, "scratch_depth": 256, "base": _PLAIN, "dsp_weights": "lut"}
         engines = [_engine(4, 1, 4, 0, 2, **small), _engine(4, 1, 0, 4, 2, **{**small, "rescale": False}),
-                   _engine(2, 1, 0, 2, 1, **{**small, "residual": False, "rescale": False, "m_bits": 16})]
+                   _engine(2, 1, 0, 2, 1, **{**small, "residual": False, "rescale": False, "m_bits": 16}),
+                   _engine(4, 1, 2, 0, 1, _PLAIN, int4_rows=1, ring_depth=256, scratch_depth=512)]
         return [replace(engine, family=family, small=True) for engine in engines]
     big = {**demo, "base": _PLAIN}
     engines = [_engine(8, 2, 8, 8, 4, ring_depth=128, scratch_depth=1536, **big),

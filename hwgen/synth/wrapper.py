@@ -3,13 +3,15 @@
 The engine has hundreds of ports and no board brings them out.  The wrapper feeds all inputs
 from one shift register and folds all outputs into one pin, a register before and behind every
 port, so that the clock that place and route finds is the engine's own.  An on-chip RAM of the
-program's size answers the memory port.
+program's size answers the memory port: block RAM, or single-port RAM on parts that have it, where
+the outputs are folded without registers before, because cells are few and clocks slow.
 """
 
 from dataclasses import dataclass
 import re
 
 from hwgen.errors import HwgenError
+from hwgen.synth.spram import spram_memory
 
 TOP = "hwgen_placed"
 PORT = re.compile(r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):(\d+)\]\s*)?(\\\S+ |\w+)\s*;", re.MULTILINE)
@@ -49,14 +51,23 @@ def memory_ports(ports: list[Port]) -> dict[str, Port]:
     return found if len(found) == len(MEMORY) else {}
 
 
-def make_wrapper(ports: list[Port], engine_top: str, memory_words: int) -> str:
-    """Verilog of module TOP with pins ``clk``, ``rst``, ``si`` and ``so``."""
+def make_wrapper(ports: list[Port], engine_top: str, memory_words: int, *, spram: bool = False) -> str:
+    """Verilog of module TOP with pins ``clk``, ``rst``, ``si`` and ``so``; ``spram``: memory in single-port RAM."""
     memory = memory_ports(ports)
     held = {port.name for port in memory.values()} | {"clk", "rst"}
     inputs = [p for p in ports if not p.output and p.name not in held]
     outputs = [p for p in ports if p.output and p.name not in held]
     n_in, n_out = sum(p.width for p in inputs), sum(p.width for p in outputs)
-    ram = _ram(memory, memory_words) if memory else ""
+    ram, fold = "", f"""  reg [{n_out - 1}:0] held, fold;
+  assign so = fold[{n_out - 1}];
+  always @(posedge clk) held <= seen;
+  always @(posedge clk) fold <= (fold << 1) ^ held;
+"""
+    if memory and spram:
+        ram = spram_memory(*(memory[name].width for name in ("read_address", "answer_data", "write_mask")))
+        fold = "  reg folded;\n  assign so = folded;\n  always @(posedge clk) folded <= ^seen;\n"
+    elif memory:
+        ram = _ram(memory, memory_words)
     links = ["    .clk(clk),", "    .rst(reset),"]
     position = 0
     for port in inputs:
@@ -68,22 +79,20 @@ def make_wrapper(ports: list[Port], engine_top: str, memory_words: int) -> str:
         position += port.width
     # One RAM answers all ports of the engine at once.
     n_ports = memory["answer_valid"].width if memory else 1
-    constants = {"write_ready": "1'b1", "write_idle": "1'b1", "write_error": "1'b0", "answer_error": f"{n_ports}'b0",
+    constants = {"write_idle": "1'b1", "write_error": "1'b0", "answer_error": f"{n_ports}'b0",
                  "answer_valid": f"{{{n_ports}{{answer_valid}}}}", "answer_tag": f"{{{n_ports}{{answer_tag}}}}"}
+    if not spram:
+        constants["write_ready"] = "1'b1"
     links += [f"    .{name} ({constants.get(name, name)})," for name in memory]
     links[-1] = links[-1].rstrip(",")
     body = "\n".join(links)
     return f"""module {TOP}(input clk, input rst, input si, output so);
   reg [{n_in - 1}:0] shift;
   wire [{n_out - 1}:0] seen;
-  reg [{n_out - 1}:0] held, fold;
   reg reset;
-  assign so = fold[{n_out - 1}];
   always @(posedge clk) reset <= rst;
   always @(posedge clk) shift <= (shift << 1) | si;
-  always @(posedge clk) held <= seen;
-  always @(posedge clk) fold <= (fold << 1) ^ held;
-{ram}  {engine_top} engine (
+{fold}{ram}  {engine_top} engine (
 {body}
   );
 endmodule
