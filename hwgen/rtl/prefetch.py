@@ -93,16 +93,17 @@ class Prefetch(wiring.Component):
         """FETCH packets from their arrival to their first request."""
         bits = self.engine.port_bits
         arrived, word = self._valid[0] & ~self._tag[0], self._data[:min(bits, 64)]
-        kind, left, is_fetch, wait = word[:4], Signal(24), Signal(), Signal(16)
+        kind, left, more, is_fetch, wait = word[:4], Signal(24), Signal(), Signal(), Signal(16)
         header = fields(HEADERS[FETCH], word)
         with m.If(arrived):
-            with m.If(left == 0):
+            with m.If(~more):
+                alone = (kind == START) | (kind == END)
                 m.d.sync += [
-                    left.eq(Mux((kind == START) | (kind == END), 0, header["count"])),
+                    left.eq(Mux(alone, 0, header["count"])), more.eq(~alone & (header["count"] != 0)),
                     is_fetch.eq(kind == FETCH), wait.eq(header["wait"]),
                 ]
             with m.Else():
-                m.d.sync += [left.eq(left - 1), is_fetch.eq(0)]
+                m.d.sync += [left.eq(left - 1), more.eq(left != 1), is_fetch.eq(0)]
         where, piece = fields(FETCH_WORD, word), self.engine.scratch_words.bit_length() - 1
         entry = data.StructLayout({"offset": piece, "address": 32 - piece, "words": 20, "wait": 16})
         m.submodules.descriptors = fifo = SyncFIFOBuffered(width=entry.size, depth=DESCRIPTORS)
@@ -111,10 +112,10 @@ class Prefetch(wiring.Component):
         next_ = Signal(data.StructLayout({"address": 32 - piece, "words": 20, "wait": 16}), name="next_fetch")
         prepared, active, ready = Signal(), Signal(), Signal()
         # It is there in the cycle after the last request of the one before.
-        done = source.sent & (source.left == 0)
+        done = source.sent & source.final
         load = prepared & (~active | done)
         m.d.comb += [
-            fifo.w_en.eq(arrived & is_fetch & (left != 0)),
+            fifo.w_en.eq(arrived & is_fetch & more),
             fifo.w_data.eq(Cat(where["memory"], where["words"], wait)), fifo.r_en.eq(~prepared | load),
             source.go.eq(active & ready),
         ]
@@ -132,24 +133,35 @@ class Prefetch(wiring.Component):
 
 
 class _Source:
-    """Registers of one source: the next request and what is left behind it."""
+    """Registers of one source: the next request and what is left behind it.
+
+    What decides about a request (is there one, is there room, is it the last) is known a cycle before.
+    """
 
     def __init__(self, m, name, depth, address_bits):
         self.address = Signal(address_bits, name=f"{name}_address")
         self.left = Signal(24, name=f"{name}_left")
         """Words behind the next request."""
         self.count = Signal(5, name=f"{name}_count")
+        self.final = Signal(name=f"{name}_final", init=1)
+        """Nothing is left behind it."""
+        self._some, roomy = Signal(name=f"{name}_some"), Signal(name=f"{name}_roomy", init=1)
         room = Signal(range(depth + 1), name=f"{name}_room", init=depth)
         self.go, self.ready, self.sent, self.taken = (Signal(name=f"{name}_{what}")
                                                       for what in ("go", "ready", "sent", "taken"))
-        m.d.comb += self.ready.eq(self.go & (self.count != 0) & (room >= RUN))
-        m.d.sync += room.eq(room - Mux(self.sent, self.count, 0) + self.taken)
+        m.d.comb += self.ready.eq(self.go & self._some & roomy)
+        m.d.sync += [
+            room.eq(room - Mux(self.sent, self.count, 0) + self.taken),
+            roomy.eq(Mux(self.sent, Mux(self.taken, room + 1 >= self.count + RUN, room >= self.count + RUN),
+                         Mux(self.taken, room >= RUN - 1, room >= RUN))),
+        ]
         with m.If(self.sent):
             m.d.sync += [self.address.eq(self.address + self.count), *self._next(self.left, RUN)]
 
     def _next(self, words, most):
         few = words < most
-        return [self.count.eq(Mux(few, words, most)), self.left.eq(Mux(few, 0, words - most))]
+        return [self.count.eq(Mux(few, words, most)), self.left.eq(Mux(few, 0, words - most)),
+                self._some.eq(words != 0), self.final.eq(words <= most)]
 
     def load(self, address, words):
         """Assignments that begin a new run of ``words`` at ``address``."""

@@ -53,7 +53,7 @@ class Reader(wiring.Component):
         self.ring_bits = (ring_depth - 1).bit_length()
         self._turn_bits = max(1, (px - 1).bit_length())
         super().__init__({
-            "word": In(word_layout(self.ring_bits)), "word_valid": In(1), "word_ready": Out(1),
+            "word": In(word_layout(self.ring_bits)), "word_valid": In(1), "word_ready": Out(1, init=1),
             "slots": In(data.ArrayLayout(slot_layout(point_bits), px)),
             "height": In(12), "width": In(12), "pad": In(8), "storing": In(1), "room": In(ROOM_BITS),
             "address": Out(data.ArrayLayout(16, banks)), "data": In(data.ArrayLayout(word_bits, banks)),
@@ -68,8 +68,9 @@ class Reader(wiring.Component):
         # Room for words: what is complete counts one cycle later.
         room, completed = Signal(range(WORDS_IN_FLIGHT + 1), init=WORDS_IN_FLIGHT), Signal()
         accept = self.word_valid & self.word_ready
-        m.d.comb += self.word_ready.eq(room != 0)
-        m.d.sync += [completed.eq(self.complete), room.eq(room - accept + completed)]
+        # Whether there will be room stands in a register, because many things in the sequencer follow from it.
+        m.d.sync += [completed.eq(self.complete), room.eq(room - accept + completed),
+                     self.word_ready.eq(completed | (room > 1) | ((room == 1) & ~accept))]
 
         located, valid = self._locate(m, accept)
         step, full = self._queue(m, located, valid)

@@ -59,14 +59,16 @@ class Store(wiring.Component):
         # The next word, then the memory word that gathers.
         valid, next_ = Signal(), Signal(entry)
         held, address, mask = Signal(), Signal(PLACE_BITS - piece), Signal(e.scratch_words)
-        sent, move = Signal(), Signal()
+        sent, move, empty = Signal(), Signal(), Signal()
         place, word, same = next_.place, next_.word, next_.same
         m.d.comb += [
             fifo.r_en.eq(~valid | move),
             move.eq(valid & (~held | same | sent)), sent.eq(self.write_valid & self.write_ready),
-            self.write_valid.eq(held & Mux(valid, ~same, self.flush & (fifo.level == 0) & ~arrived & ~located)),
+            self.write_valid.eq(held & Mux(valid, ~same, self.flush & empty)),
             self.write_address.eq(address), self.write_mask.eq(mask),
         ]
+        # Nothing is on its way to ``valid``, seen a cycle before.
+        m.d.sync += empty.eq((fifo.level == 0) & ~located & ~arrived & ~self.write)
         with m.If(fifo.r_en):
             m.d.sync += [valid.eq(fifo.r_rdy), next_.as_value().eq(fifo.r_data)]
         with m.If(sent):
