@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 import platform
 import resource
+import statistics
 import sys
 import time
 
@@ -30,6 +31,7 @@ from hwgen.plan.presets import engine_text
 from hwgen.plan.sizing import describe
 from hwgen.report.data import error_percent
 from hwgen.sim import simulate
+from hwgen.synth import place, synthesize_wrapped
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "bench"
@@ -68,6 +70,7 @@ def run(experiment: Experiment, steps: tuple[str, ...]) -> dict:
         "estimated": plan.estimate.to_json(),
         "memory": {str(width): _planned(plan, part, width) for width in experiment.bandwidths},
         "layers": plan.layers, "units": plan.units, "explanation": plan.explanation, "synthesized": None,
+        "placed": None,
     }
     wanted = [step for step in experiment.steps if step in steps and step != "plan"]
     if wanted:
@@ -81,6 +84,8 @@ def run(experiment: Experiment, steps: tuple[str, ...]) -> dict:
             name: error_percent(report["estimated"][name], found[name]) for name in report["estimated"]}}
     if "simulate" in wanted:
         _simulate(load_build(folder / "build"), experiment, report, clock)
+    if "place" in wanted:
+        report["placed"] = _place(load_build(folder / "build"), experiment, part, folder / "pnr", clock)
     report["steps"] = clock.steps
     report["targets"] = _targets(experiment, report)
     _print_targets(report)
@@ -116,6 +121,20 @@ def _simulate(made, experiment: Experiment, report: dict, clock: Clock) -> None:
                 "bound_share": row["bound"] / result.cycles, "ms": result.cycles / experiment.clock_mhz / 1e3}
 
 
+def _place(made, experiment: Experiment, part: Part, folder: Path, clock: Clock) -> dict:
+    """The engine with its program memory placed and routed with every seed, and the median of the clocks in MHz."""
+    words = made.facts["memory_bits"] // made.engine.mem_bits
+    sources = clock.run("synth for place", lambda: synthesize_wrapped(made.verilog, made.top, part, folder,
+                                                                      memory_words=words))
+    runs = []
+    for seed in experiment.seeds:
+        result = clock.run(f"place@{seed}", lambda seed=seed: place(part, folder, sources, seed=seed,
+                                                                    clock_mhz=experiment.target_mhz))
+        runs.append(result.to_json())
+        print(f"  {result.fmax_mhz:.1f} MHz", flush=True)
+    return {"runs": runs, "median_mhz": statistics.median(run["fmax_mhz"] for run in runs)}
+
+
 def _targets(experiment: Experiment, report: dict) -> dict:
     """Target, value and whether it is met, by name."""
     used = report["synthesized"] or report["estimated"]
@@ -125,6 +144,8 @@ def _targets(experiment: Experiment, report: dict) -> dict:
     if report["synthesized"]:
         # A slice has four LUTs and a carry block.
         values |= {"carry": used["carry"] / (report["available"]["lut"] // 4), "levels": used["levels"]}
+    if report["placed"]:
+        values["period_ns"] = 1e3 / report["placed"]["median_mhz"]
     return {name: {"most": most, "value": values[name], "met": values[name] <= most}
             for name, most in experiment.targets.items() if name in values}
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-STEPS = ("plan", "synth", "simulate")
+STEPS = ("plan", "synth", "simulate", "place")
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,14 @@ class Experiment:
     bandwidths: tuple[int, ...] = (32,)
     """Bytes per cycle of the memory."""
     images: int = 1
+    target_mhz: float = 0.0
+    """What place and route is asked for."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """Of place and route; the median of their clocks counts."""
     targets: dict[str, float] = field(default_factory=dict)
     """Largest allowed value by name: ``ms@32`` (bytes per cycle), ``beyond@32`` (share of the cycles that exceeds the
-    bound), ``lut``, ``ff``, ``carry``, ``dsp``, ``bram`` as shares, ``levels`` of logic."""
+    bound), ``lut``, ``ff``, ``carry``, ``dsp``, ``bram`` as shares, ``levels`` of logic, ``period_ns`` of the clock
+    after place and route."""
 
 
 MIX = "sp2=24,fixed4=8"
@@ -31,7 +36,7 @@ ROWS = "sp2=24,dsp=8,drain=8,mem=256,ports=4,ring=1024"
 
 EXPERIMENTS = (
     Experiment("resnet18_xc7z020", "ResNet-18 on XC7Z020", f"resnet18@{MIX}", engine=f"ki=16,px=5,scratch=6144,{ROWS}",
-               steps=STEPS, bandwidths=(32, 16, 8), images=3,
+               steps=("plan", "synth", "simulate"), bandwidths=(32, 16, 8), images=3,
                targets={"ms@32": 10, "ms@16": 11, "ms@8": 14, "beyond@32": 0.15,
                         "lut": 0.75, "ff": 0.75, "carry": 0.75, "dsp": 1.0, "bram": 0.95, "levels": 12}),
     Experiment("resnet18_xc7z020_six", "the same with six pixels, more than 75 % of the LUTs", f"resnet18@{MIX}",
@@ -42,6 +47,12 @@ EXPERIMENTS = (
     Experiment("d1_2", "MSQ's design D1-2 on our engine", "resnet18@sp2=50,fixed4", engine="d1-2", bandwidths=(8,)),
     Experiment("d1_3", "MSQ's design D1-3 on our engine", "resnet18@sp2=60,fixed4", engine="d1-3", bandwidths=(8,)),
     Experiment("resnet18_xc7z045", "ResNet-18 on XC7Z045", f"resnet18@{MIX}", part="XC7Z045"),
+    Experiment("clock_demo", "clock of the demo's engine", "fmnist_cnn", part="LFE5U-85F", clock_mhz=50.0,
+               engine="ki=4,px=3,sp2=8,int4=8,drain=2,mem=64,ports=1", steps=("plan", "place"), bandwidths=(),
+               target_mhz=130.0, targets={"period_ns": 1e3 / 120}),
+    Experiment("clock_large", "clock of an engine that fills 60 % of the part", "fmnist_cnn", part="LFE5U-85F",
+               clock_mhz=50.0, engine="ki=8,px=4,sp2=24,int4=16,dsp=8,drain=4,mem=128", steps=("plan", "place"),
+               bandwidths=(), target_mhz=100.0, seeds=(1,), targets={"period_ns": 1e3 / 80}),
     Experiment("resnet50_xc7z020", "ResNet-50 on XC7Z020", f"resnet50@{MIX}"),
     Experiment("vgg16_xc7z020", "VGG-16 on XC7Z020", f"vgg16@{MIX}"),
 )

@@ -16,8 +16,8 @@ FIELDS = ("lut", "ff", "dsp", "bram")
 
 def page(reports: list[dict]) -> str:
     """The page; ``reports`` as bench.py writes them, in the order in which they are shown."""
-    return "\n".join([INTRODUCTION, *_latency(reports), *_resources(reports), *_published(), *_targets(reports),
-                      *_tools(reports), ""])
+    return "\n".join([INTRODUCTION, *_latency(reports), *_resources(reports), *_clocks(reports), *_published(),
+                      *_targets(reports), *_tools(reports), ""])
 
 
 def _table(*rows: list) -> list[str]:
@@ -51,6 +51,20 @@ def _resources(reports: list[dict]) -> list[str]:
                          for name in FIELDS]
                 rows.append([report["title"], report["part"], *share, kind])
     return ["## Resources of the engine with its AXI ports", "", *_table(*rows)]
+
+
+def _clocks(reports: list[dict]) -> list[str]:
+    """Clocks after place and route, every seed; nothing where nothing was placed."""
+    rows = [["experiment", "part", "LUT", "target, MHz", "seed", "MHz", "longest path", "of it routing"]]
+    for report in reports:
+        for run in (report.get("placed") or {"runs": []})["runs"]:
+            path, used = run["critical"], run["resources"]["lut"]
+            rows.append([report["title"], report["part"], f"{used:,} ({used / report['available']['lut']:.0%})",
+                         f"{run['target_mhz']:g}", run["seed"], f"{run['fmax_mhz']:.1f}",
+                         f"`{path['from']}` to `{path['to']}`",
+                         f"{path['routing_ns'] / (path['logic_ns'] + path['routing_ns']):.0%}"])
+    return ["## Clock after place and route", "", "With the program memory, nextpnr, speed grade 6.", "",
+            *_table(*rows)] if len(rows) > 1 else []
 
 
 def _published() -> list[str]:

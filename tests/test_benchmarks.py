@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import bench, experiments, page
+from hwgen.build import load_build
 from hwgen.build.models import find_model
-from hwgen.device import get_part
+from hwgen.device import Resources, get_part
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.layout import lay_out
 from hwgen.plan.load import EXTERNAL
 from hwgen.plan.presets import parse_engine
+from hwgen.synth import CriticalPath, Placement
 
 
 def test_experiments_are_complete():
@@ -20,7 +22,8 @@ def test_experiments_are_complete():
     assert len(set(names)) == len(names) and {"resnet18_xc7z020", "d1_1", "d1_2", "d1_3"} <= set(names)
     for experiment in experiments.EXPERIMENTS:
         assert experiments.find(experiment.name) is experiment
-        assert find_model(experiment.model).options is not None
+        assert experiment.target_mhz > 0 or "place" not in experiment.steps
+        assert find_model(experiment.model).options is not None or experiment.part == "LFE5U-85F"
         assert set(experiment.steps) <= set(experiments.STEPS)
         if experiment.engine:
             parse_engine(experiment.engine, get_part(experiment.part))
@@ -60,6 +63,30 @@ def test_simulations_go_through_the_ports_of_the_build(small, monkeypatch, capsy
     out = capsys.readouterr().out
     assert "  build: " in out and "  simulate@8: " in out
     assert ", at most 1e+09: met" in out and ", at most 1e-06: NOT MET" in out
+
+
+def test_clocks_of_all_seeds_and_their_median(tmp_path, monkeypatch):
+    asked = []
+
+    def place(part, folder, sources, *, clock_mhz, seed):
+        asked.append((part.name, sources, clock_mhz, seed))
+        return Placement(Resources(lut=41820, ff=4, dsp=0, bram=1), {1: 90.0, 2: 125.0, 5: 100.0}[seed], {}, "nextpnr",
+                         CriticalPath("engine.reader.room", "engine.store.mask", 2.0, 6.0), clock_mhz, seed)
+
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    monkeypatch.setattr(bench, "place", place)
+    monkeypatch.setattr(bench, "synthesize_wrapped", lambda verilog, *rest, memory_words: [verilog.name, memory_words])
+    experiment = experiments.Experiment(
+        "clock", "a clock", "digits_mlp", part="LFE5U-85F", engine="ki=2,px=1,sp2=2,dsp=2,drain=1,wide=1",
+        clock_mhz=50.0, bandwidths=(), steps=("plan", "place"), target_mhz=110.0, seeds=(1, 2, 5),
+        targets={"period_ns": 10.5})
+    found = bench.run(experiment, experiments.STEPS)
+    words = load_build(tmp_path / "clock" / "build").facts["memory_bits"] // 64
+    assert asked == [("LFE5U-85F", ["engine.v", words], 110.0, seed) for seed in (1, 2, 5)]
+    assert found["placed"]["median_mhz"] == 100.0 and found["targets"]["period_ns"]["met"]
+    text = page.page([found])
+    assert ("| a clock | LFE5U-85F | 41,820 (50%) | 110 | 2 | 125.0 "
+            "| `engine.reader.room` to `engine.store.mask` | 75% |" in text)
 
 
 def test_report_and_page(report):

@@ -56,6 +56,8 @@ class Drain(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         e, s = self.engine, self.settings
+        self._pushed = Signal(name="pushed")
+        m.d.sync += self._pushed.eq(self.push)
         front, front_tile, front_next = self._queue(m, "front", ("alive", "inside", "first"), ("chunks", "wide"),
                                                     self.go)
         wait = SELECT_LATENCY + lane_latency(e) - PLACE_LATENCY
@@ -85,12 +87,13 @@ class Drain(wiring.Component):
         entry = Signal(data.StructLayout(shape), name=f"{name}_entry")
         current = Signal(data.StructLayout(shape), name=f"{name}_tile")
         m.submodules[f"{name}_queue"] = fifo = SyncFIFOBuffered(width=len(entry.as_value()), depth=TILES_IN_FLIGHT)
-        m.d.comb += [getattr(entry, f"{f}_{p}").eq(getattr(self.active[p], f))
+        # What is pushed comes from the far end of the sequencer, and is not needed for many cycles: a register first.
+        m.d.sync += [getattr(entry, f"{f}_{p}").eq(getattr(self.active[p], f))
                      for p in range(self.engine.px) for f in slot_fields]
-        m.d.comb += [getattr(entry, f).eq(getattr(self.tile, f)) for f in tile_fields]
+        m.d.sync += [getattr(entry, f).eq(getattr(self.tile, f)) for f in tile_fields]
         coming = data.View(entry.shape(), fifo.r_data)
-        m.d.comb += [entry.final.eq(self.final), entry.parity.eq(self.parity), fifo.w_en.eq(self.push),
-                     fifo.w_data.eq(entry), fifo.r_en.eq(pop)]
+        m.d.sync += [entry.final.eq(self.final), entry.parity.eq(self.parity)]
+        m.d.comb += [fifo.w_en.eq(self._pushed), fifo.w_data.eq(entry), fifo.r_en.eq(pop)]
         with m.If(pop):
             m.d.sync += current.eq(fifo.r_data)
         return {f: [getattr(current, f"{f}_{p}") for p in range(self.engine.px)] for f in slot_fields}, current, coming
@@ -139,7 +142,7 @@ class Drain(wiring.Component):
             flag = Signal(name=f"{name}_1")
             m.d.sync += flag.eq(select(slots[name], pixel))
             flags[name] = delay(m, flag, SELECT_LATENCY - 1, name)
-        residual = self._residual(m, chunk, pixel_2, chunk_2, end) if e.residual else None
+        residual = self._residual(m, at, pixel_2, chunk_2) if e.residual else None
 
         self._codes = []
         for lane in range(e.drain_lanes):
@@ -234,9 +237,9 @@ class Drain(wiring.Component):
         ]
         return Mux(self.settings.threshold_mode, search.done, begin)
 
-    def _residual(self, m, chunk, pixel_2, chunk_2, end):
+    def _residual(self, m, at, pixel_2, chunk_2):
         """The residual's words between reader and lanes; per lane the code of the current row and pixel."""
-        e, s = self.engine, self.settings
+        e, s, chunk = self.engine, self.settings, at.chunk
         per_word = e.ki // e.drain_lanes
         piece = per_word.bit_length() - 1
         depth = e.residual_depth
@@ -247,8 +250,10 @@ class Drain(wiring.Component):
             m.d.sync += low.eq(~is_low)
             with m.If(is_low):
                 m.d.sync += written.eq(written + 1)
-        with m.If(end & s.res_on):
-            m.d.sync += read.eq(read + (chunk >> piece) + 1)
+        # A word lasts for so many chunks, or to the end of its tile.
+        through = (chunk[:piece] == per_word - 1) | at.last if piece else Const(1)
+        with m.If(at.busy & at.end_step & (at.pixel == e.px - 1) & through & s.res_on):
+            m.d.sync += read.eq(read + 1)
         enables, words = {"low": self.residual_valid & is_low}, []
         if e.wide_residual:
             enables["high"] = self.residual_valid & ~is_low
@@ -256,7 +261,7 @@ class Drain(wiring.Component):
             m.submodules[f"residual_{name}"] = memory = Memory(shape=width, depth=depth, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [writer.addr.eq(written), writer.data.eq(self.residual), writer.en.eq(enable),
-                         reader.addr.eq(read + (chunk >> piece)), reader.en.eq(1)]
+                         reader.addr.eq(read), reader.en.eq(1)]
             answer = Signal(width, name=f"answer_{name}", reset_less=True)
             m.d.sync += answer.eq(reader.data)
             words.append(select([answer[p * e.word_bits:(p + 1) * e.word_bits] for p in range(e.px)], pixel_2))
@@ -300,10 +305,13 @@ class Drain(wiring.Component):
         with m.Elif(at.busy & complete & at.end_step & (pixel == e.px - 1)):
             m.d.sync += offset.eq(offset + planes)
 
+        # Whether there are none in flight is known with their number, because much waits for it.
+        none, ended = Signal(init=1), behind(end, "end", PLACE_LATENCY + 1, reset_less=False)
         in_flight, moment_1 = Signal(range(2 * TILES_IN_FLIGHT)), behind(moment, "moment", 1, reset_less=False)
-        m.d.sync += in_flight.eq(in_flight + self.push - behind(end, "end", PLACE_LATENCY + 1, reset_less=False))
+        m.d.sync += [in_flight.eq(in_flight + self._pushed - ended),
+                     none.eq(Mux(self._pushed == ended, in_flight == 0, (in_flight == 1) & ended))]
         m.d.comb += [
-            self.idle.eq(in_flight == 0),
+            self.idle.eq(none & ~self._pushed),
             self.write.eq(behind(moment_1 & keep, "write", reset_less=False)),
             self.write_skipped.eq(behind(moment_1 & ~keep, "skipped", reset_less=False)),
             self.write_bank.eq(behind(bank, "bank")),

@@ -59,7 +59,7 @@ class OnDemand(wiring.Component):
         m.d.comb += map_.go.eq(active & ready)
         with m.If(self.fetch_header):
             m.d.sync += held.eq(fields(HEADERS[FETCH], self.stream)["wait"])
-        with m.If(map_.sent & (map_.left == 0)):
+        with m.If(map_.sent & map_.final):
             m.d.sync += active.eq(0)
         with m.If(self.fetch_source):
             words = source["words"] + source["memory"][:piece] + (e.scratch_words - 1)

@@ -82,16 +82,17 @@ class Prefetch(wiring.Component):
         """FETCH packets from their arrival to their first request."""
         bits = self.engine.port_bits
         arrived, word = self._valid[0] & ~self._tag[0], self._data[:min(bits, 64)]
-        kind, left, is_fetch, wait = word[:4], Signal(24), Signal(), Signal(16)
+        kind, left, more, is_fetch, wait = word[:4], Signal(24), Signal(), Signal(), Signal(16)
         header = fields(HEADERS[FETCH], word)
         with m.If(arrived):
-            with m.If(left == 0):
+            with m.If(~more):
+                alone = (kind == START) | (kind == END)
                 m.d.sync += [
-                    left.eq(Mux((kind == START) | (kind == END), 0, header["count"])),
+                    left.eq(Mux(alone, 0, header["count"])), more.eq(~alone & (header["count"] != 0)),
                     is_fetch.eq(kind == FETCH), wait.eq(header["wait"]),
                 ]
             with m.Else():
-                m.d.sync += [left.eq(left - 1), is_fetch.eq(0)]
+                m.d.sync += [left.eq(left - 1), more.eq(left != 1), is_fetch.eq(0)]
         where, piece = fields(FETCH_WORD, word), self.engine.scratch_words.bit_length() - 1
         entry = data.StructLayout({"offset": piece, "address": 32 - piece, "words": 20, "wait": 16})
         m.submodules.descriptors = fifo = SyncFIFOBuffered(width=entry.size, depth=DESCRIPTORS)
@@ -100,10 +101,10 @@ class Prefetch(wiring.Component):
         next_ = Signal(data.StructLayout({"address": 32 - piece, "words": 20, "wait": 16}), name="next_fetch")
         prepared, active, ready = Signal(), Signal(), Signal()
         # It is there in the cycle after the last request of the one before.
-        done = source.sent & (source.left == 0)
+        done = source.sent & source.final
         load = prepared & (~active | done)
         m.d.comb += [
-            fifo.w_en.eq(arrived & is_fetch & (left != 0)),
+            fifo.w_en.eq(arrived & is_fetch & more),
             fifo.w_data.eq(Cat(where["memory"], where["words"], wait)), fifo.r_en.eq(~prepared | load),
             source.go.eq(active & ready),
         ]

@@ -72,7 +72,7 @@ class Reader(wiring.Component):
         self.ring_bits = (ring_depth - 1).bit_length()
         self._turn_bits = max(1, (px - 1).bit_length())
         super().__init__({
-            "word": In(word_layout(self.ring_bits, bits, one_tile)), "word_valid": In(1), "word_ready": Out(1),
+            "word": In(word_layout(self.ring_bits, bits, one_tile)), "word_valid": In(1), "word_ready": Out(1, init=1),
             "slots": In(data.ArrayLayout(slot_layout(point_bits), px)),
             "height": In(12), "width": In(12), "pad": In(8), "storing": In(1), "room": In(ROOM_BITS),
             "address": Out(data.ArrayLayout(16, banks)), "data": In(data.ArrayLayout(word_bits, banks)),
@@ -89,10 +89,11 @@ class Reader(wiring.Component):
         if self.one_tile:
             step, full = self._line(m, accept)
         else:
-            # Room for words: what is complete counts one cycle later.
+            # Room for words: what is complete counts one cycle later.  Whether there will be room stands in a register,
+            # because many things in the sequencer follow from it.
             room, completed = Signal(range(WORDS_IN_FLIGHT + 1), init=WORDS_IN_FLIGHT), Signal()
-            m.d.comb += self.word_ready.eq(room != 0)
-            m.d.sync += [completed.eq(self.complete), room.eq(room - accept + completed)]
+            m.d.sync += [completed.eq(self.complete), room.eq(room - accept + completed),
+                         self.word_ready.eq(completed | (room > 1) | ((room == 1) & ~accept))]
             valid = delay(m, accept, 3, "located", reset_less=False)
             step, full = self._queue(m, self._locate(m, [Const(1)] * 3), valid)
         left = self._steps(m, step, full)

@@ -10,6 +10,7 @@ class Source:
 
     A request is for ``run`` words at most and does not cross a multiple of ``run``, a power of two;
     it is made once ``depth`` words less those on their way or not yet taken leave room for ``run``.
+    What decides about a request (is there one, is there room, is it the last) is known a cycle before.
     """
 
     def __init__(self, m, name: str, depth: int, address_bits: int, run: int = RUN):
@@ -18,17 +19,25 @@ class Source:
         self.left = Signal(min(24, address_bits), name=f"{name}_left")
         """Words behind the next request."""
         self.count = Signal(range(run + 1), name=f"{name}_count")
+        self.final = Signal(name=f"{name}_final", init=1)
+        """Nothing is left behind it."""
+        self._some, roomy = Signal(name=f"{name}_some"), Signal(name=f"{name}_roomy", init=1)
         room = Signal(range(depth + 1), name=f"{name}_room", init=depth)
         self.go, self.ready, self.sent, self.taken = (Signal(name=f"{name}_{what}")
                                                       for what in ("go", "ready", "sent", "taken"))
-        m.d.comb += self.ready.eq(self.go & (self.count != 0) & (room >= run))
-        m.d.sync += room.eq(room - Mux(self.sent, self.count, 0) + self.taken)
+        m.d.comb += self.ready.eq(self.go & self._some & roomy)
+        m.d.sync += [
+            room.eq(room - Mux(self.sent, self.count, 0) + self.taken),
+            roomy.eq(Mux(self.sent, Mux(self.taken, room + 1 >= self.count + run, room >= self.count + run),
+                         Mux(self.taken, room >= run - 1, room >= run))),
+        ]
         with m.If(self.sent):
             m.d.sync += [self.address.eq(self.address + self.count), *self._next(self.left, run)]
 
     def _next(self, words, most):
         few = words < most
-        return [self.count.eq(Mux(few, words, most)), self.left.eq(Mux(few, 0, words - most))]
+        return [self.count.eq(Mux(few, words, most)), self.left.eq(Mux(few, 0, words - most)),
+                self._some.eq(words != 0), self.final.eq(words <= most)]
 
     def load(self, address, words):
         """Assignments that begin a new run of ``words`` at ``address``."""

@@ -62,7 +62,7 @@ class Store(wiring.Component):
         m.d.comb += [fifo.w_en.eq(located), fifo.w_data.eq(Cat(new.place, new.word, *same))]
 
         valid, next_ = Signal(), Signal(entry)
-        sent, move, empty = Signal(), Signal(), Signal()
+        sent, move, idle = Signal(), Signal(), Signal()
         m.d.comb += [fifo.r_en.eq(~valid | move), sent.eq(self.write_valid & self.write_ready)]
         with m.If(fifo.r_en):
             m.d.sync += [valid.eq(fifo.r_rdy), next_.as_value().eq(fifo.r_data)]
@@ -70,19 +70,21 @@ class Store(wiring.Component):
         if e.small:
             m.d.comb += [
                 self.write_valid.eq(valid), move.eq(sent), self.write_address.eq(next_.place[piece:]),
-                self.write_mask.eq(which), self.write_data.eq(next_.word.replicate(e.scratch_words)), empty.eq(~valid),
+                self.write_mask.eq(which), self.write_data.eq(next_.word.replicate(e.scratch_words)), idle.eq(~valid),
             ]
         else:
-            last = self.flush & (fifo.level == 0) & ~arrived & ~located
-            held = self._gather(m, next_, valid, which, sent, move, last)
-            m.d.comb += empty.eq(~valid & ~held)
+            # Nothing is on its way to ``valid``, seen a cycle before.
+            empty = Signal()
+            m.d.sync += empty.eq((fifo.level == 0) & ~located & ~arrived & ~self.write)
+            held = self._gather(m, next_, valid, which, sent, move, self.flush & empty)
+            m.d.comb += idle.eq(~valid & ~held)
 
         claimed = Signal(12)
         m.d.sync += [
             claimed.eq(Mux(self.claim & self.enable, self.claim_words, 0)),
             self.room.eq(self.room - claimed + ((fifo.r_en & fifo.r_rdy) + (self.skipped & self.enable))),
         ]
-        m.d.comb += self.idle.eq((self.room == STORE_WORDS) & empty)
+        m.d.comb += self.idle.eq((self.room == STORE_WORDS) & idle)
         return m
 
     def _gather(self, m, next_, valid, which, sent, move, last):

@@ -32,7 +32,9 @@ class Names:
         The scope is the way through the hierarchy, or the module's name where synthesis has lost the way.
         """
         # nextpnr takes cells apart and tells the pieces by what is behind a dollar sign.
-        cell = self.cells.get(name) or self.cells.get(name.rpartition("$")[0], {})
+        if name not in self.cells and name.rpartition("$")[0] in self.cells:
+            name = name.rpartition("$")[0]
+        cell = self.cells.get(name, {})
         attributes = cell.get("attributes", {})
         if "hdlname" in attributes:
             return ".".join(attributes["hdlname"].split())

@@ -83,6 +83,12 @@ def place_and_route(verilog_path: Path, top: str, part: Part, out_dir: Path, *, 
     A clock that is not reached is no error: the result says what was.  Raises HwgenError for a part
     that no open tool places, for a missing nextpnr, and when a tool fails or the engine does not fit.
     """
+    _nextpnr(part)
+    sources = synthesize_wrapped(verilog_path, top, part, out_dir, memory_words=memory_words, progress=progress)
+    return place(part, out_dir, sources, clock_mhz=clock_mhz, seed=seed, progress=progress)
+
+
+def _nextpnr(part: Part) -> tuple[str, list[str]]:
     if part.pnr is None:
         raise HwgenError(f"no open tool places and routes {part.name}; its clock cannot be confirmed here "
                          "('hwgen synth' without --pnr counts its resources)")
@@ -90,6 +96,12 @@ def place_and_route(verilog_path: Path, top: str, part: Part, out_dir: Path, *, 
     if found is None:
         raise HwgenError(f"nextpnr-{part.family} is missing: pip install {MODULES[part.family].replace('_', '-')}, "
                          "or put a native one on PATH")
+    return found
+
+
+def synthesize_wrapped(verilog_path: Path, top: str, part: Part, out_dir: Path, *, memory_words: int,
+                       progress: Progress = silent) -> list[Path]:
+    """The engine in its wrapper as ``out_dir``/netlist.json; returns the Verilog files that it is made of."""
     out_dir.mkdir(parents=True, exist_ok=True)
     wrapper = out_dir / "wrapper.v"
     ports = parse_ports(verilog_path.read_text(encoding="utf-8"), top)
@@ -98,7 +110,13 @@ def place_and_route(verilog_path: Path, top: str, part: Part, out_dir: Path, *, 
                        encoding="utf-8")
     progress("synthesizing with program memory")
     map_design([verilog_path, wrapper], TOP, part, out_dir, netlist=out_dir / "netlist.json", progress=progress)
-    name, command = found
+    return [verilog_path, wrapper]
+
+
+def place(part: Part, out_dir: Path, sources: list[Path], *, clock_mhz: float, seed: int,
+          progress: Progress = silent) -> Placement:
+    """Place and route what :func:`synthesize_wrapped` has left in ``out_dir``, which can be done with many seeds."""
+    name, command = _nextpnr(part)
     report = out_dir / "nextpnr.json"
     report.unlink(missing_ok=True)
     progress(f"placing with {name}, target {clock_mhz:g} MHz, seed {seed}")
@@ -106,8 +124,7 @@ def place_and_route(verilog_path: Path, top: str, part: Part, out_dir: Path, *, 
               "--freq", f"{clock_mhz:g}", "--timing-allow-fail"],
              cwd=out_dir, log=out_dir / "nextpnr.log", what="place and route", step=STEP, progress=progress)
     cells = json.loads((out_dir / "netlist.json").read_bytes())["modules"][TOP]["cells"]
-    return read_report(report, part.family, tool=name, names=Names(cells, [verilog_path, wrapper]),
-                       target_mhz=clock_mhz, seed=seed)
+    return read_report(report, part.family, tool=name, names=Names(cells, sources), target_mhz=clock_mhz, seed=seed)
 
 
 def _options(part: Part) -> list[str]:
