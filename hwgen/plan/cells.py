@@ -1,5 +1,6 @@
 """One order of channels for several producers, packed without a hole where that is possible."""
 
+from bisect import bisect_left, insort
 from collections import Counter
 import functools
 
@@ -46,48 +47,57 @@ def _pack(masks: tuple[tuple[int, ...], ...], caps: tuple[tuple[int, ...], ...])
     for p in range(count):
         positions[p // rows_of_tile * lanes + p % lanes].append(p)
     members: list[list[int]] = [[] for _ in range(cells)]
-    # What a cell takes depends on its lane's slots and the sorts inside: its state.  Many cells are in the same one.
-    states: list[tuple] = [(caps[cell % lanes], ()) for cell in range(cells)]
-    weights = [0.0] * cells
+    # What a cell takes depends on its lane's slots and the sorts inside.  Many cells are alike: a state is a number.
+    numbers: dict[tuple, int] = {}
+    inside: list[tuple] = []
     known: dict[tuple, bool] = {}
 
-    def fits(state: tuple, sort: tuple[int, ...]) -> bool:
+    def state_of(slots: tuple[int, ...], sorts_in: tuple) -> int:
+        if (slots, sorts_in) not in numbers:
+            numbers[slots, sorts_in] = len(inside)
+            inside.append((slots, sorts_in))
+        return numbers[slots, sorts_in]
+
+    def fits(state: int, sort: tuple[int, ...]) -> bool:
         """Whether every producer has slots for the channels of a cell and one more."""
-        slots, inside = state
-        key = slots, tuple(sorted((*inside, sort)))
-        if key not in known:
-            known[key] = all((fewest_tiles(Counter(rows), slots) or 0) == 1 for rows in zip(*key[1], strict=True))
-        return known[key]
+        if (state, sort) not in known:
+            slots, sorts_in = inside[state]
+            rows = zip(*sorts_in, sort, strict=True)
+            known[state, sort] = all((fewest_tiles(Counter(masks), slots) or 0) == 1 for masks in rows)
+        return known[state, sort]
+
+    states = [state_of(caps[cell % lanes], ()) for cell in range(cells)]
+    weights = [0.0] * cells
+    # Cells with an empty position, the fullest first.
+    free = [(-0.0, cell) for cell in range(cells) if positions[cell]]
 
     def changed(cell: int) -> None:
-        states[cell] = states[cell][0], tuple(sorted(sorts[c] for c in members[cell]))
+        before = bisect_left(free, (-weights[cell], cell))
+        if before < len(free) and free[before] == (-weights[cell], cell):
+            del free[before]
+        states[cell] = state_of(caps[cell % lanes], tuple(sorted(sorts[c] for c in members[cell])))
         weights[cell] = sum(hardness[c] for c in members[cell])
+        if len(members[cell]) < len(positions[cell]):
+            insort(free, (-weights[cell], cell))
 
     def put(channel: int, without: int = -1) -> bool:
-        """Into the best cell but one."""
-        takes: dict[tuple, bool] = {}
-        best = -1
-        for cell, state in enumerate(states):
-            if cell == without or len(members[cell]) == len(positions[cell]) or best >= 0 and (
-                    weights[cell] <= weights[best]):
-                continue
-            if state not in takes:
-                takes[state] = fits(state, sorts[channel])
-            if takes[state]:
-                best = cell
-        if best >= 0:
+        """Into the fullest cell that takes it, but one."""
+        sort = sorts[channel]
+        best = next((cell for _, cell in free if cell != without and fits(states[cell], sort)), None)
+        if best is not None:
             members[best].append(channel)
             changed(best)
-        return best >= 0
+        return best is not None
 
     def exchange(channel: int) -> bool:
         """Take the place of a channel that fits elsewhere."""
         for cell in range(cells):
-            for sort in sorted({sorts[c] for c in members[cell]}):
+            slots, sorts_in = inside[states[cell]]
+            for sort in sorted(set(sorts_in)):
                 moved = next(c for c in members[cell] if sorts[c] == sort)
-                rest = list(states[cell][1])
-                rest.remove(sort)
-                if fits((states[cell][0], tuple(rest)), sorts[channel]) and put(moved, cell):
+                at = sorts_in.index(sort)
+                rest = state_of(slots, sorts_in[:at] + sorts_in[at + 1:])
+                if fits(rest, sorts[channel]) and put(moved, cell):
                     members[cell][members[cell].index(moved)] = channel
                     changed(cell)
                     return True

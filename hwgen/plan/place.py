@@ -305,9 +305,13 @@ def _word(waiting: dict, share: dict, taken: dict, room: _Room, size: int, engin
     used: Counter[tuple[Kind, ...]] = Counter()
     done = sum(taken.values())
     for _ in range(size):
-        ranked = sorted((sort for sort in waiting if used[sort] < len(waiting[sort])),
-                        key=lambda sort: -(share[sort] * (done + len(word) + 1) - taken[sort] - used[sort]))
-        sort = next((sort for sort in ranked if room.fits(waiting[sort][used[sort]])), None)
+        behind = {sort: share[sort] * (done + len(word) + 1) - taken[sort] - used[sort]
+                  for sort in waiting if used[sort] < len(waiting[sort])}
+        # Nearly always the first one fits.
+        sort = max(behind, key=behind.__getitem__, default=None)
+        if sort is not None and not room.fits(waiting[sort][used[sort]]):
+            ranked = sorted(behind, key=lambda sort: -behind[sort])
+            sort = next((sort for sort in ranked if room.fits(waiting[sort][used[sort]])), None)
         channel = -1 if sort is None else waiting[sort][used[sort]]
         if sort is None and not (holes and room.fits(-1)):
             return None

@@ -7,8 +7,8 @@ import math
 
 from ..device.costs import estimate
 from ..device.parts import PARTS, Part
-from ..device.resources import FIELDS, Resources
-from ..engine import Engine
+from ..device.resources import Resources
+from ..engine import MAX_COLUMNS, Engine
 from ..errors import HwgenError
 from ..graph.ir import Graph
 from .candidates import Work, block_words, bound, candidates, guess, weight_words, work_of
@@ -17,16 +17,20 @@ from .lower import lower
 from .neighbours import neighbours
 from .place import Unplaceable
 from .refuse import fill, refuse_early
-from .sizing import Sized, area, describe, program_memory, size_to_fit
+from .sizing import Sized, area, describe, program_memory, shares, size_to_fit
 
 KEEP = 40
 """Engines that are looked at when none fits."""
 TRIES = 10
 """Engines of a shape of which the best is taken."""
+ROUGHLY = 1.03
+"""Share of what a plan may use by rough figures, up to which an engine is looked at."""
 HOPE = 1.05
 """How much slower than the best a neighbour may look and is still counted exactly."""
 FAR = 2
 """How much slower than the best a shape may look and is still tried."""
+BEHIND = 1.4
+"""How much slower than the best a shape's first engine may be, if others of the shape are to be counted or improved."""
 CLIMBS = 4
 """Searches step by step for the fastest engine, each from another shape."""
 
@@ -63,8 +67,8 @@ class Rough:
 
     @functools.cached_property
     def fits(self) -> bool:
-        available = self.part.available
-        return all(getattr(self.resources, name) <= getattr(available, name) * fill(self.part)[name] for name in FIELDS)
+        """Perhaps: which groups an engine has changes its widths a little."""
+        return all(share <= ROUGHLY for share in shares(self.resources, self.part).values())
 
 
 class Search:
@@ -83,7 +87,7 @@ class Search:
     def _features(self) -> dict:
         """Widths and features are nearly the same on every engine: take them from one layout."""
         any_rows = Engine(ki=8, px=2, sp2_rows=8, pot_rows=8, int4_rows=8, dsp_rows=8, drain_lanes=8,
-                          scratch_depth=MAX_DEPTH)
+                          scratch_depth=MAX_DEPTH, pool_columns=MAX_COLUMNS)
         # Sums of 8-bit weights are wider: only where there are such rows.
         for wide in (False, True):
             try:
@@ -97,7 +101,7 @@ class Search:
         asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
         asked["c_extra"] = min(16, asked["c_extra"])
         widths = ("acc_bits", "m_bits", "c_extra", "residual", "fused", "wide_residual", "rescale", "pool",
-                  "thresholds")
+                  "pool_columns", "thresholds")
         # Whether operands of a wide M can change places is seen on the engine itself.
         return {name: asked[name] for name in widths} | {"swap": False}
 
@@ -151,19 +155,27 @@ class Search:
             # Shapes that look much slower take longest to count and are never the fastest.
             shapes = {key: engines for key, engines in shapes.items()
                       if engines and self.measure(engines[0]).likely <= FAR * least}
-        found = [best for engines in (*shapes.values(), list(starts)) if (best := self._first(engines, tries))]
+        found: list[Sized] = []
+        for engines in (*shapes.values(), list(starts)):
+            best = self._first(engines, tries, min((sized.cycles.total for sized in found), default=math.inf))
+            found += [best] if best is not None else []
         if not found:
             raise HwgenError(self._refusal())
         found.sort(key=self._cycles)
-        return min((self._climb(start, self._cycles) for start in found[:climbs]), key=self._cycles)
+        near = [start for start in found[:climbs] if start.cycles.total <= BEHIND * found[0].cycles.total]
+        return min((self._climb(start, self._cycles) for start in near), key=self._cycles)
 
-    def _first(self, engines: list[Engine], tries: int) -> Sized | None:
-        """The fastest of the first few that fit; of all when none of them does."""
+    def _first(self, engines: list[Engine], tries: int, known: float) -> Sized | None:
+        """The fastest of the first few that fit; of all when none of them does.
+
+        ``known``: cycles of the fastest engine of other shapes; one that is far behind stands for its shape.
+        """
         best: Sized | None = None
         for index, engine in enumerate(engines):
-            if best is not None and index >= tries:
+            if best is not None and (index >= tries or best.cycles.total > BEHIND * known):
                 break
-            best = self._better(best, engine, self._cycles)
+            if best is None or self.measure(engine).least <= best.cycles.total:
+                best = self._better(best, engine, self._cycles)
         return best
 
     def smallest(self, limit: float) -> Sized:

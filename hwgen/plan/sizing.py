@@ -58,16 +58,26 @@ class Sized:
 
     def share(self, part: Part) -> dict[str, float]:
         """Use of each resource as a part of what may be used."""
-        total, available = self.total, part.available
-        return {name: getattr(total, name) / (getattr(available, name) * fill(part)[name]) for name in FIELDS}
+        return shares(self.total, part)
 
     def fits(self, part: Part) -> bool:
-        return all(share <= 1 for share in self.share(part).values())
+        return fits(self.total, part)
 
     def over(self, part: Part) -> dict[str, str]:
         """What exceeds the part, in words."""
         return {name: f"{name.upper()} {getattr(self.total, name):,.0f} of {getattr(part.available, name):,}"
                 for name, share in self.share(part).items() if share > 1}
+
+
+def shares(total: Resources, part: Part) -> dict[str, float]:
+    """Use of each resource as a part of what may be used."""
+    available = part.available
+    return {name: getattr(total, name) / (getattr(available, name) * fill(part)[name]) for name in FIELDS}
+
+
+def fits(total: Resources, part: Part) -> bool:
+    """Whether a plan may use so much of the part."""
+    return all(share <= 1 for share in shares(total, part).values())
 
 
 def size(graph: Graph, engine: Engine, part: Part) -> Sized:
@@ -87,7 +97,9 @@ def size_to_fit(graph: Graph, engine: Engine, part: Part) -> Sized:
     # Fewer LUTs choose among block RAMs behind half as deep ones again, none behind powers of two.
     for depth in (power * 3 // 2, power):
         if Engine.scratch_depth < depth < deepest and not sized.fits(part):
-            sized = _sized(whole, part, depth)
+            shallow = estimate(replace(sized.engine, scratch_depth=depth), part) + sized.memory
+            if fits(shallow, part):
+                sized = _sized(whole, part, depth)
     return sized
 
 
@@ -127,16 +139,16 @@ def _deepest(engine: Engine, part: Part) -> int:
     """Words per scratchpad bank, up to the engine's, that leave room for the rest; one block where nothing does."""
     block = block_words(part)
 
-    def fits(blocks: int) -> bool:
+    def holds(blocks: int) -> bool:
         shaped = replace(engine, scratch_depth=blocks * block)
         return estimate(shaped, part).bram <= part.available.bram * fill(part)["bram"]
 
     least, most = 1, -(-engine.scratch_depth // block)
-    if fits(most):
+    if holds(most):
         return engine.scratch_depth
     while least < most:
         middle = -(-(least + most) // 2)
-        least, most = (middle, most) if fits(middle) else (least, middle - 1)
+        least, most = (middle, most) if holds(middle) else (least, middle - 1)
     return least * block
 
 
