@@ -89,8 +89,9 @@ class Loader(wiring.Component):
 
         # Room in the ring, in words; the parameter buffers are a pair.
         room, ring_at = Signal(range(engine.ring_depth + 1), init=engine.ring_depth), Signal(range(engine.ring_depth))
-        words, claim, claimed = Signal(12), Signal(), Signal(12)
-        m.d.sync += [claimed.eq(Mux(claim, words, 0)), room.eq(room - claimed + self.ring_release)]
+        words, claim, claimed = Signal(12), Signal(), Signal()
+        # ``words`` stays for the packet, whose claim comes before its last payload word.
+        m.d.sync += [claimed.eq(claim), room.eq(room - Mux(claimed, words, 0) + self.ring_release)]
         held, grab, granted, buffer = Signal(2), Signal(), Signal(), Signal()
         m.d.sync += held.eq(held + grab - self.params_release)
         m.d.comb += buffer.eq(held != 2)

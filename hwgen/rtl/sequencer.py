@@ -66,6 +66,10 @@ class Sequencer(wiring.Component):
         opcode, index = self.command[:4], Signal(range(len(LAYER_WORDS)))
         start_tile, run_done = Signal(), Signal()
         ring_base, ending = Signal(self.ring_bits), Signal()
+        # Beside the states: words leave, and where the next word of a LAYER goes.
+        running, is_step, is_move, place = Signal(), Signal(), Signal(), Signal.like(self.config_index)
+        step, move = len(SETTINGS), len(SETTINGS) + len(STEPS)
+        m.d.comb += [self.word_valid.eq(running), self.config_index.eq(place)]
         # What has just left is not seen by those who drain it before the next cycle.
         quiet = Signal(init=1)
         m.d.sync += quiet.eq(self.idle & ~self.group_push)
@@ -95,13 +99,12 @@ class Sequencer(wiring.Component):
                         for i in range(1, len(SETTINGS)):
                             with m.Case(i):
                                 m.d.sync += self._load(i)
-                    step, move = len(SETTINGS), len(SETTINGS) + len(STEPS)
-                    with m.If(index >= move):
-                        m.d.comb += [self.move_write.eq(1), self.config_index.eq(index - move)]
-                    with m.Elif(index >= step):
-                        m.d.comb += [self.step_write.eq(1), self.config_index.eq(index - step)]
+                    m.d.comb += [self.move_write.eq(is_move), self.step_write.eq(is_step)]
+                    first = (index == step - 1) | (index == move - 1)
+                    m.d.sync += [is_step.eq((index >= step - 1) & (index < move - 1)), is_move.eq(index >= move - 1),
+                                 place.eq(Mux(first, 0, place + 1))]
                     with m.If(index == len(LAYER_WORDS) - 1):
-                        m.d.sync += [index.eq(0), self.restart.eq(1)]
+                        m.d.sync += [index.eq(0), is_move.eq(0), self.restart.eq(1)]
                         m.next = "RESTART"
             with m.State("RESTART"):
                 m.d.sync += self.restart.eq(0)
@@ -114,18 +117,19 @@ class Sequencer(wiring.Component):
             with m.State("GROUP"):
                 with m.If(self.slots_valid):
                     m.d.comb += start_tile.eq(1)
+                    m.d.sync += running.eq(1)
                     m.next = "RUN"
             with m.State("RUN"):
-                m.d.comb += self.word_valid.eq(1)
                 with m.If(self.word_ready & run_done):
                     m.d.comb += self.group_push.eq(1)
                     with m.If(self.final):
                         m.d.sync += [ring_base.eq(ring_base + tile.words), self.parity.eq(~self.parity),
-                                     ending.eq(tile.end)]
+                                     ending.eq(tile.end), running.eq(0)]
                         m.next = "POP"
                     with m.Elif(self.slots_valid):
                         m.d.comb += start_tile.eq(1)
                     with m.Else():
+                        m.d.sync += running.eq(0)
                         m.next = "GROUP"
             with m.State("FINISH"):
                 m.d.comb += [self.finish.eq(quiet), self.command_ready.eq(self.finished)]

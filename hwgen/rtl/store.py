@@ -79,10 +79,11 @@ class Store(wiring.Component):
             held = self._gather(m, next_, valid, which, sent, move, self.flush & empty)
             m.d.comb += idle.eq(~valid & ~held)
 
-        claimed = Signal(12)
+        claimed, words = Signal(), Signal(12)
         m.d.sync += [
-            claimed.eq(Mux(self.claim & self.enable, self.claim_words, 0)),
-            self.room.eq(self.room - claimed + ((fifo.r_en & fifo.r_rdy) + (self.skipped & self.enable))),
+            claimed.eq(self.claim & self.enable), words.eq(self.claim_words),
+            self.room.eq(self.room - Mux(claimed, words, 0)
+                         + ((fifo.r_en & fifo.r_rdy) + (self.skipped & self.enable))),
         ]
         m.d.comb += self.idle.eq((self.room == STORE_WORDS) & idle)
         return m
