@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine import GROUPS, Engine
 from ..graph.ir import Conv
-from ..lanes import DSP_WIDE, KINDS
+from ..lanes import DSP_WIDE, KINDS, LaneKind
 from .lower import Layer
 
 N = len(GROUPS)
@@ -35,10 +35,18 @@ def takers(conv: Conv) -> tuple[np.ndarray, np.ndarray]:
     """
     if conv not in _KNOWN:
         weight = conv.weight.reshape(len(conv.weight), -1)
+        low, high = int(weight.min()), int(weight.max())
+        # A row is a set of levels: far fewer than it has weights.
+        used = np.array([np.bincount(row.astype(np.int64) - low, minlength=high - low + 1) > 0 for row in weight])
+        levels = np.arange(low, high + 1)[:, None]
+
+        def takes(kind: LaneKind) -> np.ndarray:
+            return (~(used & ~kind.takes(levels)).any(axis=1)).astype(np.int64)
+
         cheap = np.zeros(len(weight), np.int64)
         for i, group in enumerate(GROUPS):
-            cheap |= KINDS[group].takes(weight).astype(np.int64) << i
-        _KNOWN[conv] = cheap, cheap | DSP_WIDE.takes(weight).astype(np.int64) << DSP
+            cheap |= takes(KINDS[group]) << i
+        _KNOWN[conv] = cheap, cheap | takes(DSP_WIDE) << DSP
     return _KNOWN[conv]
 
 

@@ -51,6 +51,7 @@ def _pack(masks: tuple[tuple[int, ...], ...], caps: tuple[tuple[int, ...], ...])
     numbers: dict[tuple, int] = {}
     inside: list[tuple] = []
     known: dict[tuple, bool] = {}
+    refused: dict[tuple, set[int]] = {}
 
     def state_of(slots: tuple[int, ...], sorts_in: tuple) -> int:
         if (slots, sorts_in) not in numbers:
@@ -82,8 +83,15 @@ def _pack(masks: tuple[tuple[int, ...], ...], caps: tuple[tuple[int, ...], ...])
 
     def put(channel: int, without: int = -1) -> bool:
         """Into the fullest cell that takes it, but one."""
-        sort = sorts[channel]
-        best = next((cell for _, cell in free if cell != without and fits(states[cell], sort)), None)
+        sort, best = sorts[channel], None
+        full = refused.setdefault(sort, set())
+        for _, cell in free:
+            if states[cell] in full or cell == without:
+                continue
+            if fits(states[cell], sort):
+                best = cell
+                break
+            full.add(states[cell])
         if best is not None:
             members[best].append(channel)
             changed(best)

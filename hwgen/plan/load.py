@@ -73,6 +73,7 @@ class Load:
 
     def __init__(self, engine: Engine, words: int, memory: Memory | None = None):
         self.engine, self.memory = engine, memory or Memory()
+        self._fetch_ahead = engine.fetch_ahead
         self.interval = self.memory.interval(engine)
         self._latency, self._map_latency = ((READABLE_ON_DEMAND, MAP_ON_DEMAND) if engine.small
                                             else (READABLE, READABLE))
@@ -139,7 +140,7 @@ class Load:
         if not self._pending:
             return None
         # Room for the longest run, whatever is asked for.
-        needed = len(self._map_readable) + self._map_run - self.engine.fetch_ahead
+        needed = len(self._map_readable) + self._map_run - self._fetch_ahead
         if needed > len(self._map_taken):
             return None
         return max(self._pending[0].ready, self._map_taken[needed - 1] + 1 if needed > 0 else 0)
@@ -250,18 +251,23 @@ class Load:
         self._pending.append(_Pending(max(loaded, finished) + 1, first // per_word, n_words))
         self.at = payload + 1
         occupied = busy(self.at)
+        last = max(occupied, default=-1)
+        readable, taken, cycle = self._map_readable, self._map_taken, self.at
         for _ in range(n_words):
-            index = len(self._map_taken)
-            while index >= len(self._map_readable):
+            while len(taken) >= len(readable):
                 self._issue()
             n = min(per_word - offset, words)
-            cycle = max(self.at, self._map_readable[index])
+            cycle = max(cycle, readable[len(taken)])
             # Aligned units of a memory word.
-            for _ in range(offset // unit, -(-(offset + n) // unit)):
-                while cycle in occupied:
-                    cycle, self.room = cycle + 1, self.room + 1
-                cycle += 1
-                self.busy += 1
-            self._map_taken.append(cycle - 1)
-            self.at = cycle
+            units = -(-(offset + n) // unit) - offset // unit
+            self.busy += units
+            if cycle > last:
+                cycle += units
+            else:
+                for _ in range(units):
+                    while cycle in occupied:
+                        cycle, self.room = cycle + 1, self.room + 1
+                    cycle += 1
+            taken.append(cycle - 1)
             words, offset = words - n, 0
+        self.at = cycle

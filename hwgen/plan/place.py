@@ -274,21 +274,19 @@ def _common_order(partners: list[Layer], kinds: list[list[Kind]], engine: Engine
     sorts: dict[tuple[Kind, ...], list[int]] = {}
     for channel in range(len(kinds[0])):
         sorts.setdefault(tuple(rows[channel] for rows in kinds), []).append(channel)
-    waiting = {sort: sorts[sort] for sort in sorted(sorts)}
-    share = {sort: len(channels) / len(kinds[0]) for sort, channels in waiting.items()}
-    taken = dict.fromkeys(waiting, 0)
-    room = _Room(kinds, engine)
+    waiting = [sorts[sort] for sort in sorted(sorts)]
+    taken, room = np.zeros(len(waiting), np.int64), _Room(kinds, engine)
     order: list[int] = []
     left = len(kinds[0])
     while left:
         fresh = room.rows == 0
-        word = _word(waiting, share, taken, room, min(engine.ki, left), engine)
+        word = _word(waiting, taken, room, min(engine.ki, left))
         if word is None and not fresh:
             room.clear()
             continue
         if word is None:
             room.clear()
-            word = _word(waiting, share, taken, room, engine.ki, engine, holes=True)
+            word = _word(waiting, taken, room, engine.ki, holes=True)
         if word is None:
             raise Unplaceable(f"layer {partners[0].name!r}: {describe_rows(engine)} take none of its rows")
         order += word
@@ -298,32 +296,33 @@ def _common_order(partners: list[Layer], kinds: list[list[Kind]], engine: Engine
     return np.array(order)
 
 
-def _word(waiting: dict, share: dict, taken: dict, room: _Room, size: int, engine: Engine,
-          holes: bool = False) -> list[int] | None:
-    """The next word of the order, or None when it does not fit what is left of the tile."""
+def _word(waiting: list[list[int]], taken: np.ndarray, room: _Room, size: int, holes: bool = False
+          ) -> list[int] | None:
+    """The next word of the order, or None when it does not fit what is left of the tile.
+
+    ``waiting``: all channels sort by sort, of which the first ``taken`` stand in the order already.
+    """
     word: list[int] = []
-    used: Counter[tuple[Kind, ...]] = Counter()
-    done = sum(taken.values())
+    used, done = taken.copy(), int(taken.sum())
+    counts = np.array([len(channels) for channels in waiting])
+    share = counts / counts.sum()
     for _ in range(size):
-        behind = {sort: share[sort] * (done + len(word) + 1) - taken[sort] - used[sort]
-                  for sort in waiting if used[sort] < len(waiting[sort])}
-        # Nearly always the first one fits.
-        sort = max(behind, key=behind.__getitem__, default=None)
-        if sort is not None and not room.fits(waiting[sort][used[sort]]):
-            ranked = sorted(behind, key=lambda sort: -behind[sort])
-            sort = next((sort for sort in ranked if room.fits(waiting[sort][used[sort]])), None)
-        channel = -1 if sort is None else waiting[sort][used[sort]]
-        if sort is None and not (holes and room.fits(-1)):
+        behind = np.where(used < counts, share * (done + len(word) + 1) - used, -np.inf)
+        sort = int(behind.argmax())
+        if behind[sort] == -np.inf or not room.fits(waiting[sort][used[sort]]):
+            # Nearly always the first one fits.
+            ranked = (int(at) for at in np.argsort(-behind, kind="stable") if behind[at] > -np.inf)
+            sort = next((at for at in ranked if room.fits(waiting[at][used[at]])), -1)
+        if sort < 0 and not (holes and room.fits(-1)):
             return None
+        channel = -1 if sort < 0 else waiting[sort][used[sort]]
         room.put(channel)
         word.append(channel)
-        if sort is not None:
+        if sort >= 0:
             used[sort] += 1
     if max(word) < 0:
         return None
-    for sort, n in used.items():
-        del waiting[sort][:n]
-        taken[sort] += n
+    taken[:] = used
     return word
 
 
