@@ -11,12 +11,16 @@ that answers after {EXTERNAL.latency} cycles. The bound is what the engine could
 (`hwgen/plan/ideal.py`). Networks have generated weights (`models/resnet18`): cycles and resources do not depend on what
 a network has learnt, and accuracy is not part of this page.
 """
+NETWORKS = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "vgg16": "VGG-16"}
+PUBLISHED_NOTE = """All at 100 MHz. Figures of others are as published, not measured here; figures of hwgen are planned or
+simulated with the first bandwidth above, and did not run on a board.
+"""
 FIELDS = ("lut", "ff", "dsp", "bram")
 
 
 def page(reports: list[dict]) -> str:
     """The page; ``reports`` as bench.py writes them, in the order in which they are shown."""
-    return "\n".join([INTRODUCTION, *_latency(reports), *_resources(reports), *_published(), *_targets(reports),
+    return "\n".join([INTRODUCTION, *_latency(reports), *_resources(reports), *_published(reports), *_targets(reports),
                       *_tools(reports), ""])
 
 
@@ -53,12 +57,22 @@ def _resources(reports: list[dict]) -> list[str]:
     return ["## Resources of the engine with its AXI ports", "", *_table(*rows)]
 
 
-def _published() -> list[str]:
-    rows = [["network", "part", "design", "ms, as published", "LUT", "DSP", "block RAM", "source"]]
-    rows += [[network, part, who, ms, _count(lut), _count(dsp), bram or "-", source]
-             for network, part, who, ms, lut, dsp, bram, source in PUBLISHED]
-    return ["## As published", "", "Figures of others at 100 MHz, as published, not measured here; ours above are "
-            "planned or simulated, not run on a board.", "", *_table(*rows)]
+def _published(reports: list[dict]) -> list[str]:
+    """Figures of others and, network by network, ours on the engines that were found or chosen for the part."""
+    head = ["network", "part", "design", "ms", "LUT", "DSP", "block RAM", "source"]
+    rows = [[network, part, who, f"{ms:g}", _count(lut), _count(dsp), bram or "-", f"published: {source}"]
+            for network, part, who, ms, lut, dsp, bram, source in PUBLISHED]
+    for report in reports:
+        network, _, mix = report["model"].partition("@")
+        used, row = report["synthesized"] or report["estimated"], next(iter(report["memory"].values()))
+        cycles = "planned" if row["simulated"] is None else "simulated"
+        resources = "synthesized" if report["synthesized"] else "estimated"
+        rows.append([NETWORKS[network], report["part"], f"hwgen, {mix}, {report['macs_per_cycle']:,} MAC per cycle",
+                     f"{row['ms']:.2f}", _count(used["lut"]), _count(used["dsp"]), used["bram"],
+                     f"here: cycles {cycles}, resources {resources}"])
+    order = list(NETWORKS.values())
+    rows.sort(key=lambda row: (order.index(row[0]), row[1]))
+    return ["## Beside published figures", "", PUBLISHED_NOTE, *_table(head, *rows)]
 
 
 def _targets(reports: list[dict]) -> list[str]:
