@@ -16,9 +16,9 @@ PUBLISHED_NOTE = """All at 100 MHz. Figures of others are as published, not meas
 or simulated with the first bandwidth above, and did not run on a board.
 """
 NOTES = """* **RMSMP's rows** are slower than three SP2 rows to one fixed. Five in a hundred are 8-bit rows, which only
-  multipliers with 8-bit weights run, and these hold two products per DSP48E1 instead of four: nearly all other rows need
-  LUT lanes, and the LUTs last for four pixels instead of five. DSP blocks that are left over would not help: layers of
-  64 rows take two tiles of 32, and two they stay until an engine has 64 rows.
+  multipliers with 8-bit weights run, and these hold two products per DSP48E1 instead of four: nearly all other rows
+  need LUT lanes, and the LUTs last for four pixels instead of five. DSP blocks that are left over would not help:
+  layers of 64 rows take two tiles of 32, and two they stay until an engine has 64 rows.
 * **Threshold mode**, which four layers of that network were compiled to before 19-bit multipliers were tried, had cost
   it more than half of its time: 24.5 ms.
 """
