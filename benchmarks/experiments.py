@@ -42,6 +42,8 @@ EXPERIMENTS = (
     Experiment("d1_2", "MSQ's design D1-2 on our engine", "resnet18@sp2=50,fixed4", engine="d1-2", bandwidths=(8,)),
     Experiment("d1_3", "MSQ's design D1-3 on our engine", "resnet18@sp2=60,fixed4", engine="d1-3", bandwidths=(8,)),
     Experiment("resnet18_xc7z045", "ResNet-18 on XC7Z045", f"resnet18@{MIX}", part="XC7Z045"),
+    Experiment("resnet18_xc7z045_rmsmp", "the same, RMSMP's rows for this part", "resnet18@pot4=65,fixed4=30,fixed8=5",
+               part="XC7Z045"),
     Experiment("resnet50_xc7z020", "ResNet-50 on XC7Z020", f"resnet50@{MIX}"),
     Experiment("vgg16_xc7z020", "VGG-16 on XC7Z020", f"vgg16@{MIX}"),
 )

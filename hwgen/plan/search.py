@@ -141,7 +141,7 @@ class Search:
         ``tries`` engines of every shape are counted exactly; the best ``climbs`` of these and of ``starts`` are
         improved step by step.
         """
-        tries = tries or max(3, min(TRIES, LAYERS // len(self.work)))
+        tries = tries or max(3, min(TRIES, LAYERS // sum(layer.times for layer in self.work)))
         rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
