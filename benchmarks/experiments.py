@@ -47,6 +47,8 @@ EXPERIMENTS = (
     Experiment("d1_2", "MSQ's design D1-2 on our engine", "resnet18@sp2=50,fixed4", engine="d1-2", bandwidths=(8,)),
     Experiment("d1_3", "MSQ's design D1-3 on our engine", "resnet18@sp2=60,fixed4", engine="d1-3", bandwidths=(8,)),
     Experiment("resnet18_xc7z045", "ResNet-18 on XC7Z045", f"resnet18@{MIX}", part="XC7Z045"),
+    Experiment("resnet18_xc7z045_rmsmp", "the same, RMSMP's rows for this part", "resnet18@pot4=65,fixed4=30,fixed8=5",
+               part="XC7Z045"),
     Experiment("clock_demo", "clock of the demo's engine", "fmnist_cnn", part="LFE5U-85F", clock_mhz=50.0,
                engine="ki=4,px=3,sp2=8,int4=8,drain=2,mem=64,ports=1", steps=("plan", "place"), bandwidths=(),
                target_mhz=130.0, targets={"period_ns": 1e3 / 120}),

@@ -10,7 +10,7 @@ from engines import ICARUS
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.layout import Layout
 from hwgen.plan.load import Memory
-from hwgen.plan.strips import Fetch
+from hwgen.plan.steps import Fetch
 from hwgen.program.assemble import assemble_layout
 from program_bench import differences, random_cases, run_cases
 

@@ -100,7 +100,10 @@ def test_report_and_page(report):
     text = page.page([found])
     assert "a small one" in text and f"{wide['planned']:,}" in text and "not simulated" in text
     # Everything that is not ours is labelled.
-    before, after = text.split("## As published")
-    for _, _, who, ms, *_ in experiments.PUBLISHED:
-        assert who not in before and f"| {ms} |" in after.split("## ")[0]
+    before, after = text.split("## Beside published figures")
+    rows = after.split("## ")[0].splitlines()
+    for _, _, who, ms, *_, source in experiments.PUBLISHED:
+        assert who not in before
+        assert any(f"| {who} | {ms:g} |" in row and f"| published: {source} |" in row for row in rows)
+    assert sum("| here: cycles planned, resources estimated |" in row for row in rows) == 1
     assert page.page([found]) == text

@@ -24,6 +24,13 @@ def test_known_generators():
     assert list_generated() == ["resnet18", "resnet50", "vgg16"]
 
 
+def test_thresholds_only_where_no_multiplier_is_exact():
+    """Four layers of ResNet-18 with RMSMP's rows have none of 18 bits, but one of 19."""
+    convs = [op for op in find_model("resnet18@rmsmp").load().ops if isinstance(op, Conv)]
+    assert all(op.requant.thresholds is None and op.requant.proven == len(op.schemes) for op in convs)
+    assert sum(abs(op.requant.multiplier).max() >= 1 << 17 for op in convs if op.name != "classify") == 4
+
+
 @pytest.mark.parametrize("name, multiplies, weights", [
     # torchvision's parameter counts less batch norm and bias
     ("resnet18", 1_814_073_344, 11_689_512 - 9_600 - 1_000), ("resnet50", 4_089_184_256, 25_557_032 - 53_120 - 1_000)])

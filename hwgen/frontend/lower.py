@@ -179,12 +179,15 @@ class _Maker:
 
         def compiled(width: int) -> Requant:
             if residual is None:
-                steps = MAX_STEPS if quantizer.code_bits <= 4 else 0
-                return compile_affine(slope, intercept, threshold_steps=steps, m_bits=width, **options)
+                return compile_affine(slope, intercept, threshold_steps=0, m_bits=width, **options)
             return compile_fused(slope, intercept, coefficient, residual_lo=0, residual_hi=_top(residual), m_bits=width,
                                  **options)
 
-        return narrowest(self.widths, compiled, pending.channels)
+        best = narrowest(self.widths, compiled, pending.channels)
+        if residual is None and best.proven < pending.channels and quantizer.code_bits <= 4:
+            # Thresholds take fifteen cycles where a multiplier of any width takes one: only where none is exact.
+            return compile_affine(slope, intercept, threshold_steps=MAX_STEPS, m_bits=self.widths[0], **options)
+        return best
 
     def _rescale(self, layer: Layer) -> Rescale:
         pending, source = layer.pending, layer.pending.source

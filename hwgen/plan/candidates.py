@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import functools
 
 from ..device.parts import Part
@@ -39,6 +39,8 @@ class Work:
     step: int
     spare: int = 0
     """Words that are left out."""
+    times: int = 1
+    """Layers of the network that are alike."""
 
     def words(self, ki: int) -> int:
         """Words of a row tile per plane."""
@@ -46,11 +48,13 @@ class Work:
 
     @property
     def macs(self) -> int:
-        return self.evaluations * self.channels * self.taps * self.rows
+        """Of all these layers."""
+        return self.times * self.evaluations * self.channels * self.taps * self.rows
 
 
 def work_of(network: Network) -> list[Work]:
-    result = []
+    """What the network asks for, layers that are alike together."""
+    result: list[Work] = []
     for layer in network.layers:
         cheap, every = takers(layer.conv)
         mix = Counter(zip(cheap.tolist(), every.tolist(), strict=True))
@@ -59,7 +63,7 @@ def work_of(network: Network) -> list[Work]:
                            2 if network.tensors[layer.input].bits > 4 else 1, rows,
                            tuple((*key, n) for key, n in sorted(mix.items())), _step(network, layer),
                            layer.spare_words))
-    return result
+    return [replace(work, times=times) for work, times in Counter(result).items()]
 
 
 def _step(network: Network, layer: Layer) -> int:
@@ -74,13 +78,14 @@ def bound(work: list[Work], engine: Engine) -> int:
     Per layer the larger of its words and its drain; or the loading of all weights, which
     goes on beside the computing of earlier layers, if that takes longer.
     """
-    compute = sum(_computing(layer, layer.words(engine.ki), engine) for layer in work)
+    compute = sum(layer.times * _computing(layer, layer.words(engine.ki), engine) for layer in work)
     return max(compute, weight_words(work, engine))
 
 
 def weight_words(work: list[Work], engine: Engine) -> int:
     """Memory words that the weights take at least, in the program."""
-    return sum(layer.words(engine.ki) * -(-layer.rows * engine.word_bits // engine.mem_bits) for layer in work)
+    return sum(layer.times * layer.words(engine.ki) * -(-layer.rows * engine.word_bits // engine.mem_bits)
+               for layer in work)
 
 
 def guess(work: list[Work], engine: Engine) -> int:
@@ -93,7 +98,7 @@ def guess(work: list[Work], engine: Engine) -> int:
     for layer in work:
         words = layer.words(engine.ki)
         computing, loading = _computing(layer, words, engine), _tiles(layer, engine) * words * beats
-        total += max(computing, loading) if 2 * words <= engine.ring_depth else computing + loading
+        total += layer.times * (max(computing, loading) if 2 * words <= engine.ring_depth else computing + loading)
     return total
 
 

@@ -16,12 +16,13 @@ import numpy as np
 from .. import isa
 from ..engine import WORDS_IN_FLIGHT
 from .geometry import input_cycles, residual_cycles
+from .groups import Run, runs_of
 from .layout import Layout
 from .load import Load, Memory
 from .lower import Layer
 from .place import Tile
 from .stream import commands_of_tile, memory_map, parameter_words, program_words
-from .strips import Step
+from .steps import Step
 from .timeline import Span, Split
 from .timing import (
     CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, READER_IDLE, SELECT_LATENCY, SMALL_CREDIT, SMALL_IN_FLIGHT,
@@ -73,17 +74,6 @@ class _Writes:
     def cycles(self) -> np.ndarray:
         cycles = self.ends[:, None, None, None] - self.before[None]
         return cycles[np.broadcast_to(self.keep[:, None, :, None], cycles.shape)]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Groups of pixels that follow each other and take the same cycles."""
-
-    groups: int
-    cost: int
-    """Cycles of all words of a group."""
-    tail: list[int]
-    """Cycles of its last words."""
 
 
 class _Model:
@@ -279,7 +269,7 @@ class _Model:
         found = [writes.cycles() for writes in self.writes]
         return {cycle for cycles in found for cycle in cycles[cycles >= begin].tolist()}
 
-    def _costs(self, step: Step, tile: Tile) -> tuple[list[_Run], int]:
+    def _costs(self, step: Step, tile: Tile) -> tuple[list[Run], int]:
         """The groups of a tile, and how many of their cycles are collisions."""
         layout, banks, layer = self.layout, self.engine.banks, step.layer
         walk, source = step.walk, step.source
@@ -289,26 +279,11 @@ class _Model:
         taps = self._cached(("in", *key), lambda: input_cycles(
             layer, walk, (source.height, source.width), source.pitch, banks, first_row=source.first_row))
         n_words = layout.residual_words(layer, tile) if step.residual else 0
-        return self._cached(("runs", n_words, *key), lambda: self._runs(step, taps, n_words, key))
-
-    def _runs(self, step: Step, taps: np.ndarray, n_words: int, key: tuple) -> tuple[list[_Run], int]:
-        """From the cycles of every group and kernel position, and ``n_words`` words of the residual before them."""
-        layout, layer, walk = self.layout, step.layer, step.walk
-        words, blocks, last = layout.words(layer), layout.blocks(layer), self.in_flight + 1
-        costs = (taps.sum(axis=1) * blocks - taps[:, -1] * layer.spare_words) * step.source.planes
-        tail = [taps[:, np.arange(max(0, words - last), words) // blocks]] * step.source.planes
+        residual = None
         if step.residual:
             pitch = step.residual.pitch
-            residual = self._cached(("res", *key), lambda: residual_cycles(walk, pitch, self.engine.banks))
-            costs = costs + residual * n_words
-            tail = [np.repeat(residual[:, None], min(n_words, last), axis=1), *tail]
-        groups = np.column_stack((costs, np.concatenate(tail, axis=1)[:, -last:]))
-        begins = np.flatnonzero(np.r_[True, (groups[1:] != groups[:-1]).any(axis=1)])
-        counts = np.diff(np.r_[begins, len(groups)])
-        runs = [_Run(count, cost, tail) for count, (cost, *tail) in zip(counts.tolist(), groups[begins].tolist(),
-                                                                         strict=True)]
-        ideal = words * step.source.planes + n_words
-        return runs, int(costs.sum() - ideal * len(costs))
+            residual = self._cached(("res", *key), lambda: residual_cycles(walk, pitch, banks))
+        return self._cached(("runs", n_words, *key), lambda: runs_of(layout, step, taps, residual, n_words))
 
     def _words(self, step: Step, tile: Tile) -> int:
         """Words of a group, those of the residual included."""

@@ -12,7 +12,8 @@ from .geometry import Walk, walk
 from .lower import Layer, Network, lower
 from .memory import Region, whole_maps
 from .place import Placement, Tile, Unplaceable, place
-from .strips import Load, Schedule, Step, schedule
+from .steps import Schedule, Step
+from .strips import Load, schedule
 from .timing import MIN_INTERVAL, THRESHOLD_STEP
 
 MULTIPLIER_BITS = 18

@@ -1,7 +1,6 @@
 """Placement: which row runs in which slot of which tile, and in which order channels are stored."""
 
 from collections import Counter
-import functools
 from weakref import WeakKeyDictionary
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from ..graph.ir import Graph
 from .assign import DSP, N, Kind, deal, fewest_tiles, kinds_of, shares, spread
 from .cells import packed_order
 from .lower import Layer, Network
+from .orders import Room, common_order
 
 
 class Unplaceable(Exception):
@@ -76,7 +76,10 @@ def _place(network: Network, engine: Engine) -> dict[str, Placement]:
             if len(partners) > 1 or root == groups[network.graph.input]:
                 rows = [kinds[other.name] for other in partners]
                 packed = packed_order(rows, engine)
-                orders[root] = _common_order(partners, rows, engine) if packed is None else packed
+                order = common_order(rows, engine) if packed is None else packed
+                if order is None:
+                    raise Unplaceable(f"layer {partners[0].name!r}: {describe_rows(engine)} take none of its rows")
+                orders[root] = order
         if root in orders:
             tiles = _tiles_in_order(layer, orders[root], kinds[layer.name], engine)
         else:
@@ -201,51 +204,10 @@ def _tile_shares(totals: list[int], caps: list[int], count: int, engine: Engine,
 # Layers that share an order
 
 
-class _Room:
-    """What a tile of consecutive channels has taken so far, for every producer, drain lane by drain lane.
-
-    The rows of a lane, each as the groups that can run it, are a state.
-    """
-
-    def __init__(self, kinds: list[list[Kind]], engine: Engine):
-        self.kinds, self.lanes, self.caps = kinds, engine.drain_lanes, engine.lane_caps
-        self.most = max(engine.rows, engine.ki)
-        self.clear()
-
-    def clear(self) -> None:
-        self.rows = 0
-        self.states: list[list[tuple[int, ...]]] = [[()] * self.lanes for _ in self.kinds]
-
-    def fits(self, channel: int) -> bool:
-        """Whether a channel fits the next position; -1, a hole, fits while there is a position."""
-        if self.rows == self.most:
-            return False
-        lane = self.rows % self.lanes
-        return channel < 0 or all(_joined(self.caps[lane], states[lane], rows[channel].all) is not None
-                                  for rows, states in zip(self.kinds, self.states, strict=True))
-
-    def put(self, channel: int) -> None:
-        lane = self.rows % self.lanes
-        if channel >= 0:
-            for rows, states in zip(self.kinds, self.states, strict=True):
-                new = _joined(self.caps[lane], states[lane], rows[channel].all)
-                assert new is not None
-                states[lane] = new
-        self.rows += 1
-
-
-@functools.lru_cache(maxsize=1 << 17)
-def _joined(caps: tuple[int, ...], state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
-    """The state of a lane with one row more, or None when its slots do not take them all."""
-    new = tuple(sorted((*state, groups)))
-    tiles = fewest_tiles(Counter(new), caps)
-    return new if tiles is not None and tiles <= 1 else None
-
-
 def _tiles_in_order(layer: Layer, order: np.ndarray, kinds: list[Kind], engine: Engine) -> list[Tile]:
     """Consecutive words of the given order, as many per tile as the lane groups take."""
     padded = np.concatenate([order, np.full(-len(order) % engine.drain_lanes, -1)])
-    room = _Room([kinds], engine)
+    room = Room([kinds], engine)
     begin, tiles = 0, []
     while begin < len(padded):
         room.clear()
@@ -262,68 +224,6 @@ def _tiles_in_order(layer: Layer, order: np.ndarray, kinds: list[Kind], engine: 
         tiles.append(_tile(layer, padded[begin:end], kinds, engine))
         begin = end
     return tiles
-
-
-def _common_order(partners: list[Layer], kinds: list[list[Kind]], engine: Engine) -> np.ndarray:
-    """One order for several producers: word by word, within what the lanes of every producer take in a tile.
-
-    Channels that are alike in every producer are interchangeable; of these sorts the one
-    furthest behind its share comes next, which keeps every producer's tiles near its average mix.
-    A word that no longer fits begins a new tile; holes (-1) only where not even an empty tile takes a whole word.
-    """
-    sorts: dict[tuple[Kind, ...], list[int]] = {}
-    for channel in range(len(kinds[0])):
-        sorts.setdefault(tuple(rows[channel] for rows in kinds), []).append(channel)
-    waiting = [sorts[sort] for sort in sorted(sorts)]
-    taken, room = np.zeros(len(waiting), np.int64), _Room(kinds, engine)
-    order: list[int] = []
-    left = len(kinds[0])
-    while left:
-        fresh = room.rows == 0
-        word = _word(waiting, taken, room, min(engine.ki, left))
-        if word is None and not fresh:
-            room.clear()
-            continue
-        if word is None:
-            room.clear()
-            word = _word(waiting, taken, room, engine.ki, holes=True)
-        if word is None:
-            raise Unplaceable(f"layer {partners[0].name!r}: {describe_rows(engine)} take none of its rows")
-        order += word
-        left -= sum(channel >= 0 for channel in word)
-    while order[-1] < 0:
-        order.pop()
-    return np.array(order)
-
-
-def _word(waiting: list[list[int]], taken: np.ndarray, room: _Room, size: int, holes: bool = False
-          ) -> list[int] | None:
-    """The next word of the order, or None when it does not fit what is left of the tile.
-
-    ``waiting``: all channels sort by sort, of which the first ``taken`` stand in the order already.
-    """
-    word: list[int] = []
-    used, done = taken.copy(), int(taken.sum())
-    counts = np.array([len(channels) for channels in waiting])
-    share = counts / counts.sum()
-    for _ in range(size):
-        behind = np.where(used < counts, share * (done + len(word) + 1) - used, -np.inf)
-        sort = int(behind.argmax())
-        if behind[sort] == -np.inf or not room.fits(waiting[sort][used[sort]]):
-            # Nearly always the first one fits.
-            ranked = (int(at) for at in np.argsort(-behind, kind="stable") if behind[at] > -np.inf)
-            sort = next((at for at in ranked if room.fits(waiting[at][used[at]])), -1)
-        if sort < 0 and not (holes and room.fits(-1)):
-            return None
-        channel = -1 if sort < 0 else waiting[sort][used[sort]]
-        room.put(channel)
-        word.append(channel)
-        if sort >= 0:
-            used[sort] += 1
-    if max(word) < 0:
-        return None
-    taken[:] = used
-    return word
 
 
 def _tile(layer: Layer, rows: np.ndarray, kinds: list[Kind], engine: Engine) -> Tile:

@@ -21,8 +21,9 @@ from .sizing import Sized, area, describe, program_memory, shares, size_to_fit
 
 KEEP = 40
 """Engines that are looked at when none fits."""
-TRIES = 10
-"""Engines of a shape of which the best is taken."""
+TRIES, LAYERS = 10, 250
+"""Engines of a shape of which the best is taken; fewer of networks with many layers, which take longer to count: so
+many that their layers are about LAYERS together."""
 ROUGHLY = 1.03
 """Share of what a plan may use by rough figures, up to which an engine is looked at."""
 HOPE = 1.05
@@ -134,12 +135,13 @@ class Search:
             self.reasons.append(str(reason))
             return None
 
-    def fastest(self, tries: int = TRIES, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
+    def fastest(self, tries: int | None = None, climbs: int = CLIMBS, starts: Iterable[Engine] = ()) -> Sized:
         """The engine with the fewest cycles that fits.  Raises HwgenError when none fits.
 
         ``tries`` engines of every shape are counted exactly; the best ``climbs`` of these and of ``starts`` are
         improved step by step.
         """
+        tries = tries or max(3, min(TRIES, LAYERS // sum(layer.times for layer in self.work)))
         rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.

@@ -7,7 +7,7 @@ from .. import isa
 from ..engine import Engine
 from .layout import Layout
 from .place import Tile
-from .strips import Step
+from .steps import Step
 
 
 def map_words(layout: Layout, tensor: str) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from .layout import Layout
 from .lower import Layer
 from .stream import command_words, commands_of_tile, parameter_words, threshold_words
-from .strips import Step
+from .steps import Step
 from .. import isa
 
 

@@ -3,7 +3,7 @@
 from .. import isa
 from ..plan.layout import Layout
 from ..plan.place import Tile
-from ..plan.strips import Step
+from ..plan.steps import Step
 from .pack import fit
 
 

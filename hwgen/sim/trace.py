@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..plan.layout import Layout
-from ..plan.strips import Step
+from ..plan.steps import Step
 from ..program.assemble import unpack_words
 
 
