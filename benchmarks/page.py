@@ -74,9 +74,9 @@ def _published(reports: list[dict]) -> list[str]:
         used, row = report["synthesized"] or report["estimated"], next(iter(report["memory"].values()))
         cycles = "planned" if row["simulated"] is None else "simulated"
         resources = "synthesized" if report["synthesized"] else "estimated"
-        rows.append([NETWORKS[network], report["part"], f"hwgen, {report['name']}: {mix}, {report['macs_per_cycle']:,} MAC per cycle",
-                     f"{row['ms']:.2f}", _count(used["lut"]), _count(used["dsp"]), used["bram"],
-                     f"here: cycles {cycles}, resources {resources}"])
+        design = f"hwgen, {report['name']}: {mix}, {report['macs_per_cycle']:,} MAC per cycle"
+        rows.append([NETWORKS[network], report["part"], design, f"{row['ms']:.2f}", _count(used["lut"]),
+                     _count(used["dsp"]), used["bram"], f"here: cycles {cycles}, resources {resources}"])
     order = list(NETWORKS.values())
     rows.sort(key=lambda row: (order.index(row[0]), row[1]))
     return ["## Beside published figures", "", PUBLISHED_NOTE, *_table(head, *rows), NOTES]
