@@ -8,6 +8,7 @@ import argparse
 from dataclasses import replace
 import datetime
 import json
+import os
 from pathlib import Path
 import platform
 import resource
@@ -38,19 +39,26 @@ FOLDER = ROOT / "build" / "bench"
 
 
 class Clock:
-    """Seconds and peak memory of every step of an experiment."""
+    """Seconds, seconds of CPU and peak memory of every step of an experiment."""
 
     def __init__(self):
         self.steps: dict[str, dict] = {}
 
     def run(self, name: str, job):
-        start = time.monotonic()
+        start, before = time.monotonic(), _cpu_seconds()
         print(f"  {name} ...", flush=True)
         result = job()
         used = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        self.steps[name] = {"seconds": round(time.monotonic() - start, 1), "peak_gb": round(used / 1e6, 2)}
+        self.steps[name] = {"seconds": round(time.monotonic() - start, 1), "cpu": round(_cpu_seconds() - before, 1),
+                            "peak_gb": round(used / 1e6, 2)}
         print(f"  {name}: {self.steps[name]['seconds']} s", flush=True)
         return result
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that it has started and waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def run(experiment: Experiment, steps: tuple[str, ...]) -> dict:

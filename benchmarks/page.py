@@ -88,9 +88,9 @@ def _published(reports: list[dict]) -> list[str]:
         used, row = report["synthesized"] or report["estimated"], next(iter(report["memory"].values()))
         cycles = "planned" if row["simulated"] is None else "simulated"
         resources = "synthesized" if report["synthesized"] else "estimated"
-        rows.append([NETWORKS[network], report["part"], f"hwgen, {mix}, {report['macs_per_cycle']:,} MAC per cycle",
-                     f"{row['ms']:.2f}", _count(used["lut"]), _count(used["dsp"]), used["bram"],
-                     f"here: cycles {cycles}, resources {resources}"])
+        design = f"hwgen, {report['name']}: {mix}, {report['macs_per_cycle']:,} MAC per cycle"
+        rows.append([NETWORKS[network], report["part"], design, f"{row['ms']:.2f}", _count(used["lut"]),
+                     _count(used["dsp"]), used["bram"], f"here: cycles {cycles}, resources {resources}"])
     order = list(NETWORKS.values())
     rows.sort(key=lambda row: (order.index(row[0]), row[1]))
     return ["## Beside published figures", "", PUBLISHED_NOTE, *_table(head, *rows), NOTES]
@@ -105,13 +105,18 @@ def _targets(reports: list[dict]) -> list[str]:
 
 
 def _tools(reports: list[dict]) -> list[str]:
-    rows = [["experiment", "date", "seconds by step", "peak memory, GB"]]
+    rows = [["experiment", "date", "seconds by step (of CPU, where other work shared the machine)", "peak memory, GB"]]
     for report in reports:
         rows.append([report["title"], report["date"],
-                     ", ".join(f"{name} {step['seconds']:g}" for name, step in report["steps"].items()),
+                     ", ".join(_step(name, step) for name, step in report["steps"].items()),
                      max(step["peak_gb"] for step in report["steps"].values())])
     versions = sorted({f"{name} {version}" for report in reports for name, version in report["versions"].items()})
     return ["## The tool", "", *_table(*rows), f"Versions: {', '.join(versions)}."]
+
+
+def _step(name: str, step: dict) -> str:
+    shared = "cpu" in step and step["cpu"] < 0.9 * step["seconds"]
+    return f"{name} {step['seconds']:g}" + (f" ({step['cpu']:g})" if shared else "")
 
 
 def _count(value) -> str:

@@ -31,7 +31,9 @@ HOPE = 1.05
 FAR = 2
 """How much slower than the best a shape may look and is still tried."""
 BEHIND = 1.4
-"""How much slower than the best a shape's first engine may be, if others of the shape are to be counted or improved."""
+"""How much slower than the best a shape's first engine may be, if others of the shape are to be counted."""
+CLOSE = 1.3
+"""How much slower than the best found so far an engine may be that is improved step by step."""
 CLIMBS = 4
 """Searches step by step for the fastest engine, each from another shape."""
 
@@ -159,13 +161,17 @@ class Search:
                       if engines and self.measure(engines[0]).likely <= FAR * least}
         found: list[Sized] = []
         for engines in (*shapes.values(), list(starts)):
-            best = self._first(engines, tries, min((sized.cycles.total for sized in found), default=math.inf))
-            found += [best] if best is not None else []
+            first = self._first(engines, tries, min((sized.cycles.total for sized in found), default=math.inf))
+            found += [first] if first is not None else []
         if not found:
             raise HwgenError(self._refusal())
         found.sort(key=self._cycles)
-        near = [start for start in found[:climbs] if start.cycles.total <= BEHIND * found[0].cycles.total]
-        return min((self._climb(start, self._cycles) for start in near), key=self._cycles)
+        best = found[0]
+        for start in found[:climbs]:
+            # What is further behind than a climb ever led saves its time.
+            if start.cycles.total <= CLOSE * best.cycles.total:
+                best = min(best, self._climb(start, self._cycles), key=self._cycles)
+        return best
 
     def _first(self, engines: list[Engine], tries: int, known: float) -> Sized | None:
         """The fastest of the first few that fit; of all when none of them does.
