@@ -84,6 +84,8 @@ def _published(reports: list[dict]) -> list[str]:
     rows = [[network, part, who, f"{ms:g}", _count(lut), _count(dsp), bram or "-", f"published: {source}"]
             for network, part, who, ms, lut, dsp, bram, source in PUBLISHED]
     for report in reports:
+        if not report["memory"]:
+            continue
         network, _, mix = report["model"].partition("@")
         used, row = report["synthesized"] or report["estimated"], next(iter(report["memory"].values()))
         cycles = "planned" if row["simulated"] is None else "simulated"
