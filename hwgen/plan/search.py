@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 import functools
+from itertools import islice
 import math
 
 from ..device.costs import estimate
@@ -147,20 +148,20 @@ class Search:
         rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
-        shapes: dict[tuple[int, str], list[Engine]] = {}
+        shapes: dict[tuple[int, str], list[Rough]] = {}
         least = None
         for item in rough:
-            shape = shapes.setdefault((item.engine.ki, item.engine.dsp_weights), [])
-            # Resources take longer to estimate than cycles: only of those that are looked at.
-            if len(shape) < KEEP and (least is None or item.likely <= FAR * least or not shape) and item.fits:
-                least = least or item.likely
-                shape.append(item.engine)
-        if least is not None:
             # Shapes that look much slower take longest to count and are never the fastest.
-            shapes = {key: engines for key, engines in shapes.items()
-                      if engines and self.measure(engines[0]).likely <= FAR * least}
+            if least is not None and item.likely > FAR * least:
+                break
+            if least is None and item.fits:
+                least = item.likely
+            if least is not None:
+                shapes.setdefault((item.engine.ki, item.engine.dsp_weights), []).append(item)
+        # Resources take longer to estimate than cycles: only of those that are looked at.
+        choices = [islice((item.engine for item in items if item.fits), KEEP) for items in shapes.values()]
         found: list[Sized] = []
-        for engines in (*shapes.values(), list(starts)):
+        for engines in (*choices, starts):
             first = self._first(engines, tries, min((sized.cycles.total for sized in found), default=math.inf))
             found += [first] if first is not None else []
         if not found:
@@ -173,7 +174,7 @@ class Search:
                 best = min(best, self._climb(start, self._cycles), key=self._cycles)
         return best
 
-    def _first(self, engines: list[Engine], tries: int, known: float) -> Sized | None:
+    def _first(self, engines: Iterable[Engine], tries: int, known: float) -> Sized | None:
         """The fastest of the first few that fit; of all when none of them does.
 
         ``known``: cycles of the fastest engine of other shapes; one that is far behind stands for its shape.

@@ -108,7 +108,7 @@ def _ratios(panel, found: dict) -> None:
     best = next(r for r in ratios if r["sp2_percent"] == found["best_sp2_percent"])
     panel.plot(best["sp2_percent"], best["fps"], "o", color=BEST, label=f"best: {best['sp2_percent']} % SP2")
     panel.set(xlabel="SP2 rows, % (the others fixed4)", ylabel="frames per second")
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, 1.08 * best["fps"])
     panel.grid(alpha=0.25)
     panel.legend(fontsize=7, loc="lower right")
 
