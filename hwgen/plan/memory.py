@@ -66,9 +66,6 @@ class Life:
     begin: int
     end: int
 
-    def meets(self, other: "Life") -> bool:
-        return self.begin <= other.end and other.begin <= self.end
-
 
 def first_fit(lives: list[Life]) -> dict[Hashable, int]:
     """A base for each: lowest first, long-lived ones before others and large ones before small ones."""
