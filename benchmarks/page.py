@@ -74,7 +74,7 @@ def _clocks(reports: list[dict]) -> list[str]:
                          f"{run['target_mhz']:g}", run["seed"], f"{run['fmax_mhz']:.1f}",
                          f"`{path['from']}` to `{path['to']}`",
                          f"{path['routing_ns'] / (path['logic_ns'] + path['routing_ns']):.0%}"])
-    return ["## Clock after place and route", "", "With the program memory, nextpnr, speed grade 6.", "",
+    return ["## Clock after place and route", "", "With the program memory, nextpnr; ECP5 at speed grade 6.", "",
             *_table(*rows)] if len(rows) > 1 else []
 
 
