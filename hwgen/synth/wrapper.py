@@ -100,7 +100,7 @@ endmodule
 
 
 def answer_cycles(words: int) -> int:
-    """Cycles from a request to its first word from the on-chip RAM; the engine hides ten times as many."""
+    """Cycles from a request to its first word from the on-chip RAM; the engine hides 44."""
     return 5 + len(_gather(-(-words // BANK_WORDS)))
 
 
