@@ -303,6 +303,16 @@ endmodule
 """
 
 
+def run_bench(folder, text):
+    """What module ``bench`` prints in Icarus."""
+    if shutil.which("iverilog") is None:
+        assert not os.environ.get("CI"), "CI needs iverilog"
+        pytest.skip("needs iverilog")
+    subprocess.run(["iverilog", "-g2012", "-s", "bench", "-o", str(folder / "sim"), str(write(folder, text))],
+                   check=True)
+    return subprocess.run(["vvp", str(folder / "sim")], capture_output=True, text=True, check=True).stdout
+
+
 def test_wrapper_has_four_pins_and_the_memory(tmp_path):
     ports = parse_ports(WITH_MEMORY, "top")
     assert set(memory_ports(ports)) == {port.name for port in ports} - {"clk", "rst", "start", "sum"}
@@ -323,9 +333,6 @@ def test_wrapper_fits_the_real_engine():
 def test_wrapper_memory_answers_like_a_memory(words, stride, write_stride, tmp_path):
     """The wrapper's RAM in Icarus, one bank and five: a request's words without a gap, answer_cycles after it,
     masked writes."""
-    if shutil.which("iverilog") is None:
-        assert not os.environ.get("CI"), "CI needs iverilog"
-        pytest.skip("needs iverilog")
     wrapper = make_wrapper(parse_ports(WITH_MEMORY, "top"), "top", words)
     engine = WITH_MEMORY.replace("read_address + 3", f"read_address + {stride}").replace(
         "write_address = answers", f"write_address = answers * {write_stride}")
@@ -361,9 +368,7 @@ module bench;
   end
 endmodule
 """
-    path = write(tmp_path, engine + wrapper + bench)
-    subprocess.run(["iverilog", "-g2012", "-s", "bench", "-o", str(tmp_path / "sim"), str(path)], check=True)
-    shown = subprocess.run(["vvp", str(tmp_path / "sim")], capture_output=True, text=True, check=True).stdout
+    shown = run_bench(tmp_path, engine + wrapper + bench)
     # The stand-in for an engine writes the complement of its third word but leaves one part as it was.
     assert f"wrong 0, seen 1, word ffff0000fffffff9, latency {answer_cycles(words)}" in shown
 
@@ -384,9 +389,6 @@ endmodule
 
 def test_wrapper_memory_in_single_port_ram(tmp_path):
     """Words of a request one per cycle from the next one on, masked writes between requests, in Icarus."""
-    if shutil.which("iverilog") is None:
-        assert not os.environ.get("CI"), "CI needs iverilog"
-        pytest.skip("needs iverilog")
     wrapper = make_wrapper(parse_ports(WITH_MEMORY, "top"), "top", 16384, spram=True)
     fill = "\n".join(f"for (i = 0; i < 16384; i = i + 1) dut.ram_{k}.words[i] = i * 3 >> {16 * k};" for k in range(4))
     bench = f"""
@@ -425,9 +427,7 @@ module bench;
   end
 endmodule
 """
-    path = write(tmp_path, WITH_MEMORY + SPRAM_CELL + wrapper + bench)
-    subprocess.run(["iverilog", "-g2012", "-s", "bench", "-o", str(tmp_path / "sim"), str(path)], check=True)
-    shown = subprocess.run(["vvp", str(tmp_path / "sim")], capture_output=True, text=True, check=True).stdout
+    shown = run_bench(tmp_path, WITH_MEMORY + SPRAM_CELL + wrapper + bench)
     assert "wrong 0, early 0, seen 1, last 0000000000000000" in shown, shown
 
 

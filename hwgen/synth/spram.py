@@ -1,13 +1,14 @@
 """The on-chip memory of program and results in an iCE40's single-port RAMs, as Verilog of the wrapper."""
 
-DEPTH, WIDTH = 16384, 16
+WIDTH = 16
+"""Bits of one RAM."""
 
 
-def spram_memory(address: int, width: int, mask: int) -> str:
+def spram_memory(width: int, mask: int) -> str:
     """A memory of 16,384 words of ``width`` bits: the first word of a request comes one cycle after it.
 
     One port: words are written between requests, never in a cycle in which one is read.  ``mask``: bits of the write
-    mask, each for a part of whole nibbles.  ``address``: bits of the engine's addresses.
+    mask, each for a part of whole nibbles.
     """
     part = width // mask
     cells = []
@@ -18,11 +19,7 @@ def spram_memory(address: int, width: int, mask: int) -> str:
     .WREN(write_valid & write_ready), .MASKWREN({{{nibbles}}}),
     .STANDBY(1'b0), .SLEEP(1'b0), .POWEROFF(1'b1));
 """)
-    return f"""  wire read_valid, read_tag, write_valid;
-  wire [{address - 1}:0] read_address, write_address;
-  wire [{width - 1}:0] write_data, answer_data;
-  wire [{mask - 1}:0] write_mask;
-  wire [4:0] read_count;
+    return f"""  wire [{width - 1}:0] answer_data;
   reg answer_valid, answer_tag, tag;
   reg [4:0] left;
   reg [13:0] next;

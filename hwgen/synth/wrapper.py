@@ -64,10 +64,10 @@ def make_wrapper(ports: list[Port], engine_top: str, memory_words: int, *, spram
   always @(posedge clk) fold <= (fold << 1) ^ held;
 """
     if memory and spram:
-        ram = spram_memory(*(memory[name].width for name in ("read_address", "answer_data", "write_mask")))
+        ram = _requests(memory) + spram_memory(*(memory[name].width for name in ("answer_data", "write_mask")))
         fold = "  reg folded;\n  assign so = folded;\n  always @(posedge clk) folded <= ^seen;\n"
     elif memory:
-        ram = _ram(memory, memory_words)
+        ram = _requests(memory) + _ram(memory, memory_words)
     links = ["    .clk(clk),", "    .rst(reset),"]
     position = 0
     for port in inputs:
@@ -97,6 +97,13 @@ def make_wrapper(ports: list[Port], engine_top: str, memory_words: int, *, spram
   );
 endmodule
 """
+
+
+def _requests(memory: dict[str, Port]) -> str:
+    """Wires of what the engine asks its memory for."""
+    names = ("read_valid", "read_tag", "read_address", "read_count", "write_valid", "write_address", "write_data",
+             "write_mask")
+    return "".join(f"  wire [{memory[name].width - 1}:0] {name};\n" for name in names)
 
 
 def answer_cycles(words: int) -> int:
@@ -136,12 +143,7 @@ def _ram(memory: dict[str, Port], words: int) -> str:
                           f"{' | '.join(before[k * GATHER:(k + 1) * GATHER])};\n")
         before = after
     delay = answer_cycles(words) - 2
-    return f"""  wire read_valid, read_tag, write_valid;
-  wire [{address - 1}:0] read_address, write_address;
-  wire [{width - 1}:0] write_data;
-  wire [{mask - 1}:0] write_mask;
-  wire [4:0] read_count;
-  reg read_ready, reading, tag;
+    return f"""  reg read_ready, reading, tag;
   reg [4:0] left;
   reg [{bits - 1}:0] next, place, taken_place;
   reg [{low - 1}:0] put_place;
