@@ -119,9 +119,9 @@ class Reader(wiring.Component):
             *(go[i].eq(~valid[i] | following) for i, following in enumerate((go[1], go[2], self._go_on))),
             self.idle.eq(~Cat(*valid, full).any()),
         ]
-        for stage, before in zip(range(3), (accept, *valid), strict=False):
-            with m.If(go[stage]):
-                m.d.sync += valid[stage].eq(before)
+        for move, there, before in zip(go, valid, (accept, *valid[:2]), strict=True):
+            with m.If(move):
+                m.d.sync += there.eq(before)
         with m.If(self._go_on):
             m.d.sync += [step.as_value().eq(located.as_value()), full.eq(valid[2])]
         return step, full
