@@ -85,7 +85,7 @@ RUN = 16
 """Memory words of one read request at most; a request never crosses a multiple of this."""
 
 # Commands of the sequencer.
-LAYER, TILE, FINISH = 1, 2, 3
+OPCODES = LAYER, TILE, FINISH = 1, 2, 3
 
 TILE_WORDS = (
     _word("tile", ("command", 4), ("words", 12), ("chunks", 8), ("interval", 14), ("wide", 1),

@@ -12,6 +12,7 @@ from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 import pyosys
 
+from hwgen.synth.output_registers import rewrite_netlist
 from hwgen.synth.yosys import WRONG
 
 CELLS = Path(__file__).parent / "cells"
@@ -68,19 +69,35 @@ def cell_library(family, folder):
     return [str(copy), *(str(CELLS / file) for file in own)]
 
 
-def synthesize(dut, family, folder):
-    """Map ``dut``; returns the netlist's path and the cells counted by type."""
-    folder = Path(folder)
-    source, netlist = folder / "dut.il", folder / "dut.v"
+def synthesize(dut, family, folder, passes=()):
+    """Map ``dut``, after more ``passes``; returns the netlist's path and the cells counted by type."""
+    source = Path(folder) / "dut.il"
     source.write_text(rtlil.convert(dut, emit_src=False))
     # Wires named like an element of an array port stop ABC9, as in hwgen.synth.
-    script = [f"read_rtlil {source}", "rename -hide", FLOWS[family][0].format(top="top"),
-              f"write_verilog -noattr {netlist}", f"tee -q -o {folder / 'stat.json'} stat -json"]
+    return map_design([f"read_rtlil {source}", "rename -hide", *passes], "top", family, folder)
+
+
+def map_design(reading, top, family, folder):
+    """Map what the passes ``reading`` have read; returns the path of the netlist in Verilog and its cells by type.
+
+    Block RAMs of ECP5 take the registers behind them, as before place and route.
+    """
+    folder = Path(folder)
+    netlist, mapped = folder / "netlist.v", folder / "netlist.json"
     # A process of its own: a fault in Yosys must not take the tests along.
-    done = subprocess.run([sys.executable, "-c", YOSYS, *script], check=True, capture_output=True, text=True)
-    assert WRONG not in done.stdout, "ABC9 finds its own result not equivalent"
+    log = run_yosys([*reading, FLOWS[family][0].format(top=top), f"write_json {mapped}"])
+    assert WRONG not in log, "ABC9 finds its own result not equivalent"
+    if family == "ecp5":
+        rewrite_netlist(mapped, top)
+    run_yosys([f"read_json {mapped}", f"hierarchy -top {top}", f"write_verilog -noattr {netlist}",
+               f"tee -q -o {folder / 'stat.json'} stat -json"])
     statistics = json.loads((folder / "stat.json").read_text())
     return netlist, statistics["design"]["num_cells_by_type"]
+
+
+def run_yosys(script):
+    """Run passes; returns what Yosys wrote."""
+    return subprocess.run([sys.executable, "-c", YOSYS, *script], check=True, capture_output=True, text=True).stdout
 
 
 def bits_of(dut, name):
@@ -150,13 +167,13 @@ def _pins(ports, bus):
     return ", ".join(pins)
 
 
-def compare(dut, family, vectors, outputs, expected, skip=0):
+def compare(dut, family, vectors, outputs, expected, skip=0, passes=()):
     """Map and run; from cycle ``skip`` on every output must be the expected one, where that is not None.
 
     Returns the mapped cells by type.
     """
     with tempfile.TemporaryDirectory() as folder:
-        netlist, cells = synthesize(dut, family, folder)
+        netlist, cells = synthesize(dut, family, folder, passes)
         found = run_netlist(netlist, family, dut, vectors, outputs, folder)
     assert len(found) == len(expected)
     wrong = [(t, got, want) for t, (got, want) in enumerate(zip(found, expected, strict=True))

@@ -13,15 +13,18 @@ import pytest
 
 
 class Ram(wiring.Component):
-    """One write port, one read port with enable; random contents."""
+    """One write port, one read port with enable; random contents.  ``registered``: with a register behind it, and
+    never written where it is read."""
 
-    def __init__(self, *, width, depth, granularity=None, transparent=False):
+    def __init__(self, *, width, depth, granularity=None, transparent=False, registered=False):
         self.width, self.depth, self.granularity, self.transparent = width, depth, granularity, transparent
+        self.registered = registered
         self.init = [random.Random(i).randrange(1 << width) for i in range(depth)]
         super().__init__({
             "write_addr": In(range(depth)), "write_data": In(width),
             "write_en": In(width // granularity if granularity else 1),
             "read_addr": In(range(depth)), "read_en": In(1), "read_data": Out(width),
+            **({"hold_en": In(1)} if registered else {}),
         })
 
     def elaborate(self, platform):
@@ -32,8 +35,15 @@ class Ram(wiring.Component):
         read = ram.read_port(transparent_for=(write,) if self.transparent else ())
         m.d.comb += [
             write.addr.eq(self.write_addr), write.data.eq(self.write_data), write.en.eq(self.write_en),
-            read.addr.eq(self.read_addr), read.en.eq(self.read_en), self.read_data.eq(read.data),
+            read.addr.eq(self.read_addr), read.en.eq(self.read_en),
         ]
+        if self.registered:
+            held = Signal(self.width, reset_less=True)
+            with m.If(self.hold_en):
+                m.d.sync += held.eq(read.data)
+            m.d.comb += self.read_data.eq(held)
+        else:
+            m.d.comb += self.read_data.eq(read.data)
         return m
 
 
@@ -78,6 +88,24 @@ def test_block_ram(family, cell, width, depth, granularity):
     assert cell in cells
 
 
+@pytest.mark.parametrize("width,depth,granularity", [case[2:] for case in CASES if case[0] == "ecp5"])
+def test_output_registers(width, depth, granularity):
+    """A block takes the registers behind it, and both enables stay what they were."""
+    def build():
+        return Ram(width=width, depth=depth, granularity=granularity, registered=True)
+
+    rng = random.Random(f"{width} {depth} registered")
+    vectors = [{**vector, "hold_en": int(rng.random() < 0.7)} for vector in ram_vectors(build(), rng)]
+    for vector in vectors:
+        if vector["read_addr"] == vector.get("write_addr"):
+            vector["write_en"] = 0
+    expected = drive(build(), vectors, ["read_data"])
+    cells = compare(build(), "ecp5", vectors, ["read_data"], expected, skip=3,
+                    passes=["setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2"])
+    assert cells["DP16KD"] == 1
+    assert "TRELLIS_FF" not in cells
+
+
 @pytest.mark.parametrize("family", ["ecp5", "xilinx7"])
 def test_transparent_block_ram(family):
     def build():
@@ -120,6 +148,8 @@ def test_multiplier(a, b):
     expected = [None] + [x * y & mask for x, y in pairs]
     cells = compare(Product(a=a, b=b), "ecp5", vectors, ["o"], expected, skip=1)
     assert "MULT18X18D" in cells
+    # A single block takes the register behind it.
+    assert ("TRELLIS_FF" in cells) == (max(a.width, b.width) > 18)
 
 
 class Mult18(wiring.Component):

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from hwgen.rtl import emit_verilog
 from hwgen.sim.run import compile_engine
 from hwgen.sim.simulate import Comparison, Job, run_traces
 from simulators import need_simulator
-from netlist import FLOWS, YOSYS, cell_library
+from netlist import cell_library, map_design
 from test_networks import MODELS, fitted
 
 
@@ -29,22 +27,14 @@ def test_digits_after_synthesis(family, tmp_path):
     engine = replace(fitted(graph, Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=2)), ring_depth=512)
     layout = lay_out(graph, engine)
     program = assemble_layout(layout)
-    netlist = engine_netlist(engine, family, tmp_path)
+    source = tmp_path / "engine.sv"
+    source.write_text(emit_verilog(engine))
+    netlist, _ = map_design([f"read_verilog -sv {source}"], "hwgen_engine", family, tmp_path)
     cells = tuple(Path(file).read_text() for file in cell_library(family, tmp_path))
-    simulator = compile_engine(netlist, engine, program.memory_words, tmp_path / "sim", "icarus", cells)
+    simulator = compile_engine(netlist.read_text(), engine, program.memory_words, tmp_path / "sim", "icarus", cells)
     golden = run(graph, images, keep=True)
     comparison = Comparison(graph, engine)
     for index, trace in enumerate(run_traces(simulator, [Job(layout, program, images)])):
         comparison.add(layout, trace, {name: codes[index] for name, codes in golden.items()}, index)
     assert comparison.first is None
     assert comparison.images == 2
-
-
-def engine_netlist(engine: Engine, family: str, folder: Path) -> str:
-    """The engine mapped to the family's cells, as Verilog."""
-    source, netlist = folder / "engine.sv", folder / "netlist.v"
-    source.write_text(emit_verilog(engine))
-    script = [f"read_verilog -sv {source}", FLOWS[family][0].format(top="hwgen_engine"),
-              f"write_verilog -noattr {netlist}"]
-    subprocess.run([sys.executable, "-c", YOSYS, *script], check=True, capture_output=True)
-    return netlist.read_text()

@@ -131,6 +131,7 @@ def test_accumulator(bits, acc_bits, family, flow):
     total, running = None, 0
     for _ in range(800):
         dot, valid, high, last = rng.getrandbits(bits), rng.random() < 0.8, rng.random() < 0.4, rng.random() < 0.1
+        last = last and valid
         vectors.append({"dot": dot, "valid": int(valid), "high": int(high), "last": int(last)})
         if valid:
             running += dot * 16 if high else dot

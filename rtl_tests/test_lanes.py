@@ -28,6 +28,7 @@ def test_accumulator(dot_bits, acc_bits, density):
     for _ in range(1500):
         dot = rng.choice([rng.randrange(1 << dot_bits), (1 << dot_bits) - 1])
         valid, high, last = rng.random() < density, rng.random() < 0.4, rng.random() < 0.2
+        last = last and valid
         vectors.append({"dot": dot, "valid": int(valid), "high": int(high), "last": int(last)})
         if valid:
             running += dot * 16 if high else dot

@@ -106,7 +106,9 @@ class Bench:
             command_valid &= bool(self.commands)
             slots_valid &= bool(self.groups)
             ctx.set(dut.command_valid, command_valid)
-            ctx.set(dut.command, self.commands[0] if command_valid else 0xBAD)
+            command = self.commands[0] if command_valid else 0xBAD
+            ctx.set(dut.command, command)
+            ctx.set(dut.command_kind, sum((command & 15 == code) << i for i, code in enumerate((LAYER, TILE, FINISH))))
             ctx.set(dut.word_ready, word_ready)
             ctx.set(dut.slots_valid, slots_valid)
             if slots_valid:

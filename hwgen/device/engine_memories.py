@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hwgen.engine import (
     COMMAND_WORDS, DESCRIPTORS, GROUPS, PREFETCH, STORE_WORDS, TILES_IN_FLIGHT, WORDS_IN_FLIGHT, Engine,
 )
+from hwgen.isa import OPCODES
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def memories(engine: Engine) -> list[MemorySpec]:
         MemorySpec("loader", e.port_bits, PREFETCH - 1, e.ports),
         *([] if e.small else [MemorySpec("loader", e.port_bits, e.fetch_ahead - 1, e.ports),
                               MemorySpec("loader", 68, DESCRIPTORS - 1)]),
-        MemorySpec("loader", 64, COMMAND_WORDS - 1),
+        MemorySpec("loader", 64 if e.small else 64 + len(OPCODES), COMMAND_WORDS - 1),
         *_walker(e),
         MemorySpec("store", e.word_bits + e.place_bits + (not e.small), STORE_WORDS - 1),
         MemorySpec("scratchpad", e.word_bits, e.scratch_depth, e.banks),

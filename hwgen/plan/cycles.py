@@ -174,7 +174,7 @@ class _Model:
             end = max(end + 1, arrival)
         self.free, self.began = end + 2, pop + 1
         self.walker = end + 1 + WALKER_LATENCY + self.engine.px
-        return pop + 1
+        return pop + (1 if self.engine.small else 2)
 
     def _tile(self, step: Step, tile: Tile, command: list[int], name: str) -> None:
         layout, engine, layer = self.layout, self.engine, step.layer
@@ -229,8 +229,8 @@ class _Model:
         if step.store:
             alive = (step.walk.evaluations - 1) % engine.px + 1
             written = post - (engine.px - alive) * width - (width - 1) + layout.planes(layer.output) - 1
-            # Six cycles to the memory port; the last memory word waits until nothing can join it.
-            left = written + 6 if engine.small else max(written + 7, post + 2)
+            # Cycles to the memory port; the last memory word waits until nothing can join it.
+            left = written + 6 if engine.small else max(written + 8, post + 3)
             self.idle = max(self.idle, left + self.loader.memory.confirm + IDLE_LATENCY)
 
     def _group(self, first: int, n: int, cost: int, tail: list[int]) -> tuple[int, int]:

@@ -11,6 +11,10 @@ from .lanes.copy import copy
 from .once import place
 
 
+COPY_SUMS = 16
+"""Accumulators with one copy of what controls them: it has a load or two for every bit of them."""
+
+
 class RowBlock(wiring.Component):
     """Some rows of one lane group with their accumulators and, in an engine of several blocks, their own operands.
 
@@ -43,12 +47,13 @@ class RowBlock(wiring.Component):
             if e.broadcast_latency:
                 value = copy(m, value, name, self.family) if name == "operands" else delay(m, value, 1, name)
             m.d.comb += getattr(group, name).as_value().eq(value)
-        control = []
-        for name in ("valid", "high_plane", "last"):
-            late = delay(m, getattr(self, name), self.dot_latency - 1, name, reset_less=False)
-            control.append(copy(m, late, f"{name}_copy", self.family))
+        late = {name: delay(m, getattr(self, name), self.dot_latency - 1, name, reset_less=False)
+                for name in ("valid", "high_plane", "last")}
+        late["last"] = late["last"] & late["valid"]
         name = f"accumulator_{group.dot_bits}_{e.acc_bits}_{self.logic}"
         for index in range(len(self.totals)):
+            if index % COPY_SUMS == 0:
+                control = [copy(m, value, f"{name}_{index}", self.family) for name, value in late.items()]
             acc, ports = place(platform, name, self._accumulator)
             m.submodules[f"acc_{index}"] = acc
             m.d.comb += [
@@ -127,13 +132,14 @@ class Array(wiring.Component):
         """S_p, the sum of the operands of every pixel."""
         e = self.engine
         control = [delay(m, getattr(self, name), self.dot_latency, f"sum_{name}", reset_less=False)
-                   for name in ("valid", "high", "last")]
+                   for name in ("valid", "high")]
+        last = delay(m, self.last & self.valid, self.dot_latency, "sum_last", reset_less=False)
         for p, unit in enumerate(self._units):
             acc = Accumulator(dot_bits=unit.dot_bits, acc_bits=e.acc_bits, family=self.logic)
             m.submodules[f"sum_{p}"], m.submodules[f"sum_{p}_acc"] = unit, acc
             m.d.comb += [
                 unit.acts.eq(self.operands[p]),
                 acc.dot.eq(delay(m, unit.dot, self.dot_latency - unit.latency, f"sum_{p}")),
-                acc.valid.eq(control[0]), acc.high.eq(control[1]), acc.last.eq(control[2]),
+                acc.valid.eq(control[0]), acc.high.eq(control[1]), acc.last.eq(last),
                 self.sums[p].eq(acc.total),
             ]

@@ -71,6 +71,16 @@ def select(choices: list[ValueLike], index: Value) -> Value:
     return Value.cast(choices[0])
 
 
+def register(m, port: Value, name: str) -> Value:
+    """What an output port shows, in registers without a reset: they are many, and nobody looks before they are set.
+
+    Not to be called under a condition: the port always shows them.
+    """
+    kept = Signal(port.shape(), name=name, reset_less=True)
+    m.d.comb += port.eq(kept)
+    return kept
+
+
 def delay(m, value: Value, cycles: int, name: str, *, reset_less: bool = True) -> Value:
     """``value`` as it was ``cycles`` clock cycles ago."""
     for stage in range(cycles):

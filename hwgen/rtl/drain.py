@@ -1,6 +1,6 @@
 """The drain: finished tiles through the requantizer lanes, pooling and residual included, to whole words."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
@@ -9,13 +9,18 @@ from amaranth.lib.wiring import In, Out
 from ..engine import TILES_IN_FLIGHT, Engine
 from ..isa import POOL_RASTER
 from ..plan.timing import RASTER_LATENCY, SELECT_LATENCY, lane_latency, search_latency
-from .bits import delay, select
+from .bits import delay, register, select
+from .lanes.copy import copy
+from .parameters import Parameters, record_values
 from .requantize import RasterPool, ThresholdSearch, make_lane
 from .reader import tile_layout
 from .sequencer import settings_layout
 from .walker import slot_layout
 
 RASTER_FLAGS = ("inside", *(f"{axis}_{what}" for axis in "xy" for what in ("start", "begin", "end")))
+
+COPY_ROWS = 8
+"""Rows whose totals are chosen by one copy of the pixel's number: it has one load or two for every bit of a total."""
 
 PLACE_LATENCY = 3
 """Cycles that the second half's counters are ahead of the codes."""
@@ -35,11 +40,13 @@ class Drain(wiring.Component):
     Two halves run with counters of their own.  The first chooses a pixel of every total, then a row
     for each lane; a step's operands reach the lanes ``SELECT_LATENCY`` cycles after it began.  The
     second finds the word's place while the codes come, and the finished word stands in registers.
+    ``write_kept``: a word is written that goes to the scratchpad.
     """
 
-    def __init__(self, *, engine: Engine):
+    def __init__(self, *, engine: Engine, simulation: bool = False):
         self.engine = engine
         e = engine
+        self.family = "" if simulation else e.family
         slots = data.ArrayLayout(slot_layout(e.point_bits), e.px)
         self._lanes = [make_lane(e) for _ in range(e.drain_lanes)]
         super().__init__({
@@ -50,7 +57,7 @@ class Drain(wiring.Component):
             "params_write": In(1), "thresholds_write": In(1), "param_chunk": In(8), "param_lane": In(8),
             "param_beat": In(3), "param_parity": In(1), "param_data": In(e.mem_bits), "threshold_data": In(64),
             "write": Out(1), "write_bank": Out(4), "write_address": Out(e.out_bits), "write_data": Out(e.word_bits),
-            "write_skipped": Out(1),
+            "write_kept": Out(1), "write_skipped": Out(1),
         })
 
     def elaborate(self, platform):
@@ -84,8 +91,8 @@ class Drain(wiring.Component):
         shape = {f"{f}_{p}": bits for p in range(self.engine.px) for f, bits in kept.items()}
         shape |= {f: self.engine.register_bits.get(f, tile_layout()[f].width) for f in tile_fields}
         shape |= {"final": 1, "parity": 1}
-        entry = Signal(data.StructLayout(shape), name=f"{name}_entry")
-        current = Signal(data.StructLayout(shape), name=f"{name}_tile")
+        entry = Signal(data.StructLayout(shape), name=f"{name}_entry", reset_less=True)
+        current = Signal(data.StructLayout(shape), name=f"{name}_tile", reset_less=True)
         m.submodules[f"{name}_queue"] = fifo = SyncFIFOBuffered(width=len(entry.as_value()), depth=TILES_IN_FLIGHT)
         # What is pushed comes from the far end of the sequencer, and is not needed for many cycles: a register first.
         m.d.sync += [getattr(entry, f"{f}_{p}").eq(getattr(self.active[p], f))
@@ -102,53 +109,65 @@ class Drain(wiring.Component):
         """Counters of a half.  Whether the last chunk and the last cycle of a step are reached is known beforehand."""
         step = self.settings.step
         count = self.engine.register_bits["chunks"]
-        c = Signal(data.StructLayout({"busy": 1, "chunk": count, "pixel": 3, "sub": 5, "left": count, "last": 1,
-                                      "end_step": 1}), name=f"{name}_at")
+        # All but ``busy`` are set when a tile begins: without a reset, which would stand in their way.
+        c = Signal(data.StructLayout({"chunk": count, "pixel": 3, "sub": 5, "left": count, "last": 1, "end_step": 1}),
+                   name=f"{name}_at", reset_less=True)
+        busy = Signal(name=f"{name}_busy")
         short, before = Signal(name=f"{name}_short"), Signal(5, name=f"{name}_before")
         m.d.sync += [short.eq(step == 0), before.eq(step - 1)]
         end_pixel = c.pixel == self.engine.px - 1
-        with m.If(c.busy):
+        with m.If(busy):
             m.d.sync += [c.sub.eq(c.sub + 1), c.end_step.eq(c.sub == before)]
             with m.If(c.end_step):
                 m.d.sync += [c.sub.eq(0), c.end_step.eq(short), c.pixel.eq(c.pixel + 1)]
                 with m.If(end_pixel):
                     m.d.sync += [c.pixel.eq(0), c.chunk.eq(c.chunk + 1), c.left.eq(c.left - 1), c.last.eq(c.left == 2),
-                                 c.busy.eq(~c.last)]
+                                 busy.eq(~c.last)]
         with m.If(start):
-            m.d.sync += [c.busy.eq(1), c.chunk.eq(0), c.pixel.eq(0), c.sub.eq(0), c.end_step.eq(short),
+            m.d.sync += [busy.eq(1), c.chunk.eq(0), c.pixel.eq(0), c.sub.eq(0), c.end_step.eq(short),
                          c.left.eq(chunks), c.last.eq(chunks == 1)]
-        return c, c.busy & c.end_step & end_pixel & c.last
+        return c, busy, busy & c.end_step & end_pixel & c.last
 
     def _front(self, m, slots, tile, steps):
         e, s = self.engine, self.settings
-        at, end = steps
+        at, busy, end = steps
         chunk, pixel = at.chunk, at.pixel
         m.d.comb += self.params_release.eq(end & tile.final)
         # Cycle 0 addresses the parameters, cycle 1 chooses the pixel, cycle 2 the row, cycle 3 feeds the lanes.
-        begin = delay(m, at.busy & (at.sub == 0), SELECT_LATENCY, "begin", reset_less=False)
+        begin = delay(m, busy & (at.sub == 0), SELECT_LATENCY, "begin", reset_less=False)
         pixel_1 = delay(m, pixel, 1, "pixel_early")
         pixel_2, wide_2 = delay(m, pixel_1, 1, "pixel_late"), delay(m, tile.wide, 2, "wide")
         chunk_2 = delay(m, chunk, 2, "chunk_early")
         chunk_3, parity_3 = delay(m, chunk_2, 1, "chunk_late"), delay(m, tile.parity, 3, "parity")
-        sum_2, sum_3 = Signal(e.acc_bits), Signal(e.acc_bits)
+        sum_2, sum_3 = (Signal(e.acc_bits, name=name, reset_less=True) for name in ("sum_2", "sum_3"))
         m.d.sync += [sum_2.eq(select([self.sums[p] for p in range(e.px)], pixel_1)), sum_3.eq(sum_2)]
         chosen = []
         for row in range(e.rows):
+            if row % COPY_ROWS == 0:
+                near = copy(m, pixel, f"pixel_of_{row}", self.family)
             total = Signal(e.acc_bits, name=f"total_{row}", reset_less=True)
-            m.d.sync += total.eq(select([self.totals[row * e.px + p] for p in range(e.px)], pixel_1))
+            m.d.sync += total.eq(select([self.totals[row * e.px + p] for p in range(e.px)], near))
             chosen.append(total)
         flags = {}
         for name in ("alive", "inside", "first"):
             flag = Signal(name=f"{name}_1")
             m.d.sync += flag.eq(select(slots[name], pixel))
             flags[name] = delay(m, flag, SELECT_LATENCY - 1, name)
-        residual = self._residual(m, at, pixel_2, chunk_2) if e.residual else None
+        residual = self._residual(m, at, busy, pixel_2, chunk_2) if e.residual else None
 
         self._codes = []
+        m.submodules.params = memories = Parameters(engine=e)
+        m.d.comb += [
+            *(getattr(memories, name).eq(getattr(self, name)) for name in (
+                "params_write", "thresholds_write", "param_chunk", "param_lane", "param_beat", "param_parity")),
+            memories.data.eq(self.param_data), memories.piece.eq(self.threshold_data),
+            memories.address.eq(Cat(chunk[:e.chunk_bits], tile.parity)),
+        ]
         for lane in range(e.drain_lanes):
-            params = self._params(m, lane, chunk, tile.parity)
-            raw, offset = Signal(e.acc_bits, name=f"raw_{lane}"), Signal(2, name=f"offset_{lane}")
-            early, held = ({name: Signal(value.shape(), name=f"{name}_{lane}_{cycle}")
+            params = record_values(memories.records[lane], e)
+            raw = Signal(e.acc_bits, name=f"raw_{lane}", reset_less=True)
+            offset = Signal(2, name=f"offset_{lane}", reset_less=True)
+            early, held = ({name: Signal(value.shape(), name=f"{name}_{lane}_{cycle}", reset_less=True)
                             for name, value in params.items()} for cycle in (2, 3))
             # Multiplier rows are a lane's last.
             first_dsp = e.chunks - e.lane_rows("dsp", lane)
@@ -161,7 +180,7 @@ class Drain(wiring.Component):
             m.submodules[f"requant_{lane}"] = unit = self._lanes[lane]
             valid = begin
             if e.thresholds:
-                valid = self._search(m, lane, (raw, sum_3, offset, held["negate"]), begin, unit,
+                valid = self._search(m, lane, (raw, sum_3, offset, held["negate"]), begin, unit, memories,
                                      Cat(chunk_3[:e.chunk_bits], parity_3))
             m.d.comb += [
                 unit.valid.eq(valid & flags["alive"]), unit.raw.eq(raw), unit.operand_sum.eq(sum_3),
@@ -184,60 +203,28 @@ class Drain(wiring.Component):
                              unit.pool_pad.eq(s.pool_pad)]
             self._codes.append(unit.o)
 
-    def _params(self, m, lane, chunk, parity):
-        """Parameter memories of a lane: two buffers of one record per chunk, written memory word by memory word."""
-        e = self.engine
-        layout = data.StructLayout({name: signed(bits) if name in "mcr" else bits
-                                    for name, bits in e.record_fields.items()})
-        group, place = divmod(lane, e.records_per_word)
-        parts = []
-        for beat in range(e.record_words):
-            begin = beat * e.mem_bits
-            bits = min(layout.size - begin, e.mem_bits)
-            m.submodules[f"params_{lane}_{beat}"] = memory = Memory(shape=bits, depth=2 << e.chunk_bits, init=[])
-            reader, writer = memory.read_port(), memory.write_port()
-            m.d.comb += [
-                reader.addr.eq(Cat(chunk[:e.chunk_bits], parity)), reader.en.eq(1),
-                writer.addr.eq(Cat(self.param_chunk[:e.chunk_bits], self.param_parity)),
-                writer.data.eq(self.param_data[place * e.mem_bits // e.records_per_word:][:bits]),
-                writer.en.eq(self.params_write & (self.param_lane == group) & (self.param_beat == beat)),
-            ]
-            parts.append(reader.data)
-        view = data.View(layout, Cat(parts))
-        values = {name: Value.cast(view[name]) for name in e.record_fields}
-        bits = max(1, (e.chunks - 1).bit_length())
-        values["slot"] = values["slot"][:bits]
-        if not e.thresholds:
-            del values["negate"]
-        return values
-
-    def _search(self, m, lane, operand, begin, unit, address):
+    def _search(self, m, lane, operand, begin, unit, memories, address):
         """Threshold mode: the code comes from a search, and the operand becomes valid when it is found."""
         e = self.engine
         raw, total, offset, negate = operand
-        bits = e.acc_bits + 1
-        m.submodules[f"thresholds_{lane}"] = memory = Memory(shape=2 * bits, depth=16 << e.chunk_bits, init=[])
-        reader, writer = memory.read_port(), memory.write_port()
+        bits, pair = e.acc_bits + 1, memories.thresholds[lane]
         m.submodules[f"search_{lane}"] = search = ThresholdSearch(acc_bits=e.acc_bits)
         acc, start, odd = Signal(signed(bits), name=f"acc_{lane}"), Signal(name=f"start_{lane}"), Signal()
         threshold = Signal(signed(bits), name=f"threshold_{lane}", reset_less=True)
         m.d.sync += [
             acc.eq(raw - Mux(offset == 0, 0, Mux(offset == 1, total << 3, total << 7))),
             start.eq(begin & self.settings.threshold_mode), odd.eq(search.address[0]),
-            threshold.eq(Mux(odd, reader.data[bits:], reader.data[:bits])),
+            threshold.eq(Mux(odd, pair.odd, pair.even)),
         ]
         m.d.comb += [
-            writer.addr.eq(Cat(self.param_beat, self.param_chunk[:e.chunk_bits], self.param_parity)),
-            writer.data.eq(Cat(self.threshold_data[:bits], self.threshold_data[32:32 + bits])),
-            writer.en.eq(self.thresholds_write & (self.param_lane == lane)),
-            reader.addr.eq(Cat(search.address[1:], address)), reader.en.eq(1),
+            memories.threshold_address[lane].eq(Cat(search.address[1:], address)),
             search.start.eq(start), search.acc.eq(acc), search.negate.eq(negate), search.low.eq(self.settings.low),
             search.threshold.eq(threshold),
             unit.override.eq(self.settings.threshold_mode), unit.override_code.eq(search.code),
         ]
         return Mux(self.settings.threshold_mode, search.done, begin)
 
-    def _residual(self, m, at, pixel_2, chunk_2):
+    def _residual(self, m, at, busy, pixel_2, chunk_2):
         """The residual's words between reader and lanes; per lane the code of the current row and pixel."""
         e, s, chunk = self.engine, self.settings, at.chunk
         per_word = e.ki // e.drain_lanes
@@ -252,7 +239,7 @@ class Drain(wiring.Component):
                 m.d.sync += written.eq(written + 1)
         # A word lasts for so many chunks, or to the end of its tile.
         through = (chunk[:piece] == per_word - 1) | at.last if piece else Const(1)
-        with m.If(at.busy & at.end_step & (at.pixel == e.px - 1) & through & s.res_on):
+        with m.If(busy & at.end_step & (at.pixel == e.px - 1) & through & s.res_on):
             m.d.sync += read.eq(read + 1)
         enables, words = {"low": self.residual_valid & is_low}, []
         if e.wide_residual:
@@ -269,30 +256,30 @@ class Drain(wiring.Component):
         for lane in range(e.drain_lanes):
             nibbles = [select([word[4 * (i * e.drain_lanes + lane):][:4] for i in range(per_word)], chunk_2)
                        if per_word > 1 else word[4 * lane:4 * lane + 4] for word in words]
-            code = Signal(8, name=f"residual_{lane}")
+            code = Signal(8, name=f"residual_{lane}", reset_less=True)
             m.d.sync += code.eq(Cat(nibbles[0], *(Mux(s.res_two_planes, high, 0) for high in nibbles[1:])))
             codes.append(code)
         return codes
 
     def _post(self, m, slots, tile, steps, start):
         e, s = self.engine, self.settings
-        at, end = steps
+        at, busy, end = steps
         chunk, pixel, sub, first = at.chunk, at.pixel, at.sub, at.sub == 0
         per_word = e.ki // e.drain_lanes
         piece = chunk[:per_word.bit_length() - 1]
         complete = (piece == per_word - 1) | at.last if per_word > 1 else Const(1)
         second = (sub == 1) & s.out_two_planes
-        moment = at.busy & complete & (first | second)
+        moment = busy & complete & (first | second)
 
         def behind(value, name, cycles=PLACE_LATENCY, reset_less=True):
             return delay(m, value, cycles, name, reset_less=reset_less)
 
-        codes = self._raster(m, slots, at, tile) if e.pool_columns else self._codes
+        codes = self._raster(m, slots, at, busy) if e.pool_columns else self._codes
 
         # The place of the word: what counts on with the words, and what the pixel adds.
-        offset, planes, base, place = Signal(e.out_bits), Signal(16), Signal(e.out_bits), Signal(e.out_bits)
-        address, bank = Signal(e.out_bits), Signal(4)
-        keep = Signal()
+        offset, planes, base, place, address = (Signal(e.out_bits, name=name, reset_less=True) for name in (
+            "offset", "planes", "base", "place", "address"))
+        bank, keep = Signal(4, reset_less=True), Signal(reset_less=True)
         m.d.sync += [
             planes.eq(Mux(s.out_two_planes, s.out_step << 1, s.out_step)),
             base.eq(tile.out_address + offset),
@@ -302,25 +289,27 @@ class Drain(wiring.Component):
         ]
         with m.If(start):
             m.d.sync += offset.eq(0)
-        with m.Elif(at.busy & complete & at.end_step & (pixel == e.px - 1)):
+        with m.Elif(busy & complete & at.end_step & (pixel == e.px - 1)):
             m.d.sync += offset.eq(offset + planes)
 
         # Whether there are none in flight is known with their number, because much waits for it.
         none, ended = Signal(init=1), behind(end, "end", PLACE_LATENCY + 1, reset_less=False)
         in_flight, moment_1 = Signal(range(2 * TILES_IN_FLIGHT)), behind(moment, "moment", 1, reset_less=False)
-        m.d.sync += [in_flight.eq(in_flight + self._pushed - ended),
+        write_soon = behind(moment_1 & keep, "write", PLACE_LATENCY - 1, reset_less=False)
+        write = behind(write_soon, "written", 1, reset_less=False)
+        m.d.sync += [self.write_kept.eq(write_soon & s.keep), in_flight.eq(in_flight + self._pushed - ended),
                      none.eq(Mux(self._pushed == ended, in_flight == 0, (in_flight == 1) & ended))]
         m.d.comb += [
             self.idle.eq(none & ~self._pushed),
-            self.write.eq(behind(moment_1 & keep, "write", reset_less=False)),
+            self.write.eq(write),
             self.write_skipped.eq(behind(moment_1 & ~keep, "skipped", reset_less=False)),
             self.write_bank.eq(behind(bank, "bank")),
             self.write_address.eq(behind(address, "address", PLACE_LATENCY - 1)),
         ]
-        self._gather(m, codes, behind(at.busy & first, "gather"), behind(piece, "piece"),
+        self._gather(m, codes, behind(busy & first, "gather"), behind(piece, "piece"),
                      behind(pixel, "pixel"), behind(first, "first"))
 
-    def _raster(self, m, slots, at, tile):
+    def _raster(self, m, slots, at, busy):
         """Overlapping maxima: codes of the windows that end."""
         e, s = self.engine, self.settings
         m.submodules.raster = unit = RasterPool(lanes=e.drain_lanes, chunks=e.tile_chunks, columns=e.pool_columns)
@@ -331,7 +320,7 @@ class Drain(wiring.Component):
 
         m.d.comb += [
             unit.enable.eq(s.pool_mode == POOL_RASTER), unit.ahead_h.eq(s.ahead_h), unit.ahead_w.eq(s.ahead_w),
-            unit.valid.eq(then(at.busy & (at.sub == 0), "valid")), unit.chunk.eq(then(at.chunk, "chunk")),
+            unit.valid.eq(then(busy & (at.sub == 0), "valid")), unit.chunk.eq(then(at.chunk, "chunk")),
             unit.pixel_end.eq(then(pixel_end, "pixel_end")), unit.group_end.eq(then(pixel_end & at.last, "group_end")),
             *(getattr(unit, name).eq(then(select(slots[name], at.pixel), name)) for name in RASTER_FLAGS),
             *(unit.codes[lane].eq(code) for lane, code in enumerate(self._codes)),
@@ -342,7 +331,8 @@ class Drain(wiring.Component):
         """Codes of a pixel gather until a word of ki channels is complete."""
         e, s = self.engine, self.settings
         per_word = e.ki // e.drain_lanes
-        gathered = [[Signal(e.word_bits, name=f"word_{plane}_{p}") for p in range(e.px)] for plane in ("high", "low")]
+        gathered = [[Signal(e.word_bits, name=f"word_{plane}_{p}", reset_less=True) for p in range(e.px)]
+                    for plane in ("high", "low")]
         merged = []
         for plane, shift in ((0, 4), (1, 0)):
             nibbles = Cat(code[shift:shift + 4] for code in codes)
@@ -353,5 +343,5 @@ class Drain(wiring.Component):
             for p in range(e.px):
                 with m.If(valid & (pixel == p)):
                     m.d.sync += gathered[plane][p].eq(merged[plane])
-        m.d.sync += self.write_data.eq(
+        m.d.sync += register(m, self.write_data, "written_data").eq(
             Mux(s.out_two_planes, Mux(first, merged[0], select(gathered[1], pixel)), merged[1]))

@@ -9,6 +9,7 @@ from ..isa import POOL_RASTER
 from .array import Array
 from .bits import delay
 from .drain import Drain
+from .lanes.copy import copy
 from .loader import Loader
 from .reader import Reader
 from .scratchpad import Ring, Scratchpad
@@ -71,19 +72,20 @@ class HwgenEngine(wiring.Component):
                         one_tile=e.small)
         reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth, point_bits=e.point_bits,
                         bits=e.register_bits, one_tile=e.small)
-        array, drain = Array(engine=e, simulation=self.simulation), Drain(engine=e)
+        array, drain = Array(engine=e, simulation=self.simulation), Drain(engine=e, simulation=self.simulation)
         store = Store(engine=e, address_bits=len(self.write_address))
         # Whatever a program that ended with an error has left in them goes with ``clear``.
-        clear = Signal()
+        # Each part has a register of its own for that: it resets many, and the parts lie far apart.
+        clear, family = Signal(), "" if self.simulation else e.family
         for name, part in (("loader", loader), ("walker", walker), ("sequencer", seq), ("reader", reader),
                            ("drain", drain), ("store", store)):
-            m.submodules[name] = ResetInserter(clear)(part)
+            m.submodules[name] = ResetInserter(copy(m, clear, f"clear_{name}", family))(part)
         # The array has registers that no reset reaches; ends of tiles flush it.
         m.submodules.array = array
         s = seq.settings
 
         # Load unit.
-        keep = Signal()
+        keep = drain.write_kept
         m.d.comb += [
             loader.enable.eq(self.busy), loader.length.eq(self.length), loader.finished.eq(seq.layers_done),
             self.read_valid.eq(loader.request_valid), loader.request_ready.eq(self.read_ready),
@@ -92,7 +94,7 @@ class HwgenEngine(wiring.Component):
             *(getattr(loader, name).eq(getattr(self, name))
               for name in ("answer_valid", "answer_tag", "answer_error", "answer_data")),
             loader.ring_release.eq(reader.release), loader.params_release.eq(drain.params_release),
-            keep.eq(drain.write & s.keep), loader.scratch_busy.eq(keep),
+            loader.scratch_busy.eq(keep),
             ring.write.eq(loader.ring_write), ring.write_slice.eq(loader.ring_slice),
             ring.write_address.eq(loader.ring_address), ring.write_data.eq(loader.data),
             scratch.write.eq(Mux(keep, 1, loader.scratch_write)),
@@ -102,7 +104,8 @@ class HwgenEngine(wiring.Component):
         ]
         # Sequencer and walker.
         m.d.comb += [
-            seq.command.eq(loader.command), seq.command_valid.eq(loader.command_valid),
+            seq.command.eq(loader.command), seq.command_kind.eq(loader.command_kind),
+            seq.command_valid.eq(loader.command_valid),
             loader.command_ready.eq(seq.command_ready),
             walker.step_write.eq(seq.step_write), walker.move_write.eq(seq.move_write),
             walker.config_index.eq(seq.config_index), walker.config_data.eq(seq.command),
@@ -163,8 +166,10 @@ class HwgenEngine(wiring.Component):
         m.d.comb += self.engine_id.eq(self.engine.id)
         watchdog, finished = Signal(WATCHDOG_BITS + 1), Signal()
         failed, waiting, begin = Signal(), Signal(), Signal()
-        moved = Signal()
-        m.d.comb += [begin.eq((self.start | waiting) & ~self.busy & ~failed & ~clear), loader.start.eq(begin),
+        moved, clearing = Signal(), Signal()
+        m.d.sync += clearing.eq(clear)
+        ready = ~self.busy & ~failed & ~clear & ~clearing
+        m.d.comb += [begin.eq((self.start | waiting) & ready), loader.start.eq(begin),
                      finished.eq(seq.finish & loader.ended), seq.finished.eq(finished), seq.clear.eq(begin)]
         # Both go to many places or come from many: a register in between.
         m.d.sync += [moved.eq(loader.moved | reader.complete | (self.write_valid & self.write_ready)),

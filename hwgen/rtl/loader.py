@@ -1,15 +1,16 @@
 """The load unit: takes the program stream apart and hands its packets, and fetched maps, to their places."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, ValueLike
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..engine import COMMAND_WORDS, ENGINE_VERSION, KINDS, Engine
-from ..isa import COMMANDS, END, FETCH, FETCH_WORD, HEADERS, PARAMS, SLICES, START, THRESHOLDS, WEIGHTS
+from ..engine import COMMAND_WORDS, ENGINE_VERSION, Engine
+from ..isa import COMMANDS, END, FETCH, FETCH_WORD, HEADERS, OPCODES, PARAMS, START, THRESHOLDS, WEIGHTS
 from .bits import fields, select
 from .on_demand import OnDemand
 from .prefetch import Prefetch
+from .slices import Slices
 
 THRESHOLD_PIECES = 8
 """64-bit pieces of a row's thresholds."""
@@ -36,7 +37,7 @@ class Loader(wiring.Component):
             "request_count": Out(5), "request_tag": Out(1),
             "answer_valid": In(ports), "answer_tag": In(ports), "answer_error": In(ports),
             "answer_data": In(engine.mem_bits),
-            "command": Out(64), "command_valid": Out(1), "command_ready": In(1),
+            "command": Out(64), "command_kind": Out(len(OPCODES)), "command_valid": Out(1), "command_ready": In(1),
             "scratch_write": Out(engine.fetch_words), "scratch_bank": Out(4), "scratch_address": Out(16),
             "scratch_data": Out(engine.fetch_words * engine.word_bits), "scratch_busy": In(1),
             "ring_write": Out(1), "ring_slice": Out(range(max(2, engine.ring_slices))),
@@ -52,7 +53,9 @@ class Loader(wiring.Component):
         engine = self.engine
         requests = OnDemand if engine.small else Prefetch
         m.submodules.prefetch = prefetch = requests(engine=engine, address_bits=len(self.request_address))
-        m.submodules.commands = commands = SyncFIFOBuffered(width=64, depth=COMMAND_WORDS)
+        # What a word is if it begins a command goes along: the sequencer decides much on it.
+        kinds = 0 if engine.small else len(OPCODES)
+        m.submodules.commands = commands = SyncFIFOBuffered(width=64 + kinds, depth=COMMAND_WORDS)
         running = Signal()
         word, have, take = prefetch.stream, prefetch.stream_have, Signal()
         m.d.comb += [
@@ -68,15 +71,18 @@ class Loader(wiring.Component):
             self.moved.eq(prefetch.stream_take | self.scratch_write.any()),
         ]
         if engine.small:
-            m.d.comb += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
+            m.d.comb += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy),
+                         self.command_kind.eq(_kind(commands.r_data))]
         else:
+            command = Signal(64 + kinds, name="command", reset_less=True)
+            m.d.comb += [self.command.eq(command), self.command_kind.eq(command[64:])]
             with m.If(commands.r_en):
-                m.d.sync += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
+                m.d.sync += [command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
         # Commands and thresholds: 64 bits of a memory word at a time.
         n_pieces, last_piece = engine.mem_bits // 64, Signal()
         piece, commands_left, last_command = Signal(range(max(2, n_pieces))), Signal(16), Signal()
         m.d.comb += [self.piece.eq(select([word[64 * i:64 * i + 64] for i in range(n_pieces)], piece)),
-                     commands.w_data.eq(self.piece), last_piece.eq(piece == n_pieces - 1)]
+                     commands.w_data.eq(Cat(self.piece, _kind(self.piece))), last_piece.eq(piece == n_pieces - 1)]
 
         # Payload words left, and whether the next one is the last.
         left, last, end, summed = Signal(min(24, engine.address_bits)), Signal(), Signal(), Signal()
@@ -95,7 +101,7 @@ class Loader(wiring.Component):
         held, grab, granted, buffer = Signal(2), Signal(), Signal(), Signal()
         m.d.sync += held.eq(held + grab - self.params_release)
         m.d.comb += buffer.eq(held != 2)
-        slices = _Slices(m, engine, word)
+        slices = Slices(m, engine, word)
 
         with m.If((self.answer_valid & self.answer_error).any()):
             m.d.sync += [self.error.eq(5), running.eq(0)]
@@ -261,58 +267,6 @@ class Loader(wiring.Component):
         return [bank.eq(Mux(around, bank - (banks - words), bank + words)), address.eq(address + around)]
 
 
-class _Slices:
-    """Where the slices of a ring word go: kind after kind, those without slices left out.
-
-    The word that announces the numbers of slices gives, for each kind, which one follows and how long it is;
-    all that a slice needs is known before it comes.
-    """
-
-    def __init__(self, m, engine: Engine, word: Value):
-        announced = [fields(SLICES, word)[kind] for kind in KINDS]
-        present = [i for i, kind in enumerate(KINDS) if engine.slices(kind)]
-        self._announced = [announced[i] for i in present]
-        self._begins = [sum(engine.slices(before) for before in KINDS[:i]) for i in present]
-        bits = range(max(2, len(present)))
-        self.index = Signal(range(max(2, engine.ring_slices)))
-        self.last, self.wrap = Signal(), Signal()
-        """The last slice of a kind; the last kind of the word."""
-        self._left = Signal(9, name="slices_left")
-        self._follows = [Signal(bits, name=f"follows_{i}") for i in range(len(present))]
-        self._counts = [Signal(9, name=f"following_{i}") for i in range(len(present))]
-        # Of the kind that comes next.
-        self._next, self._next_count = Signal(bits, name="next_kind"), Signal(9, name="next_count")
-
-    def load(self) -> list:
-        """Assignments when the announcing word is taken."""
-        follows = [_next_present(self._announced, i) for i in range(len(self._announced))]
-        first = _next_present(self._announced, len(self._announced) - 1)
-        counts = [Array(self._announced)[kind] for kind in follows]
-        count = Array(self._announced)[first]
-        return [
-            *(register.eq(kind) for register, kind in zip(self._follows, follows, strict=True)),
-            *(register.eq(n) for register, n in zip(self._counts, counts, strict=True)),
-            *self._enter(first, count, Array(follows)[first], Array(counts)[first]),
-        ]
-
-    def _enter(self, kind, count, following, following_count) -> list:
-        return [
-            self.index.eq(Array(self._begins)[kind]), self._left.eq(count), self.last.eq(count == 1),
-            self.wrap.eq(following <= kind), self._next.eq(following), self._next_count.eq(following_count),
-        ]
-
-    def advance(self, m) -> None:
-        """On to the next slice."""
-        m.d.sync += [self.index.eq(self.index + 1), self._left.eq(self._left - 1), self.last.eq(self._left == 2)]
-        with m.If(self.last):
-            m.d.sync += self._enter(self._next, self._next_count, Array(self._follows)[self._next],
-                                    Array(self._counts)[self._next])
-
-
-def _next_present(counts: list, index: int) -> Value:
-    """The kind after ``index`` that has slices; from the first one on again behind the last."""
-    order = [(index + 1 + i) % len(counts) for i in range(len(counts))]
-    chosen: ValueLike = order[-1]
-    for i in reversed(order[:-1]):
-        chosen = Mux(counts[i] != 0, i, chosen)
-    return Value.cast(chosen)
+def _kind(word: Value) -> Value:
+    """Which of OPCODES a word has, one bit each."""
+    return Cat(word[:4] == code for code in OPCODES)

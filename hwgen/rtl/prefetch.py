@@ -45,8 +45,8 @@ class Prefetch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         ahead = self.engine.fetch_ahead
-        self._valid, self._tag, self._data = (Signal.like(port) for port in (
-            self.answer_valid, self.answer_tag, self.answer_data))
+        self._valid, self._tag = Signal.like(self.answer_valid), Signal.like(self.answer_tag)
+        self._data = Signal.like(self.answer_data, reset_less=True)
         m.d.sync += [self._valid.eq(self.answer_valid), self._tag.eq(self.answer_tag), self._data.eq(self.answer_data)]
         self._answers(m, 0, PREFETCH, self.stream, self.stream_have, self.stream_take)
         self._answers(m, 1, ahead, self.map, self.map_have, self.map_take)
@@ -62,6 +62,9 @@ class Prefetch(wiring.Component):
     def _answers(self, m, tag, depth, word, have, take):
         """The FIFO of a tag, one slice per memory port: ports may run apart."""
         bits, readable, following = self.engine.port_bits, [], Signal()
+        # Without a reset, which a block RAM's own output register has not.
+        held = Signal(self.engine.mem_bits, name=f"word_{tag}", reset_less=True)
+        m.d.comb += word.eq(held)
         for port in range(self.engine.ports):
             m.submodules[f"fifo_{tag}_{port}"] = fifo = SyncFIFOBuffered(width=bits, depth=depth)
             part = slice(port * bits, (port + 1) * bits)
@@ -70,7 +73,7 @@ class Prefetch(wiring.Component):
                 fifo.w_data.eq(self._data[part]), fifo.r_en.eq(following),
             ]
             with m.If(following):
-                m.d.sync += word[part].eq(fifo.r_data)
+                m.d.sync += held[part].eq(fifo.r_data)
             readable.append(fifo.r_rdy)
         m.d.comb += following.eq(Cat(readable).all() & (~have | take))
         with m.If(following):
@@ -98,7 +101,8 @@ class Prefetch(wiring.Component):
         m.submodules.descriptors = fifo = SyncFIFOBuffered(width=entry.size, depth=DESCRIPTORS)
         came = data.View(entry, fifo.r_data)
         # The next one in memory words, then its first request.
-        next_ = Signal(data.StructLayout({"address": 32 - piece, "words": 20, "wait": 16}), name="next_fetch")
+        next_ = Signal(data.StructLayout({"address": 32 - piece, "words": 20, "wait": 16}), name="next_fetch",
+                       reset_less=True)
         prepared, active, ready = Signal(), Signal(), Signal()
         # It is there in the cycle after the last request of the one before.
         done = source.sent & source.final

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ..engine import WORDS_IN_FLIGHT
 from ..isa import TILE_WORDS
 from ..plan.timing import ISSUE_LATENCY, OPERAND_LATENCY
-from .bits import delay, radix_bits, select
+from .bits import delay, radix_bits, register, select
 from .walker import POINT_BITS, RADIX_BITS, slot_layout
 
 OF_TILE = ("interval", "words", "store_words")
@@ -140,8 +140,9 @@ class Reader(wiring.Component):
         for p in range(self.px):
             slot, place = self.slots[p], step.slots[p]
             # First stage: the sums.
-            point, total = Signal(bits, name=f"point_{p}"), Signal(self.bank_bits + 1, name=f"total_{p}")
-            y, x = (Signal(signed(len(slot.iy) + 1), name=f"{name}_{p}") for name in "yx")
+            point = Signal(bits, name=f"point_{p}", reset_less=True)
+            total = Signal(self.bank_bits + 1, name=f"total_{p}", reset_less=True)
+            y, x = (Signal(signed(len(slot.iy) + 1), name=f"{name}_{p}", reset_less=True) for name in "yx")
             alive, inside = Signal(name=f"alive_{p}"), Signal(name=f"inside_{p}")
             residual = words[1].residual
             moves[0] += [
@@ -150,7 +151,8 @@ class Reader(wiring.Component):
                 y.eq(slot.iy + word.dy), x.eq(slot.ix + word.dx), alive.eq(slot.alive), inside.eq(slot.inside),
             ]
             # Second stage: the bank, and whether there is something to read.
-            bank, address = Signal(self.bank_bits, name=f"bank_{p}"), Signal(bits, name=f"address_{p}")
+            bank = Signal(self.bank_bits, name=f"bank_{p}", reset_less=True)
+            address = Signal(bits, name=f"address_{p}", reset_less=True)
             carry, need = Signal(name=f"carry_{p}"), Signal(name=f"need_{p}")
             over = total >= self.banks if self.banks > 1 else Const(0)
             here = Mux(over, total - self.banks, total)[:self.bank_bits] if self.banks > 1 else Const(0, 1)
@@ -159,7 +161,7 @@ class Reader(wiring.Component):
                 bank.eq(here), carry.eq(over), address.eq(point + words[1].base),
                 need.eq(alive & Mux(residual, inside, in_map)),
             ]
-            same = Signal(max(1, p), name=f"same_{p}")
+            same = Signal(max(1, p), name=f"same_{p}", reset_less=True)
             moves[1].append(same.eq(Cat(here == other for other, _ in banks)))
             # Third stage: the turn is the number of slots before that one in its bank.
             before = [same[e] & needs[e] for e in range(p)]
@@ -184,7 +186,7 @@ class Reader(wiring.Component):
         m.submodules.queue = queue = Memory(shape=size, depth=WORDS_IN_FLIGHT, init=[])
         writer, reader = queue.write_port(), queue.read_port(domain="comb")
         written, read = (Signal(WORDS_IN_FLIGHT.bit_length(), name=name) for name in ("written", "read"))
-        step, full, there = Signal(located.shape(), name="step"), Signal(), Signal()
+        step, full, there = Signal(located.shape(), name="step", reset_less=True), Signal(), Signal()
         self._head, self._go_on = data.View(located.shape(), reader.data), Signal(name="go_on")
         m.d.comb += [
             writer.addr.eq(written), writer.data.eq(located.as_value()), writer.en.eq(valid), reader.addr.eq(read),
@@ -223,11 +225,12 @@ class Reader(wiring.Component):
     def _read(self, m, step, full, left):
         """Addresses to the banks, and their answers to the operands."""
         granted = [full & slot.need & (slot.turn == left) for slot in step.slots]
+        addresses, operands = register(m, self.address, "bank_address"), register(m, self.operands, "operand")
         for bank in range(self.banks):
             address = 0
             for grant, slot in zip(granted, step.slots, strict=True):
                 address = address | Mux(grant & (slot.bank == bank), slot.address, 0)
-            m.d.sync += self.address[bank].eq(address)
+            m.d.sync += addresses[bank].eq(address)
 
         # Address, the bank's answer, a register behind it, operands.
         answers = [Signal(self.word_bits, name=f"answer_{b}", reset_less=True) for b in range(self.banks)]
@@ -243,6 +246,6 @@ class Reader(wiring.Component):
         for p, slot in enumerate(step.slots):
             bank, need = delay(m, slot.bank, 3, f"bank_{p}"), delay(m, slot.need, 3, f"need_{p}")
             with m.If(delay(m, granted[p], 3, f"granted_{p}", reset_less=False)):
-                m.d.sync += self.operands[p].eq(select(answers, bank))
+                m.d.sync += operands[p].eq(select(answers, bank))
             with m.Elif(complete & ~need):
-                m.d.sync += self.operands[p].eq(pad.replicate(self.word_bits // 4))
+                m.d.sync += operands[p].eq(pad.replicate(self.word_bits // 4))

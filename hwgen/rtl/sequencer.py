@@ -1,11 +1,11 @@
 """The sequencer: takes commands, keeps a layer's constants, and steps through the words of its tiles."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..isa import FINISH, LAYER, LAYER_WORDS, STEPS, TILE, TILE_WORDS
-from .bits import MixedStep, fields, next_point
+from ..isa import LAYER_WORDS, OPCODES, STEPS, TILE_WORDS
+from .bits import MixedStep, delay, fields, next_point, register
 from .reader import OF_TILE, tile_layout, word_layout
 from .walker import POINT_BITS, RADIX_BITS, slot_layout
 
@@ -35,6 +35,8 @@ class Sequencer(wiring.Component):
     Everything that a word needs stands in registers, and whether a loop is at its end is known one
     word ahead.  ``idle`` counts one cycle after it was seen.
 
+    ``command_kind``: which of OPCODES the command has, one bit each, if a command begins with it.
+
     ``layers_done`` counts the layers of which everything has been drained and stored, one
     cycle after that; a layer's last TILE has its ``end`` set.
 
@@ -49,7 +51,7 @@ class Sequencer(wiring.Component):
         self.ring_bits = (ring_depth - 1).bit_length()
         slots = data.ArrayLayout(slot_layout(point_bits), px)
         super().__init__({
-            "command": In(64), "command_valid": In(1), "command_ready": Out(1),
+            "command": In(64), "command_kind": In(len(OPCODES)), "command_valid": In(1), "command_ready": Out(1),
             "idle": In(1), "clear": In(1), "finish": Out(1), "finished": In(1), "illegal": Out(1), "layers": Out(16),
             "layers_done": Out(16),
             "step_write": Out(1), "move_write": Out(1), "config_index": Out(3), "restart": Out(1),
@@ -63,12 +65,14 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         tile = self.tile
-        opcode, index = self.command[:4], Signal(range(len(LAYER_WORDS)))
+        index = Signal(range(len(LAYER_WORDS)))
+        is_layer, is_tile, is_finish = self.command_kind
         start_tile, run_done = Signal(), Signal()
         ring_base, ending = Signal(self.ring_bits), Signal()
         # Beside the states: words leave, and where the next word of a LAYER goes.
         running, is_step, is_move, place = Signal(), Signal(), Signal(), Signal.like(self.config_index)
         step, move = len(SETTINGS), len(SETTINGS) + len(STEPS)
+        load = Signal(len(SETTINGS))
         m.d.comb += [self.word_valid.eq(running), self.config_index.eq(place)]
         # What has just left is not seen by those who drain it before the next cycle.
         quiet = Signal(init=1)
@@ -79,26 +83,23 @@ class Sequencer(wiring.Component):
         with m.FSM(name="sequencer"):
             with m.State("POP"):
                 with m.If(self.command_valid):
-                    with m.If((opcode == LAYER) & quiet):
-                        m.d.comb += self.command_ready.eq(1)
-                        m.d.sync += [self._load(0), index.eq(1), self.layers.eq(self.layers + 1)]
+                    with m.If(is_layer & quiet):
+                        m.d.comb += [self.command_ready.eq(1), load[0].eq(1)]
+                        m.d.sync += index.eq(1)
                         m.next = "LAYER"
-                    with m.Elif((opcode == TILE) & (self.reader_idle if self.one_tile else 1)):
+                    with m.Elif(is_tile & (self.reader_idle if self.one_tile else 1)):
                         m.d.comb += self.command_ready.eq(1)
                         m.d.sync += self._load_tile(0)
                         m.next = "TILE"
-                    with m.Elif(opcode == FINISH):
+                    with m.Elif(is_finish):
                         m.next = "FINISH"
-                    with m.Elif((opcode != LAYER) & (opcode != TILE)):
+                    with m.Elif(~is_layer & ~is_tile):
                         m.next = "ILLEGAL"
             with m.State("LAYER"):
                 m.d.comb += self.command_ready.eq(self.command_valid)
                 with m.If(self.command_valid):
                     m.d.sync += index.eq(index + 1)
-                    with m.Switch(index):
-                        for i in range(1, len(SETTINGS)):
-                            with m.Case(i):
-                                m.d.sync += self._load(i)
+                    m.d.comb += load[1:].eq(Cat(index == i for i in range(1, len(SETTINGS))))
                     m.d.comb += [self.move_write.eq(is_move), self.step_write.eq(is_step)]
                     first = (index == step - 1) | (index == move - 1)
                     m.d.sync += [is_step.eq((index >= step - 1) & (index < move - 1)), is_move.eq(index >= move - 1),
@@ -138,11 +139,13 @@ class Sequencer(wiring.Component):
             with m.State("ILLEGAL"):
                 m.d.comb += self.illegal.eq(1)
 
+        self._load(m, load)
         with m.If(self.clear):
             m.d.sync += [self.layers.eq(0), self.layers_done.eq(0)]
         m.d.comb += self.slots_take.eq(start_tile)
+        active = register(m, self.active, "of_group")
         with m.If(start_tile):
-            m.d.sync += [self.active.eq(self.slots), self.final.eq(self.slots_final)]
+            m.d.sync += [active.eq(self.slots), self.final.eq(self.slots_final)]
         self._loops(m, start_tile, run_done, ring_base)
         return m
 
@@ -205,8 +208,18 @@ class Sequencer(wiring.Component):
                     m.d.sync += [blocks_left.eq(blocks_left - 1), end_block.eq(blocks_left == 1),
                                  block_base.eq(block_base + settings.block_step)]
 
-    def _load(self, i):
-        return self._kept(self.settings, fields(SETTINGS[i], self.command))
+    def _load(self, m, load):
+        """The words of a LAYER into ``settings``: there are many registers, and the walker's words come behind.  So
+        there is time for a register before them, except in small parts, which have no cells for it."""
+        late = 0 if self.one_tile else 1
+        word = delay(m, self.command, late, "setting")
+        settings = register(m, self.settings, "of_layer")
+        loads = delay(m, load, late, "load", reset_less=False)
+        with m.If(loads[0]):
+            m.d.sync += self.layers.eq(self.layers + 1)
+        for i, now in enumerate(loads):
+            with m.If(now):
+                m.d.sync += self._kept(settings, fields(SETTINGS[i], word))
 
     def _load_tile(self, i):
         return self._kept(self.tile, fields(TILE_WORDS[i], self.command))

@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..engine import STORE_WORDS, Engine
+from .bits import register
 
 BANK_BITS = 4
 
@@ -20,8 +21,8 @@ class Store(wiring.Component):
 
     ``room`` counts places not yet promised: a tile's last step waits until all its words
     have one, so the drain itself never has to wait.  A ``claim`` shows two cycles later.
-    From ``write`` to the memory port it takes six cycles.  A small engine gathers nothing: each word goes on its own, a
-    cycle earlier.
+    From ``write`` to the memory port it takes seven cycles.  A small engine gathers nothing: each word goes on its own,
+    two cycles earlier.
     """
 
     def __init__(self, *, engine: Engine, address_bits: int = 32):
@@ -41,27 +42,30 @@ class Store(wiring.Component):
         e = self.engine
         offset_bits = e.out_bits + BANK_BITS
         piece, place_bits = e.scratch_words.bit_length() - 1, e.place_bits
-        entry = data.StructLayout({"place": place_bits, "word": e.word_bits, "same": 0 if e.small else 1})
+        entry = data.StructLayout({"place": place_bits, "word": e.word_bits, **({} if e.small else {"same": 1})})
         m.submodules.queue = fifo = SyncFIFOBuffered(width=entry.size, depth=STORE_WORDS)
         # The place of the word.
         arrived, located = Signal(), Signal()
-        row, first, come = Signal(offset_bits), Signal(place_bits), Signal(e.word_bits)
-        new = Signal(entry)
+        row, first, come = (Signal(bits, name=name, reset_less=True) for name, bits in (
+            ("row", offset_bits), ("first", place_bits), ("come", e.word_bits)))
+        new = Signal(data.StructLayout({"place": place_bits, "word": e.word_bits}), reset_less=True)
         m.d.sync += [
             arrived.eq(self.write & self.enable), row.eq(_times(self.address, e.banks)),
             first.eq(self.base + self.bank), come.eq(self.data), located.eq(arrived), new.place.eq(first + row),
             new.word.eq(come),
         ]
-        same = []
-        if not e.small:
+        if e.small:
+            m.d.comb += [fifo.w_en.eq(located), fifo.w_data.eq(new)]
+        else:
             # Whether it shares a memory word with the one before.
-            before = Signal(place_bits - piece)
+            compared, ready = Signal(), Signal(entry, reset_less=True)
+            m.d.sync += [compared.eq(located), ready.place.eq(new.place), ready.word.eq(new.word)]
             with m.If(located):
-                m.d.sync += before.eq(new.place[piece:])
-            same = [before == new.place[piece:]]
-        m.d.comb += [fifo.w_en.eq(located), fifo.w_data.eq(Cat(new.place, new.word, *same))]
+                before = Signal(place_bits - piece, reset_less=True)
+                m.d.sync += [before.eq(new.place[piece:]), ready.same.eq(before == new.place[piece:])]
+            m.d.comb += [fifo.w_en.eq(compared), fifo.w_data.eq(ready)]
 
-        valid, next_ = Signal(), Signal(entry)
+        valid, next_ = Signal(), Signal(entry, reset_less=True)
         sent, move, idle = Signal(), Signal(), Signal()
         m.d.comb += [fifo.r_en.eq(~valid | move), sent.eq(self.write_valid & self.write_ready)]
         with m.If(fifo.r_en):
@@ -73,10 +77,10 @@ class Store(wiring.Component):
                 self.write_mask.eq(which), self.write_data.eq(next_.word.replicate(e.scratch_words)), idle.eq(~valid),
             ]
         else:
-            # Nothing is on its way to ``valid``, seen a cycle before.
-            empty = Signal()
-            m.d.sync += empty.eq((fifo.level == 0) & ~located & ~arrived & ~self.write)
-            held = self._gather(m, next_, valid, which, sent, move, self.flush & empty)
+            # Nothing is on its way to ``valid``, and none can come: seen a cycle before.
+            flush = Signal()
+            m.d.sync += flush.eq(self.flush & (fifo.level == 0) & ~compared & ~located & ~arrived & ~self.write)
+            held = self._gather(m, next_, valid, which, sent, move, flush)
             m.d.comb += idle.eq(~valid & ~held)
 
         claimed, words = Signal(), Signal(12)
@@ -92,7 +96,8 @@ class Store(wiring.Component):
         """The memory word that gathers, behind the next word; returns whether there is one."""
         e = self.engine
         piece = e.scratch_words.bit_length() - 1
-        held, address, mask = Signal(), Signal(e.place_bits - piece), Signal(e.scratch_words)
+        held, address = Signal(), Signal(e.place_bits - piece, reset_less=True)
+        mask, word = Signal(e.scratch_words), register(m, self.write_data, "gathered")
         m.d.comb += [
             move.eq(valid & (~held | next_.same | sent)),
             self.write_valid.eq(held & Mux(valid, ~next_.same, last)),
@@ -104,7 +109,7 @@ class Store(wiring.Component):
             m.d.sync += [held.eq(1), address.eq(next_.place[piece:]), mask.eq(Mux(held & ~sent, mask, 0) | which)]
             for i in range(e.scratch_words):
                 with m.If(which[i]):
-                    m.d.sync += self.write_data[i * e.word_bits:(i + 1) * e.word_bits].eq(next_.word)
+                    m.d.sync += word[i * e.word_bits:(i + 1) * e.word_bits].eq(next_.word)
         return held
 
 

@@ -94,7 +94,7 @@ class Walker(wiring.Component):
         state = self._points(m, run, event)
 
         # The group under construction is a shift register; slot 0 enters first.
-        group, current = Signal(data.ArrayLayout(self._slot, self.px)), Signal(self._slot)
+        group, current = Signal(data.ArrayLayout(self._slot, self.px), reset_less=True), Signal(self._slot)
         last_group = Signal()
         place_x, place_y = state["cx"].as_unsigned(), state["cy"].as_unsigned()
         passed = data.View(self._flags, late[:self._flags.size])
@@ -205,7 +205,7 @@ class Walker(wiring.Component):
 
         state = {}
         for name in ("in", "res", "out"):
-            q, r = (Signal(self._slot[f"{name}_{what}"].shape, name=f"{name}_{what}") for what in "qr")
+            q, r = (Signal(self._slot[f"{name}_{what}"].shape, name=f"{name}_{what}", reset_less=True) for what in "qr")
             delta = MixedStep(m, len(q), self.banks, name)
             next_q, next_r = delta.add(q, r)
             with m.If(run):
@@ -213,7 +213,7 @@ class Walker(wiring.Component):
                 m.d.sync += [q.eq(Mux(origin, delta.q, next_q)), r.eq(Mux(origin, delta.r, next_r))]
             state |= {f"{name}_q": q, f"{name}_r": r}
         for name in ("ix", "iy", "cx", "cy"):
-            place, delta = (Signal(signed(self.size_bits + 1), name=n) for n in (name, f"{name}_step"))
+            place, delta = (Signal(signed(self.size_bits + 1), name=n, reset_less=True) for n in (name, f"{name}_step"))
             with m.If(run):
                 m.d.sync += [delta.eq(move[name]), place.eq(Mux(origin, delta, place + delta))]
             state[name] = place

@@ -13,6 +13,7 @@ from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
 from hwgen.synth.names import Names
+from hwgen.synth.output_registers import rewrite_netlist
 from hwgen.synth.process import Progress, run_tool, silent
 from hwgen.synth.wrapper import TOP, make_wrapper, memory_ports, parse_ports
 from hwgen.synth.yosys import map_design
@@ -109,7 +110,10 @@ def synthesize_wrapped(verilog_path: Path, top: str, part: Part, out_dir: Path, 
     spram = bool(memory) and spram_blocks(memory_words, memory["answer_data"].width, part) > 0
     wrapper.write_text(make_wrapper(ports, top, memory_words, spram=spram), encoding="utf-8")
     progress("synthesizing with program memory")
-    map_design([verilog_path, wrapper], TOP, part, out_dir, netlist=out_dir / "netlist.json", progress=progress)
+    netlist = out_dir / "netlist.json"
+    map_design([verilog_path, wrapper], TOP, part, out_dir, netlist=netlist, progress=progress)
+    if part.family == "ecp5":
+        progress(f"{rewrite_netlist(netlist, TOP)} registers moved into block RAMs and multipliers")
     return [verilog_path, wrapper]
 
 

@@ -108,7 +108,7 @@ def _requests(memory: dict[str, Port]) -> str:
 
 def answer_cycles(words: int) -> int:
     """Cycles from a request to its first word from the on-chip RAM; the engine hides 44."""
-    return 5 + len(_gather(-(-words // BANK_WORDS)))
+    return 6 + len(_gather(-(-words // BANK_WORDS)))
 
 
 def _gather(banks: int) -> list[int]:
@@ -172,7 +172,7 @@ def _ram(memory: dict[str, Port], words: int) -> str:
 
 
 def _bank(k: int, words: int, width: int, mask: int, part: int, bits: int, low: int) -> str:
-    """A bank of the RAM: ``held`` is the word at ``place`` three cycles later, 0 where that lies in another bank."""
+    """A bank of the RAM: ``held`` is the word at ``place`` four cycles later, 0 where that lies in another bank."""
 
     def here(place: str) -> str:
         return f"{place}[{bits - 1}:{low}] == {bits - low}'d{k}" if bits > low else "1'b1"
@@ -180,14 +180,16 @@ def _bank(k: int, words: int, width: int, mask: int, part: int, bits: int, low: 
     # Program and results are never read and written in the same cycle at one address: no logic for collisions.
     return f"""  (* ram_style = "block", no_rw_check *) reg [{width - 1}:0] ram_{k} [0:{words - 1}];
   reg [{mask - 1}:0] put_{k};
-  reg [{width - 1}:0] word_{k}, near_{k}, held_{k};
-  reg here_{k};
+  reg [{width - 1}:0] word_{k}, near_{k}, mine_{k}, held_{k};
+  reg asked_{k}, here_{k};
   integer part_{k};
   always @(posedge clk) put_{k} <= taken & {{{mask}{{{here("taken_place")}}}}};
-  always @(posedge clk) here_{k} <= {here("place")};
+  always @(posedge clk) asked_{k} <= {here("place")};
+  always @(posedge clk) here_{k} <= asked_{k};
   always @(posedge clk) word_{k} <= ram_{k}[place[{low - 1}:0]];
-  always @(posedge clk) near_{k} <= here_{k} ? word_{k} : 0;
-  always @(posedge clk) held_{k} <= near_{k};
+  always @(posedge clk) near_{k} <= word_{k};
+  always @(posedge clk) mine_{k} <= here_{k} ? near_{k} : 0;
+  always @(posedge clk) held_{k} <= mine_{k};
   always @(posedge clk)
     for (part_{k} = 0; part_{k} < {mask}; part_{k} = part_{k} + 1)
       if (put_{k}[part_{k}]) ram_{k}[put_place][part_{k} * {part} +: {part}] <= put_data[part_{k} * {part} +: {part}];

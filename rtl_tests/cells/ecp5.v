@@ -52,10 +52,10 @@ module MULT18X18D (
     wire signed [18:0] in_a, in_b;
     wire signed [37:0] product = in_a * in_b;
     wire [37:0] middle, result;
-    ecp5_mult_register #(.WIDTH(19), .USED(REG_INPUTA_CLK != "NONE")) reg_a (CLK0, CE0, RST0, wide_a, in_a);
-    ecp5_mult_register #(.WIDTH(19), .USED(REG_INPUTB_CLK != "NONE")) reg_b (CLK0, CE0, RST0, wide_b, in_b);
-    ecp5_mult_register #(.WIDTH(38), .USED(REG_PIPELINE_CLK != "NONE")) reg_p (CLK0, CE0, RST0, product, middle);
-    ecp5_mult_register #(.WIDTH(38), .USED(REG_OUTPUT_CLK != "NONE")) reg_o (CLK0, CE0, RST0, middle, result);
+    ecp5_register #(.WIDTH(19), .USED(REG_INPUTA_CLK != "NONE")) reg_a (CLK0, CE0, RST0, wide_a, in_a);
+    ecp5_register #(.WIDTH(19), .USED(REG_INPUTB_CLK != "NONE")) reg_b (CLK0, CE0, RST0, wide_b, in_b);
+    ecp5_register #(.WIDTH(38), .USED(REG_PIPELINE_CLK != "NONE")) reg_p (CLK0, CE0, RST0, product, middle);
+    ecp5_register #(.WIDTH(38), .USED(REG_OUTPUT_CLK != "NONE")) reg_o (CLK0, CE0, RST0, middle, result);
     assign {
         P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16, P15, P14,
         P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
@@ -63,7 +63,7 @@ module MULT18X18D (
 endmodule
 
 // A register with enable and reset, or a wire.
-module ecp5_mult_register #(parameter WIDTH = 1, parameter USED = 0) (
+module ecp5_register #(parameter WIDTH = 1, parameter USED = 0) (
     input clk, ce, rst,
     input [WIDTH - 1:0] d,
     output [WIDTH - 1:0] q
@@ -171,8 +171,8 @@ module DP16KD (
     parameter [319:0] INITVAL_3F = 320'h0;
 
     initial
-        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || CSDECODE_A != "0b000" || CSDECODE_B != "0b000")
-            $fatal(1, "DP16KD: output registers and chip selects are not modelled");
+        if (CSDECODE_A != "0b000" || CSDECODE_B != "0b000") $fatal(1, "DP16KD: chip selects are not modelled");
+        else if (WIDE_B && REGMODE_A != REGMODE_B) $fatal(1, "DP16KD: half of a word with output registers");
     always @(RSTA or RSTB)
         if (RESETMODE != "SYNC" && (RSTA || RSTB)) $fatal(1, "DP16KD: asynchronous reset is not modelled");
 
@@ -242,14 +242,21 @@ module DP16KD (
         .din({54'h0, dib, 36'h0, WIDE_A ? dib : 18'h0, dia}),
         .dout({do_b, do_a})
     );
+    // Output registers; those of a 36-bit word are all port B's.
+    wire [17:0] out_a;
+    wire [35:0] out_b;
+    ecp5_register #(.WIDTH(18), .USED(REGMODE_A == "OUTREG")) reg_a (
+        CLKA ^ (CLKAMUX == "INV"), OCEA, RSTA, do_a[17:0], out_a);
+    ecp5_register #(.WIDTH(36), .USED(REGMODE_B == "OUTREG")) reg_b (
+        CLKB ^ (CLKBMUX == "INV"), OCEB, RSTB, do_b[35:0], out_b);
 
     // A 36-bit read has its lower half on DOA; any narrower read by port B is on DOB.
     assign {
         DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4, DOA3, DOA2, DOA1,
         DOA0
-    } = WIDE_B ? do_b[17:0] : do_a[17:0];
+    } = WIDE_B ? out_b[17:0] : out_a;
     assign {
         DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5, DOB4, DOB3, DOB2, DOB1,
         DOB0
-    } = WIDE_B ? do_b[35:18] : do_b[17:0];
+    } = WIDE_B ? out_b[35:18] : out_b[17:0];
 endmodule

@@ -11,8 +11,8 @@ class Accumulator(wiring.Component):
     """Adds the dots of a tile modulo 2**acc_bits, and keeps the sum for the drain.
 
     A word counts when ``valid``; with ``high`` it belongs to the high activation plane
-    and counts 16-fold; with ``last`` it is the tile's final word.  The next tile may
-    begin in the very next cycle.
+    and counts 16-fold; ``last``, only with ``valid``, says that it is the tile's final word.  The next
+    tile may begin in the very next cycle.
 
     ``total`` changes only with ``last``: inputs of cycle t are in ``total`` from cycle
     t + ``latency`` = t + 1 on, and stay until the next ``last``.
@@ -49,7 +49,7 @@ class Accumulator(wiring.Component):
         else:
             m.d.comb += new.eq(self.cells.accumulate(m, acc, self.dot, self.high))
         m.d.comb += self.total.eq(total)
-        with m.If(self.valid & self.last):
+        with m.If(self.last):
             m.d.sync += [acc.eq(0), total.eq(new)]
         with m.Elif(self.valid):
             m.d.sync += acc.eq(new)

@@ -128,8 +128,8 @@ class _Counter:
             self.result = [self.register(bit, f"{self.name}_count_{i}") for i, bit in enumerate(self.result)]
         else:
             self.ones = [self.register(bit, f"{self.name}_one_{self.step}_{i}") for i, bit in enumerate(self.ones)]
-            # With reset, as in group.Skew: these wait for cycles.
-            self.twos = [self.register(bit, f"{self.name}_two_{self.step}_{i}", False)
+            # These wait for cycles.
+            self.twos = [self.register(bit, f"{self.name}_two_{self.step}_{i}", self.cells.RESET_LESS)
                          for i, bit in enumerate(self.twos)]
 
     def count(self) -> Value:

@@ -56,17 +56,18 @@ class Delay(wiring.Component):
 class Skew(wiring.Component):
     """``o``'s nibble k is ``i``'s of ``k mod period`` cycles ago.
 
-    With reset: synthesis for 7-series would make shift registers of LUTs from registers without one.
+    ``reset_less``: see RESET_LESS of a family's cells.
     """
 
-    def __init__(self, *, ki: int, period: int):
+    def __init__(self, *, ki: int, period: int, reset_less: bool):
         self.ki = ki
         self.period = period
+        self.reset_less = reset_less
         super().__init__({"i": In(unsigned(4 * ki)), "o": Out(unsigned(4 * ki))})
 
     def elaborate(self, platform):
         m = Module()
-        late = [delay(m, nibble, k % self.period, f"nibble_{k}", reset_less=False)
+        late = [delay(m, nibble, k % self.period, f"nibble_{k}", reset_less=self.reset_less)
                 for k, nibble in enumerate(nibbles(self.i, self.ki))]
         m.d.comb += self.o.eq(Cat(*late))
         return m

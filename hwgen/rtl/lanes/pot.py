@@ -21,8 +21,8 @@ class PotGroup(Group):
     """
 
     def __init__(self, *, ki: int, px: int, rows: int, family: str = ""):
-        cells_of(family)
-        self.family = family
+        cells = cells_of(family)
+        self.family, self.reset_less = family, cells is None or cells.RESET_LESS
         super().__init__(ki=ki, px=px, rows=rows, dot_bits=dot_bits(POT, ki), latency=pot_latency(ki))
 
     def elaborate(self, platform):
@@ -51,11 +51,12 @@ class PotGroup(Group):
     def _acts(self) -> wiring.Component:
         if not self.family:
             return Delay(width=4 * self.ki, cycles=self._spare)
-        return Skew(ki=self.ki, period=chain_length(self.ki))
+        return Skew(ki=self.ki, period=chain_length(self.ki), reset_less=self.reset_less)
 
     def _codes(self) -> wiring.Component:
         length = chain_length(self.ki)
-        return PotCodes(ki=self.ki, waits=[k % length if self.family else self._spare for k in range(self.ki)])
+        waits = [k % length if self.family else self._spare for k in range(self.ki)]
+        return PotCodes(ki=self.ki, waits=waits, reset_less=self.reset_less)
 
     def _dot(self) -> wiring.Component:
         return PotChain(ki=self.ki, family=self.family) if self.family else PotTree(ki=self.ki)
@@ -68,8 +69,8 @@ class PotCodes(wiring.Component):
     (3 bits), the code without its sign, and ``masks`` (10 bits), 1 where the operand lies in the product.
     """
 
-    def __init__(self, *, ki: int, waits: list[int]):
-        self.ki, self.waits = ki, waits
+    def __init__(self, *, ki: int, waits: list[int], reset_less: bool):
+        self.ki, self.waits, self.reset_less = ki, waits, reset_less
         super().__init__({"i": In(unsigned(4 * ki)), "turns": Out(unsigned(2 * ki)), "late": Out(unsigned(3 * ki)),
                           "masks": Out(unsigned(BITS * ki))})
 
@@ -79,9 +80,8 @@ class PotCodes(wiring.Component):
         lates: list[Value] = []
         masks: list[Value] = []
         for k, (code, wait) in enumerate(zip(nibbles(self.i, self.ki), self.waits, strict=True)):
-            # With reset, as in group.Skew.
-            early = delay(m, code, wait, f"code_{k}", reset_less=False)
-            late = delay(m, early[:3], 1, f"late_{k}", reset_less=False)
+            early = delay(m, code, wait, f"code_{k}", reset_less=self.reset_less)
+            late = delay(m, early[:3], 1, f"late_{k}", reset_less=self.reset_less)
             turns.append(Cat(early[0], early[3]))
             lates.append(late)
             masks += [Cat(late == code for code in range(8) if covers(j, code)).any() for j in range(BITS)]

@@ -49,7 +49,7 @@ class ShiftAddGroup(Group):
     def _acts(self) -> wiring.Component:
         if self.cells is None:
             return Delay(width=4 * self.ki, cycles=self.latency - TreeDot.latency(self.ki))
-        return Skew(ki=self.ki, period=chain_length(self.ki))
+        return Skew(ki=self.ki, period=chain_length(self.ki), reset_less=self.cells.RESET_LESS)
 
     def _codes(self) -> wiring.Component:
         if self.cells is None:
@@ -58,7 +58,7 @@ class ShiftAddGroup(Group):
         if self.cells.RECODED:
             waits = [k % chain_length(self.ki) for k in range(self.ki)]
             return Recode(ki=self.ki, parts=self.kind.parts, waits=waits)
-        return Skew(ki=self.ki, period=chain_length(self.ki))
+        return Skew(ki=self.ki, period=chain_length(self.ki), reset_less=self.cells.RESET_LESS)
 
     def _dot(self) -> wiring.Component:
         if self.cells is None:

@@ -106,3 +106,5 @@ def accumulate(m: Module, total: Value, word: Value, high: Value) -> Value:
 
     return Cat(*_carry(m, [(total[j], lambda b, c, d: d if b else c, high, bit(j), bit(j - 4))
                            for j in range(len(total))]))
+RESET_LESS = True
+"""Registers in a row stay registers, with a reset or without."""

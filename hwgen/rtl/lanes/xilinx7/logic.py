@@ -190,3 +190,5 @@ def accumulate(m: Module, total: Value, word: Value, high: Value) -> Value:
         else:
             select.append(bit)
     return Cat(*_carry(m, select, list(total)))
+RESET_LESS = False
+"""Synthesis makes shift registers of LUTs from registers in a row that have no reset."""

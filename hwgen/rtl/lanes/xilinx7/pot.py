@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Value
 
 from ....lanes import Part
 from ..turn import BITS, covers
+from .logic import RESET_LESS as RESET_LESS
 from .logic import _carry, _lut, _lut_pair
 from .logic import add as add
 from .logic import count_last as count_last
