@@ -8,9 +8,9 @@ import math
 import numpy as np
 from onnx import NodeProto
 
-from hwgen.frontend.model_file import QUANT_OPS, ModelFile, attributes, exact, node_name
+from hwgen.frontend.model_file import QDQ_OPS, QUANT_OPS, ModelFile, attributes, exact, node_name
 from hwgen.frontend.quantizers import MODES, Grid, Quantizer
-from hwgen.frontend.values import Codes, Layer, Pending, PoolLayer, Refusal, Shape, pending_codes
+from hwgen.frontend.values import Codes, Hosted, Layer, Pending, PoolLayer, Refusal, Shape, pending_codes
 from hwgen.schemes import NAMES, discover, get
 
 
@@ -20,7 +20,7 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Image:
-    """The network's input before it is quantized."""
+    """The network's input before it is quantized, or the integers that it is given as."""
 
     shape: Shape
     flat: bool
@@ -66,6 +66,9 @@ UNKNOWN = object()
 DOMAINS = ("", "ai.onnx", "qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Operator domains whose names are understood."""
 
+CONTRIB = "com.microsoft"
+"""onnxruntime's own domain, in which only QuantizeLinear and DequantizeLinear are."""
+
 POINTWISE = ("LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Elu", "HardSwish", "HardSigmoid", "PRelu",
              "Selu", "Relu", "Clip", "Mul", "Div", "BatchNormalization", "Dropout", "Cast", "Identity",
              "InstanceNormalization")
@@ -82,6 +85,11 @@ class Importer:
         self.schemes = self._scheme_metadata()
         self.used_schemes: set[str] = set()
         self.noted: list[Problem] = []
+        self.readers: dict[str, list[str]] = {}
+        """Operators that read a tensor, in order."""
+        for node in file.nodes:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node.op_type)
 
     # -- the walk ----------------------------------------------------------------------
 
@@ -100,7 +108,8 @@ class Importer:
 
     def _node(self, node: NodeProto, handlers: dict) -> NodeReport:
         name, op = node_name(node), node.op_type
-        handler = handlers.get(op) if node.domain in DOMAINS else None
+        known = node.domain in DOMAINS or (node.domain == CONTRIB and op in QDQ_OPS)
+        handler = handlers.get(op) if known else None
         self.noted = []
         try:
             if handler is None:
@@ -126,8 +135,9 @@ class Importer:
     def _guess(self, node: NodeProto) -> object:
         """What a refused node's output would be, so that what follows it is examined too."""
         value = self.values.get(node.input[0], UNKNOWN) if node.input else UNKNOWN
-        if node.op_type in QUANT_OPS and isinstance(value, (Codes, Pending)):
-            return Codes(node.output[0], value.shape, Quantizer(Fraction(1)), value.flat)
+        if node.op_type in (*QUANT_OPS, *QDQ_OPS) and isinstance(value, (Codes, Pending, Image)):
+            return Codes(node.output[0], value.shape, Quantizer(Fraction(1)), value.flat,
+                         node.op_type == "QuantizeLinear", True)
         return value if node.op_type in POINTWISE else UNKNOWN
 
     def _bind(self, node: NodeProto, values: list) -> None:
@@ -163,8 +173,10 @@ class Importer:
     def _outputs(self) -> None:
         for name in self.file.outputs:
             value = self.values.get(name)
+            if isinstance(value, Hosted):
+                value = value.codes
             if not isinstance(value, Codes):
-                self._problem(name, "output", "the output is not quantized", "end the network with a Quant node")
+                self._problem(name, "output", "the output is not quantized", f"end the network with {self.quantizing}")
             elif value.tensor == (self.network.input.tensor if self.network.input else None):
                 self._problem(name, "output", "the output is the network's input", "the network has no layer")
             elif all(value.tensor != other.tensor for other in self.network.outputs):
@@ -218,22 +230,31 @@ class Importer:
 
     # -- activations -------------------------------------------------------------------
 
-    def codes_or_skip(self, name: str) -> object:
-        """The value of an activation; Skipped where it is not known."""
+    @property
+    def quantizing(self) -> str:
+        """What quantizes a tensor in this file, for messages."""
+        return "QuantizeLinear and DequantizeLinear" if self.file.qdq else "a Quant node"
+
+    def codes_or_skip(self, name: str, raw: bool = False) -> object:
+        """The value of an activation; Skipped where it is not known.  ``raw``: integers will do, too."""
         value = self.values.get(name, UNKNOWN)
+        if isinstance(value, Hosted):
+            raise Refusal(f"it follows {value.node!r}, which only the host can compute", "end the network before that")
+        if isinstance(value, Codes) and value.raw and not raw:
+            raise Refusal(f"its input {name!r} is integers", "put DequantizeLinear before it")
         if value is UNKNOWN:
             if name in self.file.constants:
                 raise Refusal(f"the constant {name!r} stands where an activation is expected", "export the model again")
             raise Skipped
         return value
 
-    def codes(self, node: NodeProto, name: str) -> Codes:
-        """A quantized activation; where it is not quantized that is noted."""
-        value = self.codes_or_skip(name)
+    def codes(self, node: NodeProto, name: str, raw: bool = False) -> Codes:
+        """A quantized activation; where it is not quantized that is noted.  ``raw``: integers will do, too."""
+        value = self.codes_or_skip(name, raw)
         if isinstance(value, Image):
-            raise Refusal("the network's input is not quantized", "start the network with a Quant node")
+            raise Refusal("the network's input is not quantized", f"start the network with {self.quantizing}")
         if isinstance(value, Pending):
-            self.note(node, Refusal(f"its input {name!r} is not quantized", "put a Quant node before it"))
+            self.note(node, Refusal(f"its input {name!r} is not quantized", f"put {self.quantizing} before it"))
             return Codes(name, value.shape, Quantizer(Fraction(1)), value.flat)
         if not isinstance(value, Codes):
             raise Refusal(f"its input {name!r} is a weight", "export the model again")
@@ -272,7 +293,10 @@ class Importer:
         if value is UNKNOWN:
             raise Skipped
         if not isinstance(value, Grid):
-            raise Refusal("its weight is not quantized", "put a Quant node of at most 8 bits between weight and layer")
+            what = "DequantizeLinear" if self.file.qdq else "a Quant node of at most 8 bits"
+            raise Refusal("its weight is not quantized", f"put {what} between weight and layer")
+        if value.zeros is not None:
+            raise Refusal("its weight is integers", "put DequantizeLinear before it")
         if value.integers.ndim != rank:
             raise Refusal(f"its weight has {value.integers.ndim} dimensions, not {rank}", "use a 2-D layer")
         if value.bits > 8:
@@ -321,8 +345,8 @@ def _row_scheme(index: int, row: np.ndarray, listed: str | None) -> str:
     if listed is None:
         candidates = discover(row)
         if not candidates:
-            raise Refusal(f"row {index} of its weight holds integers from {row.min()} to {row.max()}, which no scheme "
-                          "holds", "quantize weights to at most 8 bits")
+            raise Refusal(f"row {index} of its weight holds integers from {row.min()} to {row.max()} (zero point "
+                          "subtracted), which no scheme holds", "quantize weights to int8 with zero point 0")
         return candidates[0]
     if listed not in NAMES:
         raise Refusal(f"hwgen.schemes names the unknown scheme {listed!r} for row {index}",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+import math
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -12,7 +13,11 @@ from onnx import NodeProto, helper, numpy_helper
 from hwgen.errors import HwgenError
 
 QUANT_OPS = ("Quant", "IntQuant", "BipolarQuant")
-PASSING_OPS = ("Identity", "Cast", "Constant", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
+QDQ_OPS = ("QuantizeLinear", "DequantizeLinear")
+PASSING_OPS = ("Identity", "Cast", "Constant", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "ConstantOfShape")
+
+MAX_FILLED = 1 << 20
+"""Numbers that a ConstantOfShape may make: exporters write zero points with it."""
 
 
 @dataclass(eq=False)
@@ -29,6 +34,10 @@ class ModelFile:
     """(channels, height, width); a flat input is (features, 1, 1)."""
     input_rank: int
     """2 or 4, batch included."""
+    input_type: int
+    """ONNX's number of the input's element type."""
+    qdq: bool
+    """Whether the file is in QDQ form, without any QONNX operator: onnxruntime executes it as it is."""
     outputs: tuple[str, ...]
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -56,7 +65,7 @@ def read(path, data: bytes | None = None) -> ModelFile:
     """Opens ``path``, or with ``data`` the contents of a file that does not exist under that name.
 
     Raises HwgenError for a missing, truncated or foreign file, missing external data,
-    several inputs, dynamic or empty shapes, and for a model without any Quant node.
+    several inputs, dynamic or empty shapes, and for a model without any Quant or QuantizeLinear node.
     """
     path = Path(path)
     model = _parse(path, _contents(path) if data is None else data)
@@ -71,12 +80,17 @@ def read(path, data: bytes | None = None) -> ModelFile:
         raise HwgenError(f"{path}: the model must have exactly one input, it has {len(inputs)} ({names})")
     if not graph.output:
         raise HwgenError(f"{path}: the model has no output")
-    if not any(node.op_type in QUANT_OPS for node in nodes):
-        raise HwgenError(_not_quantized(path, nodes))
+    found = {node.op_type for node in nodes}
+    qdq = not found.intersection(QUANT_OPS)
+    if qdq and not found.intersection(QDQ_OPS):
+        raise HwgenError(f"{path}: the model is not quantized: it has no Quant or QuantizeLinear node; train it with "
+                         "hwgen.quantize, export it from a quantization-aware framework as QONNX, or quantize it with "
+                         "onnxruntime (QuantFormat.QDQ)")
     shape, rank = _input_shape(path, inputs[0])
     metadata = {prop.key: prop.value for prop in model.metadata_props}
     return ModelFile(path, metadata.get("hwgen.name") or graph.name or path.stem, nodes, constants, inputs[0].name,
-                     shape, rank, tuple(value.name for value in graph.output), metadata)
+                     shape, rank, inputs[0].type.tensor_type.elem_type, qdq,
+                     tuple(value.name for value in graph.output), metadata)
 
 
 def _contents(path: Path) -> bytes:
@@ -156,6 +170,12 @@ def _move(path: Path, node: NodeProto, options: dict, inputs: list[np.ndarray]) 
         (key, value), = options.items()
         return np.asarray(value, np.float32 if "float" in key else np.int64)
     array = inputs[0]
+    if op == "ConstantOfShape":
+        sides = [int(side) for side in array.reshape(-1)]
+        if math.prod(sides) > MAX_FILLED:
+            raise ValueError(f"it fills a tensor of shape {tuple(sides)}")
+        value = _array(path, options["value"], f"constant node {node_name(node)!r}") if "value" in options else None
+        return np.zeros(sides, np.float32) if value is None else np.full(sides, value.reshape(-1)[0], value.dtype)
     if op == "Cast":
         return array.astype(helper.tensor_dtype_to_np_dtype(options["to"]))
     if op == "Reshape":
@@ -185,11 +205,3 @@ def _input_shape(path: Path, value) -> tuple[tuple[int, int, int], int]:
             raise HwgenError(f"{path}: dimension {index} of the input {value.name!r} is {side}; it must be positive")
     sides = [int(dim.dim_value) for dim in tensor.shape.dim][1:] + [1, 1]
     return (sides[0], sides[1], sides[2]), len(dims)
-
-
-def _not_quantized(path: Path, nodes: list[NodeProto]) -> str:
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in nodes):
-        return (f"{path}: the model is in QDQ form (QuantizeLinear/DequantizeLinear), which is not read yet; "
-                "convert it to QONNX with qonnx's QCDQToQuant transformation")
-    return (f"{path}: the model is not quantized: it has no Quant node; train it with hwgen.quantize, or export it "
-            "from a quantization-aware framework as QONNX")

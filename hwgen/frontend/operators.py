@@ -11,8 +11,11 @@ import numpy as np
 from onnx import NodeProto
 
 from hwgen.frontend import pointwise, pools
+from hwgen.frontend.host import hosted
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import node_name
+from hwgen.frontend.moves import concat
+from hwgen.frontend.qdq_nodes import clip, dequantize_linear, quantize_linear
 from hwgen.frontend.quantize_nodes import bipolar_quant, quant
 from hwgen.frontend.quantizers import Grid
 from hwgen.frontend.values import Codes, ConvSource, Pending, Refusal
@@ -100,14 +103,16 @@ def _refused(reason: str, help: str):
 
 
 _ON_HOST = "end the network before it; the host can compute it from the output"
+_AS_QDQ = "quantize with quantize_static and QuantFormat.QDQ"
 _TABLE = "use Relu or Clip; tables for other functions are planned"
 
 HANDLERS = {
     "Quant": quant, "IntQuant": quant, "BipolarQuant": bipolar_quant,
+    "QuantizeLinear": quantize_linear, "DequantizeLinear": dequantize_linear,
     "Conv": conv, "Gemm": gemm, "MatMul": matmul,
     "BatchNormalization": pointwise.batch_norm,
     "Mul": pointwise.mul, "Div": pointwise.div, "Add": pointwise.add, "Sub": pointwise.sub,
-    "Relu": pointwise.relu, "Clip": pointwise.clip,
+    "Relu": pointwise.relu, "Clip": clip,
     "MaxPool": pools.max_pool, "AveragePool": pools.average_pool, "GlobalAveragePool": pools.global_average_pool,
     "ReduceMean": pools.reduce_mean,
     "Flatten": pools.flatten, "Reshape": pools.reshape, "Squeeze": pools.squeeze, "Transpose": pools.transpose,
@@ -115,10 +120,8 @@ HANDLERS = {
     "ConvTranspose": _refused("transposed convolution is not supported", "use a convolution"),
     "Resize": _refused("resizing is not supported", "use strides or pools"),
     "Upsample": _refused("resizing is not supported", "use strides or pools"),
-    "Concat": _refused("concatenation is not supported yet", "use an add"),
-    "Softmax": _refused("Softmax is not supported", _ON_HOST),
-    "LogSoftmax": _refused("LogSoftmax is not supported", _ON_HOST),
-    "ArgMax": _refused("ArgMax is not supported", _ON_HOST),
+    "Concat": concat,
+    "Softmax": hosted, "LogSoftmax": hosted, "ArgMax": hosted,
     "TopK": _refused("TopK is not supported", _ON_HOST),
     "Sigmoid": _refused("Sigmoid is not supported yet", _TABLE),
     "Tanh": _refused("Tanh is not supported yet", _TABLE),
@@ -128,5 +131,9 @@ HANDLERS = {
     "QuantAvgPool2d": _refused("QuantAvgPool2d is not supported", "use AveragePool followed by Quant"),
     "FloatQuant": _refused("FloatQuant (minifloat) is not supported", "use Quant"),
     "MultiThreshold": _refused("MultiThreshold is not supported yet", "keep the Quant nodes of the QONNX export"),
+    **{op: _refused(f"{op} is an operator on integers (onnxruntime's QOperator format)", _AS_QDQ) for op in (
+        "QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul", "QLinearAveragePool", "QLinearGlobalAveragePool",
+        "QLinearConcat", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QGemm", "ConvInteger",
+        "MatMulInteger", "DynamicQuantizeLinear")},
 }
 """By operator type; what is not here is refused with a general reason."""

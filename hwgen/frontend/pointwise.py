@@ -128,19 +128,31 @@ def relu(importer: Importer, node: NodeProto, options: dict):
 
 
 def clip(importer: Importer, node: NodeProto, options: dict):
-    limits: list[Fraction | None] = []
+    return _limit(importer, node, *limits(importer, node, options))
+
+
+def limits(importer: Importer, node: NodeProto, options: dict) -> tuple[Fraction | None, Fraction | None]:
+    """(min, max) of a Clip, None where there is no limit."""
+    found: list[Fraction | None] = []
     for index, key in ((1, "min"), (2, "max")):
         number = options.get(key)
         if len(node.input) > index and node.input[index]:
-            array = importer.file.constants.get(node.input[index])
-            if array is None or array.size != 1:
-                raise Refusal(f"its {key} is not one constant", "use constant limits")
-            number = array.reshape(-1)[0].item()
+            number = _one_number(importer, node.input[index], key)
         if number is not None and math.isnan(number):
             raise Refusal(f"its {key} is NaN", "train or export the model again")
         # the limits of float32 are how "no limit" is written in old files
-        limits.append(None if number is None or abs(number) > 3.4e38 else Fraction(number))
-    low, high = limits
+        found.append(None if number is None or abs(number) > 3.4e38 else Fraction(number))
+    low, high = found
     if low is not None and high is not None and low > high:
         raise Refusal("its min is larger than its max", "export the model again")
-    return _limit(importer, node, low, high)
+    return low, high
+
+
+def _one_number(importer: Importer, name: str, key: str) -> Fraction | float:
+    value = importer.values.get(name)
+    if isinstance(value, Grid) and value.integers.size == 1:
+        return value.values()[0]
+    array = importer.file.constants.get(name)
+    if array is None or array.size != 1:
+        raise Refusal(f"its {key} is not one constant", "use constant limits")
+    return array.reshape(-1)[0].item()

@@ -12,7 +12,7 @@ from onnx import NodeProto, TensorProto
 from hwgen.frontend.importer import Image, Importer
 from hwgen.frontend.model_file import node_name
 from hwgen.frontend.quantizers import Grid
-from hwgen.frontend.values import Codes, MaxPoolStep, Pending, PoolLayer, PoolSource, Refusal
+from hwgen.frontend.values import Codes, Hosted, MaxPoolStep, Pending, PoolLayer, PoolSource, Refusal
 from hwgen.frontend.windows import kernel_of, window
 
 
@@ -20,9 +20,9 @@ def max_pool(importer: Importer, node: NodeProto, options: dict):
     if len(node.output) > 1 and node.output[1]:
         raise Refusal("its indices are used", "use only the values of MaxPool")
     kernel = kernel_of(options)
-    x = importer.codes_or_skip(node.input[0])
+    x = importer.codes_or_skip(node.input[0], raw=True)
     if not isinstance(x, Pending):
-        x = importer.codes(node, node.input[0])
+        x = importer.codes(node, node.input[0], raw=True)
     strides, pads, size = _pool_window(options, x, kernel)
     step = MaxPoolStep(node_name(node), kernel, strides, pads, (x.shape[0], *size))
     words = f"max pool {kernel[0]}x{kernel[1]}"
@@ -83,7 +83,7 @@ def reduce_mean(importer: Importer, node: NodeProto, options: dict):
 def flatten(importer: Importer, node: NodeProto, options: dict):
     if isinstance(importer.values.get(node.input[0]), Grid):
         raise Refusal("Flatten of a weight", "store the weight with its final shape")
-    x = importer.codes_or_skip(node.input[0])
+    x = importer.codes_or_skip(node.input[0], raw=True)
     assert isinstance(x, (Codes, Pending, Image))
     rank = 2 if x.flat else 4
     if int(options.get("axis", 1)) % rank != 1:
@@ -97,7 +97,7 @@ def reshape(importer: Importer, node: NodeProto, options: dict):
     if isinstance(value, Grid):
         return "shape of the weight", value.reshape([value.integers.shape[i] if side == 0 else side
                                                      for i, side in enumerate(target)])
-    x = importer.codes_or_skip(node.input[0])
+    x = importer.codes_or_skip(node.input[0], raw=True)
     assert isinstance(x, (Codes, Pending, Image))
     features = math.prod(x.shape)
     if len(target) == 2 and target[1] in (-1, features):
@@ -118,7 +118,7 @@ def squeeze(importer: Importer, node: NodeProto, options: dict):
     axes = options.get("axes")
     if len(node.input) > 1 and node.input[1]:
         axes = importer.constant(node.input[1], "its axes").reshape(-1).tolist()
-    x = importer.codes_or_skip(node.input[0])
+    x = importer.codes_or_skip(node.input[0], raw=True)
     if not isinstance(x, (Codes, Pending)) or x.flat or x.shape[1:] != (1, 1) or axes is None \
             or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
         raise Refusal("a Squeeze that is not of height and width 1", "use Flatten")
@@ -135,7 +135,9 @@ def transpose(importer: Importer, node: NodeProto, options: dict):
 
 def identity(importer: Importer, node: NodeProto, options: dict):
     value = importer.values.get(node.input[0])
-    return "nothing", value if isinstance(value, Grid) else importer.codes_or_skip(node.input[0])
+    if isinstance(value, (Grid, Hosted)):
+        return "nothing", value
+    return "nothing", importer.codes_or_skip(node.input[0], raw=True)
 
 
 def dropout(importer: Importer, node: NodeProto, options: dict):
@@ -147,6 +149,11 @@ def dropout(importer: Importer, node: NodeProto, options: dict):
 
 
 def cast(importer: Importer, node: NodeProto, options: dict):
-    if options.get("to") not in (TensorProto.FLOAT, TensorProto.DOUBLE):
+    value, to = importer.values.get(node.input[0]), options.get("to")
+    if isinstance(value, Codes) and value.raw:
+        signed = value.quantizer.signed
+        if value.quantizer.bits > 4 and to != (TensorProto.INT8 if signed else TensorProto.UINT8):
+            raise Refusal("a Cast of quantized integers to another type", "put DequantizeLinear before it")
+    elif to not in (TensorProto.FLOAT, TensorProto.DOUBLE) and not isinstance(value, Hosted):
         raise Refusal("a Cast of an activation to a type that is not float", "remove it")
     return identity(importer, node, options)

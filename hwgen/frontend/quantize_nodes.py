@@ -6,6 +6,7 @@ from onnx import NodeProto
 
 from hwgen.frontend.importer import Image, Importer
 from hwgen.frontend.model_file import node_name
+from hwgen.frontend.moves import by_channel
 from hwgen.frontend.quantizers import Quantizer, bipolar_constant, quantize_constant
 from hwgen.frontend.values import Codes, CodeSource, ConvSource, Layer, Pending, Refusal
 
@@ -28,12 +29,12 @@ def quant(importer: Importer, node: NodeProto, options: dict):
     if bits == 1 and signed:  # QONNX executes this as the sign of x/scale + zero
         if origin:
             raise Refusal("a signed 1-bit activation with a zero point", "use zero point 0")
-        return _activation(importer, node, Quantizer(step, bits=1, bipolar=True))
+        return activation(importer, node, Quantizer(step, bits=1, bipolar=True))
     quantizer = Quantizer(step, origin, bits, signed, narrow, mode)
     if not 0 <= quantizer.code_zero < 1 << bits:
         raise Refusal(f"the zero point {origin} is outside the range of its {bits} bits",
                       "use a range that contains the real value 0")
-    return _activation(importer, node, quantizer)
+    return activation(importer, node, quantizer)
 
 
 def bipolar_quant(importer: Importer, node: NodeProto, options: dict):
@@ -51,17 +52,18 @@ def bipolar_quant(importer: Importer, node: NodeProto, options: dict):
             raise Refusal(str(error), "export the model again") from error
     if scale.size != 1:
         raise Refusal("an activation with one scale per channel", "use one per tensor")
-    return _activation(importer, node, Quantizer(Fraction(scale.reshape(-1)[0].item()), bits=1, bipolar=True))
+    return activation(importer, node, Quantizer(Fraction(scale.reshape(-1)[0].item()), bits=1, bipolar=True))
 
 
-def _activation(importer: Importer, node: NodeProto, quantizer: Quantizer):
+def activation(importer: Importer, node: NodeProto, quantizer: Quantizer) -> tuple[str, Codes]:
+    """A quantizer of the image, or of a layer's result, which completes the layer."""
     value = importer.codes_or_skip(node.input[0])
     if isinstance(value, Image):
         return _image(importer, node, quantizer, value)
     words = f"{quantizer.code_bits}-bit codes"
     if isinstance(value, Codes) and _keeps(value.quantizer, quantizer):
         return "nothing: the codes are on this grid already", value
-    x = importer.real(node, node.input[0])
+    x = by_channel(importer.real(node, node.input[0]))
     check_layer(x, quantizer)
     importer.network.layers.append(Layer(x, quantizer, node.output[0], node_name(node)))
     return words, Codes(node.output[0], x.shape, quantizer, x.flat)

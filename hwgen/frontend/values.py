@@ -37,6 +37,18 @@ class Codes:
     quantizer: Quantizer
     flat: bool = False
     """Seen as a vector by the source network; the map is still ``shape``."""
+    raw: bool = False
+    """The integers of a QuantizeLinear, which a DequantizeLinear has yet to make real values."""
+    guessed: bool = False
+    """Stands in for the result of a refused quantizer."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """What the host computes from the network's output: Softmax and the like."""
+
+    codes: Codes
+    node: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +186,9 @@ class Layer:
     quantizer: Quantizer
     output: str
     node: str
-    """Name of the Quant node."""
+    """Name of the Quant or QuantizeLinear node."""
+    made: bool = False
+    """A move of codes that the file has no tensor for."""
 
 
 @dataclass(frozen=True)
