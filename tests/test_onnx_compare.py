@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from hwgen.frontend import load
-from hwgen.frontend.execute import compare, execute_qonnx
+from hwgen.frontend.execute import compare, execute
 from hwgen.frontend.qonnx_writer import QonnxBuilder
 from hwgen.golden import run
 
@@ -65,6 +65,6 @@ def test_a_wrong_weight_is_no_tie(tmp_path):
 def test_execute_gives_codes_by_output(tmp_path):
     path = network(tmp_path / "net.onnx", 17.3 * SCALE)
     graph = load(path)
-    ours = execute_qonnx(path, CODES[:7])
+    ours = execute(path, CODES[:7])
     assert set(ours) == set(graph.outputs) and ours[graph.outputs[0]].shape == (7, 5, 1, 1)
     assert np.array_equal(ours[graph.outputs[0]], run(graph, CODES[:7])[graph.outputs[0]])

@@ -40,7 +40,7 @@ def lower(network: Network, m_bits: int | None = None) -> Graph:
     assert network.input is not None and not network.problems
     maker = _Maker(M_BITS if m_bits is None else (m_bits,))
     maker.tensor(network.input)
-    for layer in _needed(network):
+    for layer in needed(network):
         if isinstance(layer, PoolLayer):
             target = Codes(layer.output, layer.step.shape, layer.input.quantizer)
             maker.max_pool(layer.step, layer.input.tensor, target)
@@ -53,7 +53,8 @@ def lower(network: Network, m_bits: int | None = None) -> Graph:
     return graph
 
 
-def _needed(network: Network) -> Iterable[Layer | PoolLayer]:
+def needed(network: Network) -> Iterable[Layer | PoolLayer]:
+    """The layers that an output depends on, in order."""
     wanted = {codes.tensor for codes in network.outputs}
     kept = []
     for layer in reversed(network.layers):

@@ -40,6 +40,8 @@ class ModelFile:
     """Whether the file is in QDQ form, without any QONNX operator: onnxruntime executes it as it is."""
     outputs: tuple[str, ...]
     metadata: dict[str, str] = field(default_factory=dict)
+    data: bytes | None = None
+    """The file's contents where they are not to be read from ``path``."""
 
 
 def node_name(node: NodeProto) -> str:
@@ -90,7 +92,7 @@ def read(path, data: bytes | None = None) -> ModelFile:
     metadata = {prop.key: prop.value for prop in model.metadata_props}
     return ModelFile(path, metadata.get("hwgen.name") or graph.name or path.stem, nodes, constants, inputs[0].name,
                      shape, rank, inputs[0].type.tensor_type.elem_type, qdq,
-                     tuple(value.name for value in graph.output), metadata)
+                     tuple(value.name for value in graph.output), metadata, data)
 
 
 def _contents(path: Path) -> bytes:

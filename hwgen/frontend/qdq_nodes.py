@@ -17,9 +17,10 @@ from hwgen.frontend.quantize_nodes import activation
 from hwgen.frontend.quantizers import Grid, Quantizer, quantize_constant
 from hwgen.frontend.values import Codes, Hosted, Layer, Pending, Refusal
 
-TYPES = {TensorProto.UINT8: (8, False), TensorProto.INT8: (8, True), TensorProto.UINT16: (16, False),
-         TensorProto.INT16: (16, True), TensorProto.INT32: (32, True), TensorProto.UINT4: (4, False),
-         TensorProto.INT4: (4, True)}
+TYPES: dict[int, tuple[int, bool]] = {
+    TensorProto.UINT8: (8, False), TensorProto.INT8: (8, True), TensorProto.UINT16: (16, False),
+    TensorProto.INT16: (16, True), TensorProto.INT32: (32, True), TensorProto.UINT4: (4, False),
+    TensorProto.INT4: (4, True)}
 """(bits, signed) of ONNX's integer types."""
 
 NAMES = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "uint16": TensorProto.UINT16,
@@ -116,7 +117,7 @@ def dequantize_linear(importer: Importer, node: NodeProto, options: dict):
 
 
 def clip(importer: Importer, node: NodeProto, options: dict):
-    """Clip of integers, which PyTorch writes for 7-bit activations and for weights without -128; else of real values."""
+    """Clip of integers, as PyTorch writes it for 7-bit activations and weights without -128; else of real values."""
     value = importer.values.get(node.input[0])
     if isinstance(value, Grid) and value.zeros is not None:
         low, high = limits(importer, node, options)

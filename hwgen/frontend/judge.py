@@ -1,0 +1,198 @@
+"""Judges every layer on its executor's own input codes: equal, a rounding tie of float32, or different.
+
+Executors compute in float32, the golden model exactly.  Where a code differs, the layer is evaluated in rational
+numbers on the codes that the executor itself had at the layer's input.  The golden model must give the exact
+code there; the difference is a rounding tie if the executor's code belongs to a value within float32's error bound
+of the exact one.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+import math
+
+import numpy as np
+
+from hwgen.frontend.executors import execute, executor_name, input_codes
+from hwgen.frontend.importer import Network
+from hwgen.frontend.lower import between, code_affine, needed
+from hwgen.frontend.quantizers import Quantizer, round_exact
+from hwgen.frontend.values import ConvSource, Layer, MaxPoolStep, Pending, PoolSource
+from hwgen.golden import conv_accumulators, operations, pool_sums
+from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale
+
+UNIT = Fraction(1, 1 << 24)
+"""Largest relative error of one float32 operation."""
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """The codes of one layer: the golden model's against the executor's, on the executor's own input codes."""
+
+    layer: str
+    compared: int
+    equal: int
+    ties: int
+    """Differences proven to be float32 rounding ties of the executor."""
+    different: int
+
+    def __add__(self, other: "LayerComparison") -> "LayerComparison":
+        return LayerComparison(self.layer, self.compared + other.compared, self.equal + other.equal,
+                               self.ties + other.ties, self.different + other.different)
+
+
+class Judge:
+    """Verdicts over a batch of images, (images, channels, height, width), codes or real values of the input."""
+
+    def __init__(self, network: Network, graph: Graph, images: np.ndarray):
+        assert network.input is not None
+        self.name = executor_name(network.file)
+        self.verdicts: list[str | None] = [None] * len(images)
+        """Per image the first rounding that differs and is no tie, or None."""
+        self.ties = np.zeros(len(images), np.int64)
+        """Roundings per image that were shown to be ties."""
+        self.layers: list[LayerComparison] = []
+        layers, self.ops = list(needed(network)), {op.output: op for op in graph.ops}
+        wanted = {network.input.tensor: network.input.quantizer}
+        for layer in layers:
+            if isinstance(layer, Layer) and layer.made:
+                continue
+            wanted[layer.output] = layer.quantizer if isinstance(layer, Layer) else layer.input.quantizer
+        self.tensors = execute(network, images, wanted)
+        self._input(network.input.tensor, network.input.quantizer, images, input_codes(network, images))
+        for layer in layers:
+            if isinstance(layer, Layer):
+                self._layer(layer)
+            else:
+                pooled, got = _max_pool(layer.step, self.tensors[layer.input.tensor]), self.tensors[layer.output]
+                self._count(layer.step.name, pooled, got, got != pooled, pooled)
+
+    def _input(self, name: str, unit: Quantizer, images: np.ndarray, codes: np.ndarray) -> None:
+        """The input's own quantizer: ``x / scale + zero`` is two operations."""
+        got, least, most = self.tensors[name], codes.copy(), codes.copy()
+        for index in zip(*np.nonzero(got != codes), strict=True) if images.dtype.kind == "f" else ():
+            value = Fraction(float(images[index]))
+            error = 4 * UNIT * (abs(value) + abs(unit.zero) * unit.scale)
+            least[index], most[index] = unit.code(value - error), unit.code(value + error)
+        self._count(name, codes, got, (got < least) | (got > most), codes)
+
+    def _layer(self, layer: Layer) -> None:
+        """Evaluates one layer exactly where codes differ, marks what is no tie, counts what is one."""
+        pools = layer.pending.pools
+        op = self.ops[between(layer.output, 0) if pools else layer.output]
+        golden = pooled = _golden(op, layer, self.tensors)
+        if layer.made:
+            self.tensors[layer.output] = golden
+            return
+        got = self.tensors[layer.output]
+        for step in pools:
+            pooled = _max_pool(step, pooled)
+        doubtful = got != pooled
+        if pools:  # any code of the map may be the one that won
+            doubtful = np.broadcast_to(doubtful.any(axis=(2, 3), keepdims=True), golden.shape)
+        values = _Exact(layer, self.tensors, golden, doubtful)
+        self._mark(layer.node, golden != values.codes, "golden", golden, values.codes)
+        for step in pools:
+            values.pool(step)
+        wrong = (got < values.least) | (got > values.most) | (pooled != values.codes)
+        self._count(layer.node, pooled, got, wrong, values.codes)
+
+    def _count(self, node: str, golden: np.ndarray, got: np.ndarray, wrong: np.ndarray, exact: np.ndarray) -> None:
+        self._mark(node, wrong, self.name, got, exact)
+        tied = (got != golden) & ~wrong
+        self.ties += tied.reshape(len(got), -1).sum(axis=1)
+        different = int(wrong.sum())
+        self.layers.append(LayerComparison(node, got.size, got.size - int(tied.sum()) - different, int(tied.sum()),
+                                           different))
+
+    def _mark(self, node: str, wrong: np.ndarray, who: str, got, exact) -> None:
+        """Describes the first wrong code of every image that has no verdict yet."""
+        for index in zip(*np.nonzero(wrong), strict=True):
+            if self.verdicts[index[0]] is None:
+                place = ", ".join(str(int(i)) for i in index[1:])
+                self.verdicts[index[0]] = (f"{node} at (channel, y, x) = ({place}): {who} {got[index]}, "
+                                           f"exact {exact[index]}")
+
+
+def _golden(op: Op, layer: Layer, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """The golden operation on the executor's own codes."""
+    source = layer.pending.source.input
+    codes, zero = tensors[source.tensor], source.quantizer.code_zero
+    other = None if layer.pending.residual is None else tensors[layer.pending.residual.tensor]
+    if isinstance(op, Conv):
+        return operations.conv(op, codes, zero, other)
+    if isinstance(op, Add):
+        assert other is not None
+        return operations.add(op, codes, other)
+    assert isinstance(op, AvgPool)
+    return operations.avg_pool(op, codes, zero)
+
+
+def _max_pool(step: MaxPoolStep, codes: np.ndarray) -> np.ndarray:
+    return operations.max_pool(MaxPool(step.name, "", "", step.kernel, step.strides, step.pads), codes)
+
+
+class _Exact:
+    """Exact codes of a layer, and the least and greatest code that float32 may give instead.
+
+    Rational arithmetic is slow, so it is used only where a code is ``doubtful``; elsewhere ``golden`` stands.
+    """
+
+    def __init__(self, layer: Layer, tensors: dict[str, np.ndarray], golden: np.ndarray, doubtful: np.ndarray):
+        pending = layer.pending
+        self.quantizer = layer.quantizer
+        acc, reach, terms = _integers(pending, tensors[pending.source.input.tensor])
+        residual = None if pending.residual is None else tensors[pending.residual.tensor].astype(np.int64)
+        self.codes, self.least, self.most = (golden.astype(np.int64) for _ in range(3))
+        slope, coefficient, intercept = code_affine(pending, layer.quantizer)
+        cache: dict[tuple, tuple[int, int, int]] = {}
+        for index in zip(*np.nonzero(doubtful), strict=True):
+            channel = index[1]
+            other = 0 if residual is None else int(residual[index])
+            key = (channel, int(acc[index]), int(reach[index]), other)
+            if key not in cache:
+                exact = slope[channel] * key[1] + intercept[channel]
+                size = abs(slope[channel]) * key[2] + pending.size[channel] / self.quantizer.scale
+                if pending.residual is not None:
+                    exact += coefficient[channel] * other
+                    size += abs(coefficient[channel] * (other - pending.residual.quantizer.code_zero))
+                size += abs(exact) + abs(self.quantizer.zero)
+                error = (terms + 20) * UNIT * size
+                cache[key] = (_limit(exact, pending, channel, self.quantizer),
+                              _limit(exact - error, pending, channel, self.quantizer),
+                              _limit(exact + error, pending, channel, self.quantizer))
+            self.codes[index], self.least[index], self.most[index] = cache[key]
+
+    def pool(self, step: MaxPoolStep) -> None:
+        """The same after a max pool."""
+        self.codes, self.least, self.most = (_max_pool(step, array) for array in (self.codes, self.least, self.most))
+
+
+def _limit(position: Fraction, pending: Pending, channel: int, quantizer: Quantizer) -> int:
+    """Code of an exact position (``y/s + zero``), limits included."""
+    low, high = pending.low[channel], pending.high[channel]
+    real = (position - quantizer.zero) * quantizer.scale
+    if low is not None:
+        real = max(real, low)
+    if high is not None:
+        real = min(real, high)
+    if quantizer.bipolar:
+        return quantizer.code(real)
+    rounded = round_exact(quantizer.position(real), quantizer.mode) + quantizer.offset
+    return min(max(rounded, quantizer.low), quantizer.high)
+
+
+def _integers(pending: Pending, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """``v``, the sum of magnitudes ``|w| * |q - z|`` behind it, and the number of terms."""
+    source = pending.source
+    zero = source.input.quantizer.code_zero
+    distance = np.abs(codes.astype(np.int64) - zero)
+    if isinstance(source, ConvSource):
+        none = np.zeros(0, np.int64)
+        empty = Requant(none, none, none)
+        op, sizes = (Conv(source.name, "", "", weight, source.schemes, source.row_scales, empty, source.strides,
+                          source.pads) for weight in (source.weight, np.abs(source.weight.astype(np.int64))))
+        return conv_accumulators(op, codes, zero), conv_accumulators(sizes, distance, 0), math.prod(op.weight.shape[1:])
+    if isinstance(source, PoolSource):
+        pool = AvgPool(source.name, "", "", source.kernel, source.strides, Rescale(1, 0, 1), source.pads)
+        return pool_sums(pool, codes, zero), pool_sums(pool, distance, 0), math.prod(source.kernel)
+    return codes.astype(np.int64), distance, 1
