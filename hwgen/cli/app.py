@@ -245,6 +245,35 @@ def check(
         typer.echo("no problems")
 
 
+@app.command(epilog="Example:  hwgen compare my_network.onnx --inputs images.npy")
+def compare(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    inputs: Annotated[Path | None, typer.Option(help="A .npy file (n, channels, height, width): integers are input "
+                                                     "codes, floats the real image; without it the known images, "
+                                                     "else seeded random codes.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="How many of them; default all, of the known ones "
+                                                           "100.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the file in its own executor (qonnx or onnxruntime) and in the golden model, and compare every layer.
+
+    A layer is judged on the executor's own input codes.  Executors compute in float32: a difference counts as a
+    tie only if the executor's code is proven to lie within float32's error of the exact value.  Exit code 1 when
+    anything else differs.
+    """
+    from hwgen.build.comparison import compare_step
+    from hwgen.report.comparison import print_comparison
+
+    result = _work(f"comparing {model}", lambda progress: compare_step(model, inputs=inputs, images=images))
+    if as_json:
+        _print_json(result)
+    else:
+        print_comparison(result, _out())
+    if result["first_difference"]:
+        raise HwgenError(f"{model}: the golden model is not equal to the file; first difference: "
+                         f"{result['first_difference']}")
+
+
 @app.command(epilog="Example:  hwgen doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Say which tools are found, which versions, what is missing and how to get it.

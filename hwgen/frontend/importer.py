@@ -345,8 +345,8 @@ def _row_scheme(index: int, row: np.ndarray, listed: str | None) -> str:
     if listed is None:
         candidates = discover(row)
         if not candidates:
-            raise Refusal(f"row {index} of its weight holds integers from {row.min()} to {row.max()} (zero point "
-                          "subtracted), which no scheme holds", "quantize weights to int8 with zero point 0")
+            raise Refusal(f"row {index} of its weight holds integers from {row.min()} to {row.max()}, which no scheme "
+                          "holds", "quantize weights to int8 with zero point 0")
         return candidates[0]
     if listed not in NAMES:
         raise Refusal(f"hwgen.schemes names the unknown scheme {listed!r} for row {index}",

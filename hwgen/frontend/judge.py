@@ -90,7 +90,7 @@ class Judge:
         if pools:  # any code of the map may be the one that won
             doubtful = np.broadcast_to(doubtful.any(axis=(2, 3), keepdims=True), golden.shape)
         values = _Exact(layer, self.tensors, golden, doubtful)
-        self._mark(layer.node, golden != values.codes, "golden", golden, values.codes)
+        self._mark(layer.node, golden != values.codes, "golden", golden, values.codes, _unproven(op))
         for step in pools:
             values.pool(step)
         wrong = (got < values.least) | (got > values.most) | (pooled != values.codes)
@@ -104,13 +104,23 @@ class Judge:
         self.layers.append(LayerComparison(node, got.size, got.size - int(tied.sum()) - different, int(tied.sum()),
                                            different))
 
-    def _mark(self, node: str, wrong: np.ndarray, who: str, got, exact) -> None:
+    def _mark(self, node: str, wrong: np.ndarray, who: str, got, exact, why: str = "") -> None:
         """Describes the first wrong code of every image that has no verdict yet."""
         for index in zip(*np.nonzero(wrong), strict=True):
             if self.verdicts[index[0]] is None:
                 place = ", ".join(str(int(i)) for i in index[1:])
                 self.verdicts[index[0]] = (f"{node} at (channel, y, x) = ({place}): {who} {got[index]}, "
-                                           f"exact {exact[index]}")
+                                           f"exact {exact[index]}{why}")
+
+
+def _unproven(op: Op) -> str:
+    """Says that the compiler knows of rows that may differ, where it does."""
+    if isinstance(op, Conv) and op.requant.proven < len(op.weight):
+        return (f" (no multiplier and shift of the hardware is exact in {len(op.weight) - op.requant.proven} of its "
+                f"{len(op.weight)} rows, which are off by at most {op.requant.worst})")
+    if isinstance(op, (Add, AvgPool)) and not op.rescale.proven:
+        return " (no multiplier and shift of the hardware is exact)"
+    return ""
 
 
 def _golden(op: Op, layer: Layer, tensors: dict[str, np.ndarray]) -> np.ndarray:

@@ -150,7 +150,11 @@ def dropout(importer: Importer, node: NodeProto, options: dict):
 
 def cast(importer: Importer, node: NodeProto, options: dict):
     value, to = importer.values.get(node.input[0]), options.get("to")
-    if isinstance(value, Codes) and value.raw:
+    if isinstance(value, Grid) and value.zeros is not None and to in (TensorProto.INT8, TensorProto.UINT8):
+        integers, low = value.integers + value.zeros, -128 if to == TensorProto.INT8 else 0
+        if integers.min() < low or integers.max() > low + 255:
+            raise Refusal("a Cast that changes the integers of a constant", "export the model again")
+    elif isinstance(value, Codes) and value.raw:
         signed = value.quantizer.signed
         if value.quantizer.bits > 4 and to != (TensorProto.INT8 if signed else TensorProto.UINT8):
             raise Refusal("a Cast of quantized integers to another type", "put DequantizeLinear before it")
