@@ -36,9 +36,10 @@ class FloatNet:
         return self.node("Conv", x, self.weight(rows, channels, kernel, kernel), self.weight(rows), **attributes)
 
     def model(self, output) -> onnx.ModelProto:
+        kind = TensorProto.INT64 if self.nodes[-1].op_type == "ArgMax" else TensorProto.FLOAT
         graph = helper.make_graph(
             self.nodes, "net", [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *self.shape])],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)], self.initializers)
+            [helper.make_tensor_value_info(output, kind, None)], self.initializers)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
     def quantized(self, path, output, activations=QuantType.QUInt8, weights=QuantType.QInt8, **options):
@@ -91,6 +92,17 @@ def branches(net: FloatNet) -> str:
     x = net.node("Concat", *parts, axis=1)
     x = net.node("GlobalAveragePool", net.conv(x, 6, 12, strides=[2, 2]))
     return net.node("Gemm", net.node("Flatten", x), net.weight(6, 3))
+
+
+def loose(net: FloatNet) -> str:
+    """Operators that quantize_static leaves in float between quantizers, pools with padding, ArgMax."""
+    x = net.node("Relu", net.conv(net.node("Relu", net.conv("image", 9, 3)), 9, 9, 5, strides=[2, 2]))
+    y = net.node("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    x = net.node("Add", x, net.node("Relu", net.conv(x, 9, 9)))
+    x = net.node("Div", net.node("Sub", x, net.const(0.3)), net.const(1.7))
+    x = net.node("ReduceMean", net.node("Concat", x, y, axis=1), axes=[2, 3], keepdims=0)
+    x = net.node("Relu", net.node("Gemm", x, net.weight(18, 10), net.weight(10)))
+    return net.node("ArgMax", net.node("Gemm", x, net.weight(10, 7)), axis=1)
 
 
 def dyadic(path):

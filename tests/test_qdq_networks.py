@@ -10,9 +10,9 @@ from hwgen.frontend.execute import compare, execute
 from hwgen.golden import run
 from hwgen.graph.ir import Conv
 
-from qdq_networks import FloatNet, branches, dyadic, onnxruntime_tensors, plain, residual
+from qdq_networks import FloatNet, branches, dyadic, loose, onnxruntime_tensors, plain, residual
 
-NETWORKS = {"plain": plain, "residual": residual, "branches": branches}
+NETWORKS = {"plain": plain, "residual": residual, "branches": branches, "loose": loose}
 ACTIVATIONS = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 
@@ -37,7 +37,7 @@ def test_every_layer_is_onnxruntimes(tmp_path, name, activations, per_channel):
 
 
 @pytest.mark.parametrize("activations", list(ACTIVATIONS))
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", ["plain", "residual", "branches"])
 def test_equal_without_exception_where_float32_is_exact(tmp_path, name, activations):
     """With scales that are powers of two onnxruntime rounds nothing but the codes: all tensors are equal, ties too."""
     net, path = make(tmp_path, name, activations, per_channel=True)

@@ -87,6 +87,32 @@ def test_pytorchs_casts_and_clips(tmp_path):
     assert graph.ops[0].weight.min() == -127 and WEIGHT.min() == -128
 
 
+def test_relu_without_a_quantizer_behind_it(tmp_path):
+    """Codes limited on their own grid are codes, for a layer behind a pool and for a concatenation."""
+    hand = QdqHand()
+    x = hand.qdq(hand.conv_of(hand.qdq("image"), pads=[1, 1, 1, 1]), 32.0, np.uint8(100))
+    y = hand.node("MaxPool", hand.node("Relu", x), kernel_shape=[2, 2])
+    z = hand.qdq(hand.node("Conv", y, hand.weight(np.ones((3, 3, 2, 2)), 0.5)), 64.0, np.uint8(90))
+    z = hand.node("Concat", hand.node("Clip", z, hand.const(-64.0), hand.const(1024.0)), z, axis=1)
+    z = hand.qdq(hand.node("Conv", z, hand.weight(RNG.integers(-9, 9, (3, 6, 1, 1)))), 64.0, np.int8(3))
+    check(hand, tmp_path / "a.onnx", hand.q(hand.node("Relu", z), 32.0, np.uint8(7)))
+
+
+def test_float_weights_on_ties(tmp_path):
+    """max/127.5 as scale puts the largest weights of float32 on a tie; their integers are onnxruntime's."""
+    real = np.random.default_rng(3).normal(size=(16, 2, 3, 3)).astype(np.float32)
+    for row, peak in enumerate(np.abs(real).reshape(16, -1).argmax(axis=1)):
+        real.reshape(16, -1)[row, peak] *= -1 if row % 2 else 1
+    scale = np.abs(real).reshape(16, -1).max(axis=1) / np.float32(127.5)
+    hand = QdqHand()
+    q = hand.q(hand.const(real), scale, np.zeros(16, np.int8), axis=0)
+    y = hand.node("Conv", hand.qdq("image"), hand.dq(q, scale, np.zeros(16, np.int8), axis=0))
+    path = hand.save(tmp_path / "a.onnx", hand.q(y, 0.1, np.uint8(120)))
+    theirs, = onnxruntime_tensors(path, np.zeros((1, 2, 6, 6), np.float32), [q])
+    assert np.array_equal(load(path).ops[0].weight, theirs)
+    assert compare(path, None, codes_of(), every_layer=True).ok
+
+
 def test_input_of_integers(tmp_path):
     hand = QdqHand()
     x = hand.dq("image", 0.5, np.uint8(100))

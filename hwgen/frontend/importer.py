@@ -10,7 +10,7 @@ from onnx import NodeProto
 
 from hwgen.frontend.model_file import QDQ_OPS, QUANT_OPS, ModelFile, attributes, exact, node_name
 from hwgen.frontend.quantizers import MODES, Grid, Quantizer
-from hwgen.frontend.values import Codes, Hosted, Layer, Pending, PoolLayer, Refusal, Shape, pending_codes
+from hwgen.frontend.values import Codes, Hosted, Layer, Pending, PoolLayer, Refusal, Shape, on_grid, pending_codes
 from hwgen.schemes import NAMES, discover, get
 
 
@@ -175,6 +175,8 @@ class Importer:
             value = self.values.get(name)
             if isinstance(value, Hosted):
                 value = value.codes
+            if isinstance(value, Pending):
+                value = self.settled(name, value)
             if not isinstance(value, Codes):
                 self._problem(name, "output", "the output is not quantized", f"end the network with {self.quantizing}")
             elif value.tensor == (self.network.input.tensor if self.network.input else None):
@@ -254,11 +256,23 @@ class Importer:
         if isinstance(value, Image):
             raise Refusal("the network's input is not quantized", f"start the network with {self.quantizing}")
         if isinstance(value, Pending):
+            value = self.settled(name, value)
+        if isinstance(value, Pending):
             self.note(node, Refusal(f"its input {name!r} is not quantized", f"put {self.quantizing} before it"))
             return Codes(name, value.shape, Quantizer(Fraction(1)), value.flat)
         if not isinstance(value, Codes):
             raise Refusal(f"its input {name!r} is a weight", "export the model again")
         return value
+
+    def settled(self, name: str, value: Pending) -> Codes | Pending:
+        """Codes where the values are on their codes' grid without a quantizer (Relu of a quantized tensor)."""
+        quantizer = on_grid(value)
+        if quantizer is None:
+            return value
+        self.network.layers.append(Layer(value, quantizer, name, value.source.name))
+        codes = Codes(name, value.shape, quantizer, value.flat)
+        self.values[name] = codes
+        return codes
 
     def real(self, node: NodeProto, name: str) -> Pending:
         """An activation as real values."""

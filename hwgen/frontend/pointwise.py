@@ -95,9 +95,11 @@ def _residual(importer: Importer, node: NodeProto, sign: int):
     values: list[Codes | Pending] = []
     for name in node.input:
         value = importer.codes_or_skip(name)
+        if isinstance(value, Pending):
+            value = importer.settled(name, value)
         values.append(value if isinstance(value, Pending) else importer.codes(node, name))
     if all(isinstance(value, Pending) for value in values):
-        raise Refusal("neither of its operands is quantized", "put a Quant node before at least one of them")
+        raise Refusal("neither of its operands is quantized", f"put {importer.quantizing} before at least one of them")
     if sign < 0:
         raise Refusal("a difference of two activations", "only sums are possible")
     main, other = values if isinstance(values[0], Pending) else values[::-1]
@@ -108,7 +110,7 @@ def _residual(importer: Importer, node: NodeProto, sign: int):
         return "residual add, two roundings", with_residual(pending_codes(node_name(node), main), other)
     if not isinstance(main.source, (ConvSource, CodeSource)) or main.residual or main.pools or main.clipped:
         raise Refusal("its operand that is not quantized is not the plain result of a layer",
-                      "put a Quant node before both operands")
+                      f"put {importer.quantizing} before both operands")
     fused = isinstance(main.source, ConvSource)
     return "residual add, one rounding" if fused else "residual add", with_residual(main, other)
 

@@ -14,7 +14,7 @@ from hwgen.frontend import pointwise
 from hwgen.frontend.importer import Image, Importer
 from hwgen.frontend.pointwise import limits
 from hwgen.frontend.quantize_nodes import activation
-from hwgen.frontend.quantizers import Grid, Quantizer, quantize_constant
+from hwgen.frontend.quantizers import Grid, Quantizer
 from hwgen.frontend.values import Codes, Hosted, Layer, Pending, Refusal
 
 TYPES: dict[int, tuple[int, bool]] = {
@@ -66,15 +66,7 @@ def quantize_linear(importer: Importer, node: NodeProto, options: dict):
     fields = _fields(importer, node, options, TensorProto.UINT8)
     name = node.input[0]
     if name in importer.file.constants:
-        if fields.bits > 8:
-            raise Refusal(f"a constant quantized to {fields.bits} bits", "use int8")
-        real = importer.constant(name, "the constant it quantizes")
-        scale, zero = fields.along(real.ndim)
-        try:
-            grid = quantize_constant(real, scale, zero, fields.bits, fields.signed, False, "HALF_EVEN", name, True)
-        except ValueError as error:
-            raise Refusal(str(error), "export the model again") from error
-        return f"{fields.bits}-bit constant", replace(grid, zeros=zero)
+        return f"{fields.bits}-bit constant", _quantized(importer, fields, name)
     value = importer.values.get(name)
     if isinstance(value, Hosted):
         return "left to the host", value
@@ -154,6 +146,31 @@ def _narrower(importer: Importer, node: NodeProto, value: Codes, low, high):
     raise Refusal("a Clip of integers that does not follow QuantizeLinear", "export the model again")
 
 
+def _quantized(importer: Importer, fields: _Fields, name: str) -> Grid:
+    """A constant through QuantizeLinear, by one float32 division, as the operator is defined.
+
+    An IEEE division is the same everywhere, and weights are often exactly on a tie in float32 (a scale of max/127.5):
+    exact division would give a network with other weights than every executor has.
+    """
+    real = importer.constant(name, "the constant it quantizes")
+    if fields.bits > 8 or real.dtype != np.float32:
+        raise Refusal(f"a constant of the type {real.dtype} quantized to {fields.bits} bits", "use float32 and int8")
+    scale, zero = fields.along(real.ndim)
+    low = -(1 << (fields.bits - 1)) if fields.signed else 0
+    with np.errstate(over="ignore"):
+        position = np.rint(real / _fitting(scale, real.shape).astype(np.float32)).astype(np.float64)
+    integers = np.clip(position + zero, low, low + (1 << fields.bits) - 1).astype(np.int64) - zero
+    return Grid(integers, scale, fields.bits, name, zero)
+
+
+def _fitting(scale: np.ndarray, shape) -> np.ndarray:
+    """The scale of a constant of this shape, broadcast to it."""
+    try:
+        return np.broadcast_to(scale, shape)
+    except ValueError as error:
+        raise Refusal(str(error), "export the model again") from error
+
+
 def _fields(importer: Importer, node: NodeProto, options: dict, default: int) -> _Fields:
     if not 2 <= len(node.input) <= 3:
         raise Refusal(f"a {node.op_type} node has 2 or 3 inputs, this one has {len(node.input)}",
@@ -161,7 +178,7 @@ def _fields(importer: Importer, node: NodeProto, options: dict, default: int) ->
     if options.get("block_size", 0):
         raise Refusal("one scale per block", "use one scale per tensor or per channel")
     scale = importer.constant(node.input[1], "its scale")
-    if scale.dtype not in (np.float32, np.float64):
+    if scale.dtype != np.float32:
         raise Refusal(f"its scale has the type {scale.dtype}", "use float32")
     if (scale <= 0).any():
         raise Refusal(f"its scale must be positive, not {scale.min():g}", "train or export the model again")
@@ -198,10 +215,7 @@ def _constant(importer: Importer, node: NodeProto, options: dict, name: str):
     integers = array.astype(np.int64) - zero
     if integers.min() >= -128 and integers.max() <= 127:
         integers = integers.astype(np.int8)
-    try:
-        np.broadcast_to(scale, array.shape)
-    except ValueError as error:
-        raise Refusal(str(error), "export the model again") from error
+    _fitting(scale, array.shape)
     return f"{fields.bits}-bit constant", Grid(integers, scale, fields.bits, name)
 
 

@@ -177,8 +177,8 @@ def round_array(real: np.ndarray, scales: np.ndarray, zeros: np.ndarray, mode: s
 
 
 def quantize_constant(real: np.ndarray, scale: np.ndarray, zero: np.ndarray, bits: int, signed: bool, narrow: bool,
-                      mode: str, source: str, after: bool = False) -> Grid:
-    """A constant through its Quant node; with ``after`` the zero point is added after rounding."""
+                      mode: str, source: str) -> Grid:
+    """A constant through its Quant node."""
     low = (1 if narrow else 0) - (1 << (bits - 1)) if signed else 0
     high = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1 - (1 if narrow else 0)
     scales = np.asarray(scale, np.float64)
@@ -195,8 +195,7 @@ def quantize_constant(real: np.ndarray, scale: np.ndarray, zero: np.ndarray, bit
     for start in range(0, len(real) if integers.ndim else 1, rows):
         part = (slice(start, start + rows),) if integers.ndim else ()
         scales_, origin_ = (np.broadcast_to(array, integers.shape)[part] for array in (scales, origin))
-        rounded = round_array(real[part], scales_, np.zeros_like(origin_) if after else origin_, mode)
-        integers[part] = np.clip(rounded + origin_ if after else rounded, low, high) - origin_
+        integers[part] = np.clip(round_array(real[part], scales_, origin_, mode), low, high) - origin_
     return Grid(integers, scales, bits, source)
 
 

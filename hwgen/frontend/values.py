@@ -169,6 +169,18 @@ def pending_codes(name: str, codes: Codes) -> Pending:
                    [Fraction(0)] * channels, [None] * channels, [None] * channels, flat=codes.flat)
 
 
+def on_grid(x: Pending) -> Quantizer | None:
+    """The quantizer whose grid holds every value of ``x``: codes that met nothing but limits on their own grid."""
+    if not isinstance(x.source, CodeSource) or x.residual is not None:
+        return None
+    unit = x.source.input.quantizer
+    limits = {x.low[0], x.high[0]} - {None}
+    plain = (all(a == unit.scale for a in x.slope) and all(b == -unit.scale * unit.code_zero for b in x.intercept)
+             and len(set(x.low)) == len(set(x.high)) == 1)
+    exact = all((limit / unit.scale).denominator == 1 for limit in limits if limit is not None)
+    return unit if plain and exact and not unit.bipolar else None
+
+
 def with_residual(pending: Pending, codes: Codes) -> Pending:
     """``y + scale * (r - z)``."""
     quantizer = codes.quantizer
