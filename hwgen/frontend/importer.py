@@ -5,6 +5,8 @@ import json
 
 from onnx import NodeProto
 
+from hwgen.errors import HwgenError
+from hwgen.frontend.folding import fold
 from hwgen.frontend.host import host_step
 from hwgen.frontend.join import Joined, common_grid
 from hwgen.frontend.lookup import UNKNOWN, Skipped
@@ -53,6 +55,9 @@ class Importer(Weights):
         self.noted = []
         layers = len(self.network.layers)
         try:
+            # nodes that read a Shape are constant, which was not known when the file was opened
+            if fold(self.file.path, node, attributes, self.file.constants):
+                return NodeReport(name, op, "a constant")
             if handler is None:
                 raise _unknown(node)
             becomes, *values = handler(self, node, attributes(node))
@@ -61,6 +66,9 @@ class Importer(Weights):
         except Refusal as refusal:
             self.note(node, refusal)
             values = [self._guess(node)]
+        except HwgenError as error:
+            self.note(node, Refusal(str(error), "export the model again"))
+            values = [UNKNOWN]
         except (ArithmeticError, IndexError, KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
             # inputs or attributes that ONNX's rules ask for are missing or of another kind
             self.note(node, Refusal(f"the node is malformed ({error})", "export the model again"))
@@ -78,10 +86,9 @@ class Importer(Weights):
         return value if node.op_type in POINTWISE else UNKNOWN
 
     def _bind(self, node: NodeProto, values: list) -> None:
-        for output in node.output:
-            self.values[output] = UNKNOWN
-        for output, value in zip(node.output, values, strict=False):
-            self.values[output] = value
+        for index, output in enumerate(node.output):
+            if output not in self.file.constants:
+                self.values[output] = values[index] if index < len(values) else UNKNOWN
 
     def _image(self) -> object:
         """The graph's input: an image to quantize, or codes that metadata or an annotation describes."""
