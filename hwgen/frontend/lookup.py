@@ -12,6 +12,7 @@ from hwgen.frontend.join import Joined, common_grid, realize
 from hwgen.frontend.model_file import ModelFile, exact, node_name
 from hwgen.frontend.network import HostValue, Network, Problem
 from hwgen.frontend.quantizers import Grid, Quantizer
+from hwgen.frontend.settle import check_layer, settled
 from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal, pending_codes
 
 UNKNOWN = object()
@@ -147,6 +148,8 @@ class Lookup:
     def joined(self, value: Joined, quantizer: Quantizer, output: str, node: str) -> Codes:
         """Adds the layers of a concatenation."""
         def quantize(part: Pending, name: str) -> tuple[Sequence[Layer], Codes]:
+            part = settled(part, quantizer)
+            check_layer(part, quantizer)
             codes = Codes(name, part.shape, quantizer, part.flat, part.axes)
             return [Layer(part, quantizer, name, node, internal=True)], codes
 

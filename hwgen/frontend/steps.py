@@ -31,15 +31,15 @@ def by_switch_points(layer: Layer, m_bits: int = 18) -> Requant:
 
     HwgenError where more than 15 steps are not uniform.
     """
-    x = layer.pending
-    if layer.thresholds is None:
-        low = min(layer.quantizer.code(limit) if limit is not None else layer.quantizer.low for limit in x.low)
-        high = max(layer.quantizer.code(limit) if limit is not None else layer.quantizer.high for limit in x.high)
+    x, given = layer.pending, layer.thresholds
+    ends = (layer.quantizer.low, layer.quantizer.high) if given is None else (0, len(given[0]))
+    low = min(ends[0] if limit is None else layer.code(channel, limit) for channel, limit in enumerate(x.low))
+    high = max(ends[1] if limit is None else layer.code(channel, limit) for channel, limit in enumerate(x.high))
+    if given is None:
         starts, strict = _uniform(layer, low, high)
         table = [starts] * x.channels
     else:
-        low, high = 0, len(layer.thresholds[0])
-        table, strict = [list(row) for row in layer.thresholds], [False] * high
+        table, strict = [list(row[low:high]) for row in given], [False] * (high - low)
     if low == high:
         return compile_affine(x.slope, x.intercept, rounding="floor", low=low, high=high, acc_lo=0, acc_hi=0)
     points: list[list[Fraction | float]] = []
