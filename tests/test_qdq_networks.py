@@ -104,7 +104,7 @@ def test_softmax_is_left_to_the_host(tmp_path):
     """The network's output are the codes that Softmax reads; nodes behind it are named as the host's."""
     _, path = make(tmp_path, "residual")
     assert [node.becomes for node in inspect(path).nodes if node.op == "Softmax"] == [
-        "left to the host: the network ends with its input"]
+        "left to the host"]
     softmax = next(node for node in onnx.load(path).graph.node if node.op_type == "Softmax")
     output, = load(path).outputs
     reader = next(node for node in onnx.load(path).graph.node if node.output[0] == softmax.input[0])

@@ -40,7 +40,7 @@ def execute(path, images: np.ndarray, data: bytes | None = None) -> dict[str, np
     ``images``: integer input codes (images, channels, height, width), as for the golden model, or real values (floats).
     """
     network = read_network(path, data)
-    return executors.execute(network, np.asarray(images), _outputs(network))
+    return executors.execute(network, np.asarray(images), network.outputs)
 
 
 def compare(path, graph: Graph | None, images: np.ndarray, every_layer: bool = False,
@@ -52,7 +52,7 @@ def compare(path, graph: Graph | None, images: np.ndarray, every_layer: bool = F
     graph = graph or load(path, data=data)
     network, images = read_network(path, data), np.asarray(images)
     golden = run(graph, executors.input_codes(network, images))
-    theirs = executors.execute(network, images, _outputs(network))
+    theirs = executors.execute(network, images, network.outputs)
     wrong = np.zeros(len(images), np.int64)
     for name, result in golden.items():
         wrong += (result != theirs[name]).reshape(len(images), -1).sum(axis=1)
@@ -63,10 +63,6 @@ def compare(path, graph: Graph | None, images: np.ndarray, every_layer: bool = F
     compared = sum(result.size for result in golden.values())
     return Comparison(compared, compared - int(wrong.sum()), int(wrong.sum()) - different, different,
                       next(found, None), rounds, layers, executors.executor_name(network.file))
-
-
-def _outputs(network: Network) -> dict:
-    return {value.tensor: value.quantizer for value in network.outputs}
 
 
 def _judge(network: Network, graph: Graph, images: np.ndarray, judged: np.ndarray, wrong: np.ndarray):

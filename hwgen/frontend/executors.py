@@ -4,7 +4,8 @@ Both compute in float32.  onnxruntime runs without graph optimizations, which wo
 integer ones with roundings of their own, and on one thread, so that it always gives the same numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 import warnings
 
 import numpy as np
@@ -15,7 +16,7 @@ from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
 from hwgen.frontend.model_file import ModelFile
 from hwgen.frontend.quantizers import Quantizer, round_array
-from hwgen.frontend.values import Layer
+from hwgen.frontend.values import Codes
 
 BATCH = 100
 """Images per execution; larger ones save little and need memory for every intermediate tensor."""
@@ -56,24 +57,22 @@ def to_codes(tensor: np.ndarray, quantizer: Quantizer) -> np.ndarray:
     return (np.round(tensor.astype(np.float64) / float(quantizer.scale)) + quantizer.code_zero).astype(np.uint8)
 
 
-def execute(network: Network, images: np.ndarray, wanted: dict[str, Quantizer]) -> dict[str, np.ndarray]:
-    """Codes of the wanted tensors as the executor has them, uint8 (images, channels, height, width).
+def execute(network: Network, images: np.ndarray, wanted: Iterable[Codes]) -> dict[str, np.ndarray]:
+    """Codes of the wanted tensors by name as the executor has them, uint8 (images, channels, height, width).
 
     images: (images, channels, height, width), codes of the network's input or, as floats, its real values.
     HwgenError where the executor refuses the file.
     """
-    file, shapes = network.file, _shapes(network)
-    feed = _feed(network, images)
-    names = [name for name in wanted if name != file.input]
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    file, feed, found = network.file, _feed(network, images), {codes.tensor: codes for codes in wanted}
+    names = [name for name in found if name != file.input]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in found}
     try:
         run, batch = _onnxruntime(file, names) if file.qdq else _qonnx(file)
         for start in range(0, len(feed), batch):
             part = feed[start:start + batch]
             tensors = {**run(part), file.input: part}
-            for name, quantizer in wanted.items():
-                found = to_codes(tensors[name], quantizer)
-                parts[name].append(found.reshape(-1, *shapes[name])[:len(part)])
+            for name, codes in found.items():
+                parts[name].append(_inner(codes, to_codes(tensors[name], codes.quantizer))[:len(part)])
     except Exception as error:  # the executors raise a class of their own for every fault
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise HwgenError(f"{file.path}: {executor_name(file)} cannot execute it ({lines[0]}); "
@@ -82,25 +81,27 @@ def execute(network: Network, images: np.ndarray, wanted: dict[str, Quantizer]) 
 
 
 def _feed(network: Network, images: np.ndarray) -> np.ndarray:
-    """What the file's input is given, (images, ...) in the file's rank."""
+    """What the file's input is given, (images, ...) in the file's order of axes."""
     assert network.input is not None
     file, quantizer = network.file, network.input.quantizer
-    if file.input_type in (TensorProto.UINT8, TensorProto.INT8):
+    if file.input_element in (TensorProto.UINT8, TensorProto.INT8):
         integers = input_codes(network, images).astype(np.int64) - quantizer.sign_offset
         feed = integers.astype(np.int8 if quantizer.signed else np.uint8)
     elif images.dtype.kind == "f":
         feed = images.astype(np.float32)
     else:
         feed = real_image(images, quantizer)
-    return feed.reshape(len(feed), -1) if file.input_rank == 2 else feed
+    return network.input.from_map(feed)
 
 
-def _shapes(network: Network) -> dict[str, tuple[int, int, int]]:
-    assert network.input is not None
-    shapes = {network.input.tensor: network.input.shape}
-    for layer in network.layers:
-        shapes[layer.output] = layer.pending.shape if isinstance(layer, Layer) else layer.step.shape
-    return shapes
+def _inner(codes: Codes, array: np.ndarray) -> np.ndarray:
+    """The file's tensor as a map, without the border that a Pad node before its quantizer gave it."""
+    if codes.border is None:
+        return codes.to_map(array)
+    top, left, bottom, right = codes.border.pads
+    channels, height, width = codes.shape
+    whole = replace(codes, shape=(channels, top + height + bottom, left + width + right), border=None)
+    return whole.to_map(array)[:, :, top:top + height, left:left + width]
 
 
 def _model(file: ModelFile) -> onnx.ModelProto:
@@ -123,12 +124,12 @@ def _onnxruntime(file: ModelFile, names: list[str]) -> tuple[Runner, int]:
     options.use_deterministic_compute = True
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    batch = session.get_inputs()[0].shape[0]
+    batch, *sides = session.get_inputs()[0].shape
     size = batch if isinstance(batch, int) and batch > 0 else 1
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         fill = np.repeat(images[-1:], size - len(images), axis=0)
-        feed = {file.input: np.concatenate([images, fill])}
+        feed = {file.input: np.concatenate([images, fill]).reshape(size, *sides)}
         return dict(zip(names, session.run(names, feed), strict=True)) if names else {}
 
     return run, size

@@ -1,16 +1,21 @@
-"""Operators at a network's end that the host computes from the engine's codes."""
+"""Float operations behind the last Quant node: the host computes them from the output's codes."""
 
 from onnx import NodeProto
 
-from hwgen.frontend.importer import Importer
-from hwgen.frontend.model_file import node_name
-from hwgen.frontend.values import Hosted
+from hwgen.frontend.lookup import Lookup
+from hwgen.frontend.model_file import attributes, node_name
+from hwgen.frontend.network import HostStep, HostValue
+from hwgen.frontend.values import Codes
+
+def on_host(importer: Lookup, node: NodeProto, options: dict):
+    """Softmax, ArgMax and their like; a layer of the engine that reads the result is refused."""
+    value = importer.codes_or_skip(node.input[0])
+    if isinstance(value, HostValue):
+        return "left to the host", *([HostValue(value.codes, (*value.steps, node))] * len(node.output))
+    codes = importer.codes(node, node.input[0])
+    return "left to the host", *([HostValue(codes, (node,))] * len(node.output))
 
 
-def hosted(importer: Importer, node: NodeProto, options: dict):
-    """Softmax, LogSoftmax, ArgMax: the network ends with the codes that they read."""
-    value = importer.values.get(node.input[0])
-    if isinstance(value, Hosted):
-        return "left to the host", value
-    return "left to the host: the network ends with its input", Hosted(importer.codes(node, node.input[0]),
-                                                                     node_name(node))
+def host_step(node: NodeProto, codes: Codes) -> HostStep:
+    options = {key: value for key, value in attributes(node).items() if isinstance(value, (int, float, str))}
+    return HostStep(node_name(node), node.op_type, codes.tensor, node.output[0], options)

@@ -6,7 +6,7 @@ code there; the difference is a rounding tie if the executor's code belongs to a
 of the exact one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 import math
 
@@ -14,10 +14,11 @@ import numpy as np
 
 from hwgen.frontend.executors import execute, executor_name, input_codes
 from hwgen.frontend.importer import Network
-from hwgen.frontend.lower import between, code_affine, needed
-from hwgen.frontend.quantizers import Quantizer, round_exact
-from hwgen.frontend.values import ConvSource, Layer, MaxPoolStep, Pending, PoolSource
-from hwgen.golden import conv_accumulators, operations, pool_sums
+from hwgen.frontend.lower import between, needed
+from hwgen.frontend.quantizers import Quantizer
+from hwgen.frontend.values import Codes, ConvSource, Layer, MaxPoolStep, Pending, PoolLayer, PoolSource
+from hwgen.golden import apply, conv_accumulators, operations, pool_sums
+from hwgen.graph.check import inputs
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale
 
 UNIT = Fraction(1, 1 << 24)
@@ -51,12 +52,10 @@ class Judge:
         self.ties = np.zeros(len(images), np.int64)
         """Roundings per image that were shown to be ties."""
         self.layers: list[LayerComparison] = []
-        layers, self.ops = list(needed(network)), {op.output: op for op in graph.ops}
-        wanted = {network.input.tensor: network.input.quantizer}
-        for layer in layers:
-            if isinstance(layer, Layer) and layer.made:
-                continue
-            wanted[layer.output] = layer.quantizer if isinstance(layer, Layer) else layer.input.quantizer
+        layers = list(needed(network))
+        self.graph, self.ops = graph, {op.output: op for op in graph.ops}
+        wanted = [network.input, *(_target(layer) for layer in layers
+                                   if not (isinstance(layer, Layer) and layer.internal))]
         self.tensors = execute(network, images, wanted)
         self._input(network.input.tensor, network.input.quantizer, images, input_codes(network, images))
         for layer in layers:
@@ -75,12 +74,19 @@ class Judge:
             least[index], most[index] = unit.code(value - error), unit.code(value + error)
         self._count(name, codes, got, (got < least) | (got > most), codes)
 
+    def _golden(self, name: str, own: bool = True) -> np.ndarray:
+        """A tensor of the golden model on the executor's codes; ``own``: even where the executor has it, too."""
+        if name in self.tensors and not own:
+            return self.tensors[name]
+        op = self.ops[name]
+        return apply(self.graph, op, {source: self._golden(source, False) for source in inputs(op)})
+
     def _layer(self, layer: Layer) -> None:
         """Evaluates one layer exactly where codes differ, marks what is no tie, counts what is one."""
         pools = layer.pending.pools
-        op = self.ops[between(layer.output, 0) if pools else layer.output]
-        golden = pooled = _golden(op, layer, self.tensors)
-        if layer.made:
+        first = between(layer.output, 0) if pools else layer.output
+        golden = pooled = self._golden(first)
+        if layer.internal:
             self.tensors[layer.output] = golden
             return
         got = self.tensors[layer.output]
@@ -90,7 +96,7 @@ class Judge:
         if pools:  # any code of the map may be the one that won
             doubtful = np.broadcast_to(doubtful.any(axis=(2, 3), keepdims=True), golden.shape)
         values = _Exact(layer, self.tensors, golden, doubtful)
-        self._mark(layer.node, golden != values.codes, "golden", golden, values.codes, _unproven(op))
+        self._mark(layer.node, golden != values.codes, "golden", golden, values.codes, _unproven(self.ops[first]))
         for step in pools:
             values.pool(step)
         wrong = (got < values.least) | (got > values.most) | (pooled != values.codes)
@@ -123,18 +129,12 @@ def _unproven(op: Op) -> str:
     return ""
 
 
-def _golden(op: Op, layer: Layer, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """The golden operation on the executor's own codes."""
-    source = layer.pending.source.input
-    codes, zero = tensors[source.tensor], source.quantizer.code_zero
-    other = None if layer.pending.residual is None else tensors[layer.pending.residual.tensor]
-    if isinstance(op, Conv):
-        return operations.conv(op, codes, zero, other)
-    if isinstance(op, Add):
-        assert other is not None
-        return operations.add(op, codes, other)
-    assert isinstance(op, AvgPool)
-    return operations.avg_pool(op, codes, zero)
+def _target(layer: Layer | PoolLayer) -> Codes:
+    """The file's tensor that a layer makes."""
+    if isinstance(layer, PoolLayer):
+        return replace(layer.input, tensor=layer.output, shape=layer.step.shape, border=None)
+    x = layer.pending
+    return Codes(layer.output, x.shape, layer.quantizer, x.flat, x.axes, x.border)
 
 
 def _max_pool(step: MaxPoolStep, codes: np.ndarray) -> np.ndarray:
@@ -149,27 +149,15 @@ class _Exact:
 
     def __init__(self, layer: Layer, tensors: dict[str, np.ndarray], golden: np.ndarray, doubtful: np.ndarray):
         pending = layer.pending
-        self.quantizer = layer.quantizer
         acc, reach, terms = _integers(pending, tensors[pending.source.input.tensor])
         residual = None if pending.residual is None else tensors[pending.residual.tensor].astype(np.int64)
         self.codes, self.least, self.most = (golden.astype(np.int64) for _ in range(3))
-        slope, coefficient, intercept = code_affine(pending, layer.quantizer)
         cache: dict[tuple, tuple[int, int, int]] = {}
         for index in zip(*np.nonzero(doubtful), strict=True):
-            channel = index[1]
             other = 0 if residual is None else int(residual[index])
-            key = (channel, int(acc[index]), int(reach[index]), other)
+            key = (index[1], int(acc[index]), int(reach[index]), other)
             if key not in cache:
-                exact = slope[channel] * key[1] + intercept[channel]
-                size = abs(slope[channel]) * key[2] + pending.size[channel] / self.quantizer.scale
-                if pending.residual is not None:
-                    exact += coefficient[channel] * other
-                    size += abs(coefficient[channel] * (other - pending.residual.quantizer.code_zero))
-                size += abs(exact) + abs(self.quantizer.zero)
-                error = (terms + 20) * UNIT * size
-                cache[key] = (_limit(exact, pending, channel, self.quantizer),
-                              _limit(exact - error, pending, channel, self.quantizer),
-                              _limit(exact + error, pending, channel, self.quantizer))
+                cache[key] = _codes(layer, *key, terms)
             self.codes[index], self.least[index], self.most[index] = cache[key]
 
     def pool(self, step: MaxPoolStep) -> None:
@@ -177,18 +165,20 @@ class _Exact:
         self.codes, self.least, self.most = (_max_pool(step, array) for array in (self.codes, self.least, self.most))
 
 
-def _limit(position: Fraction, pending: Pending, channel: int, quantizer: Quantizer) -> int:
-    """Code of an exact position (``y/s + zero``), limits included."""
-    low, high = pending.low[channel], pending.high[channel]
-    real = (position - quantizer.zero) * quantizer.scale
-    if low is not None:
-        real = max(real, low)
-    if high is not None:
-        real = min(real, high)
-    if quantizer.bipolar:
-        return quantizer.code(real)
-    rounded = round_exact(quantizer.position(real), quantizer.mode) + quantizer.offset
-    return min(max(rounded, quantizer.low), quantizer.high)
+def _codes(layer: Layer, channel: int, acc: int, reach: int, other: int, terms: int) -> tuple[int, int, int]:
+    """(exact code, least, greatest code within float32's error) of an accumulator and a residual's code."""
+    pending, quantizer = layer.pending, layer.quantizer
+    real = pending.slope[channel] * acc + pending.intercept[channel]
+    size = abs(pending.slope[channel]) * reach + pending.size[channel] + abs(quantizer.zero) * quantizer.scale
+    if pending.residual is not None:
+        real += pending.coefficient[channel] * other
+        size += abs(pending.coefficient[channel] * (other - pending.residual.quantizer.code_zero))
+    error = (terms + 20) * UNIT * (size + abs(real))
+    if pending.bend is not None:
+        real, error = pending.bend.apply(channel, real), error * max(Fraction(1), pending.bend.factor[channel])
+    exact, least, most = (layer.code(channel, layer.limited(channel, value))
+                          for value in (real, real - error, real + error))
+    return exact, least, most
 
 
 def _integers(pending: Pending, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
@@ -201,7 +191,8 @@ def _integers(pending: Pending, codes: np.ndarray) -> tuple[np.ndarray, np.ndarr
         empty = Requant(none, none, none)
         op, sizes = (Conv(source.name, "", "", weight, source.schemes, source.row_scales, empty, source.strides,
                           source.pads) for weight in (source.weight, np.abs(source.weight.astype(np.int64))))
-        return conv_accumulators(op, codes, zero), conv_accumulators(sizes, distance, 0), math.prod(op.weight.shape[1:])
+        terms = int(np.count_nonzero(source.weight.reshape(len(source.weight), -1), axis=1).max())
+        return conv_accumulators(op, codes, zero), conv_accumulators(sizes, distance, 0), terms
     if isinstance(source, PoolSource):
         pool = AvgPool(source.name, "", "", source.kernel, source.strides, Rescale(1, 0, 1), source.pads)
         return pool_sums(pool, codes, zero), pool_sums(pool, distance, 0), math.prod(source.kernel)

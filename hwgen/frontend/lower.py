@@ -10,19 +10,26 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
-from hwgen.frontend.quantize_nodes import code_limits
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import Codes, CodeSource, ConvSource, Layer, MaxPoolStep, Pending, PoolLayer, PoolSource
+from hwgen.frontend.settle import by_steps, code_limits, split_at
+from hwgen.frontend.steps import ROUNDINGS, by_switch_points
+from hwgen.frontend.values import (
+    Codes,
+    CodeSource,
+    ConvSource,
+    Layer,
+    MaxPoolStep,
+    Pending,
+    PoolLayer,
+    PoolSource,
+    Refusal,
+)
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale, Tensor
 from hwgen.graph.ranges import accumulator_range
 from hwgen.graph.requantize import compile_affine, compile_fused
 from hwgen.graph.rescale import compile_rescale
 from hwgen.graph.thresholds import MAX_STEPS
-
-ROUNDINGS = {"HALF_EVEN": "half_even", "FLOOR": "floor", "CEIL": "ceil", "DOWN": "toward_zero",
-             "UP": "away_from_zero", "HALF_UP": "half_away", "HALF_DOWN": "half_toward_zero"}
-"""QONNX's names to those of hwgen.graph.requantize."""
 
 M_BITS = (18, 19, 20, 21, 22, 24, 26, 28, 32)
 """Widths of multipliers that are tried, narrowest first; wider ones cost multipliers in the engine."""
@@ -128,16 +135,52 @@ class _Maker:
         shape = _unpooled(pending)
         first = layer.output if not pools else between(layer.output, 0)
         target = Codes(first, shape, quantizer)
-        self.tensor(target)
         try:
-            self.ops.append(self._operation(layer, target))
-        except ValueError as error:
+            self._put(layer, target)
+        except (ValueError, OverflowError, Refusal) as error:
             raise HwgenError(f"{pending.source.name}: its constants do not fit a requantizer ({error})") from error
         for index, step in enumerate(pools):
             last = index == len(pools) - 1
             name = layer.output if last else between(layer.output, index + 1)
             self.max_pool(step, target.tensor, Codes(name, step.shape, quantizer))
             target = Codes(name, step.shape, quantizer)
+
+    def _put(self, layer: Layer, target: Codes) -> None:
+        """One operation, or two halves and their sum."""
+        pivot = None if layer.thresholds or by_steps(layer.pending, layer.quantizer) else \
+            split_at(layer.pending, layer.quantizer)
+        if pivot is None:
+            op = self._operation(layer, target)
+            pivot = self._worth_a_cut(layer, op)
+            if pivot is None:
+                self.tensor(target)
+                self.ops.append(op)
+                return
+            self.names.discard(op.name)
+        parts = []
+        for half, name in zip(halves(layer, pivot), ("above", "below"), strict=True):
+            part = replace(target, tensor=f"{target.tensor}.{name}")
+            self.ops.append(self._operation(half, part))
+            self.tensor(part)
+            parts.append(part.tensor)
+        low, high = code_limits(layer.pending, layer.quantizer)
+        middle = layer.quantizer.code(pivot[0])
+        total = Rescale(2, -2 * middle, 1, 2, "floor", 0, min(low), max(high), True)
+        self.tensor(target)
+        name = self.name(f"{layer.pending.source.name}.sum")
+        self.ops.append(Add(name, parts[0], parts[1], target.tensor, total))
+
+    def _worth_a_cut(self, layer: Layer, op: Op) -> list[Fraction] | None:
+        """Where to cut a layer whose ties below zero go another way than those above, if it is not proven."""
+        quantizer, pending = layer.quantizer, layer.pending
+        assert not isinstance(op, MaxPool)
+        proven = op.requant.proven == pending.channels if isinstance(op, Conv) else op.rescale.proven
+        if proven or layer.thresholds or quantizer.bipolar or quantizer.mode not in ("HALF_UP", "HALF_DOWN"):
+            return None
+        low, high = code_limits(pending, quantizer)
+        if not min(low) < quantizer.offset < max(high):
+            return None
+        return [-quantizer.zero * quantizer.scale] * pending.channels
 
     def _operation(self, layer: Layer, target: Codes) -> Op:
         pending, source = layer.pending, layer.pending.source
@@ -172,8 +215,13 @@ class _Maker:
 
     def _requant(self, layer: Layer, acc_lo: np.ndarray, acc_hi: np.ndarray) -> Requant:
         pending, quantizer = layer.pending, layer.quantizer
+        if layer.thresholds is not None or by_steps(pending, quantizer):
+            return by_switch_points(layer, self.widths[0])
         if quantizer.bipolar:
-            return bipolar_requant(pending.slope, pending.intercept, acc_lo, acc_hi)
+            intercept = pending.intercept
+            if pending.bend is not None:  # bent(y) >= 0 where y >= undo(0)
+                intercept = [b - pending.bend.undo(row, Fraction(0)) for row, b in enumerate(intercept)]
+            return bipolar_requant(pending.slope, intercept, acc_lo, acc_hi)
         slope, coefficient, intercept = code_affine(pending, quantizer)
         options = {**self._options(layer), "acc_lo": acc_lo, "acc_hi": acc_hi}
         residual = pending.residual
@@ -200,6 +248,27 @@ class _Maker:
         other = coefficient[0] if coefficient else 0
         return narrowest(self.widths, lambda width: compile_rescale(slope[0], other, intercept[0], m_bits=width,
                                                                     **options), 1)
+
+
+def halves(layer: Layer, pivot: list[Fraction]) -> tuple[Layer, Layer]:
+    """The layer above and below the pivot: each is ``code(pivot)`` on the other side, so that
+
+    code = above + below - code(pivot), for a value is on one side only and codes rise with values.
+    """
+    x = layer.pending
+    found = []
+    for upper in (True, False):
+        part = replace(x, bend=None, low=[None] * x.channels, high=[None] * x.channels)
+        if x.bend is not None:
+            factor = [value if above == upper else Fraction(1)
+                      for value, above in zip(x.bend.factor, x.bend.above, strict=True)]
+            part = part.scaled(factor, [p * (1 - f) for p, f in zip(pivot, factor, strict=True)], x.size)
+        low, high = (pivot[0], None) if upper else (None, pivot[0])
+        for old_low, old_high in {(a, b) for a, b in zip(x.low, x.high, strict=True)}:
+            part = part.limited(old_low, old_high)
+        part = replace(part.limited(low, high), pools=())
+        found.append(replace(layer, pending=part))
+    return found[0], found[1]
 
 
 def bipolar_requant(slope: list[Fraction], intercept: list[Fraction], acc_lo: np.ndarray,

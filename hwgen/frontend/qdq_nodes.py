@@ -11,11 +11,12 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from hwgen.frontend import pointwise
-from hwgen.frontend.importer import Image, Importer
+from hwgen.frontend.importer import Importer
+from hwgen.frontend.network import HostValue
 from hwgen.frontend.pointwise import limits
 from hwgen.frontend.quantize_nodes import activation
 from hwgen.frontend.quantizers import Grid, Quantizer
-from hwgen.frontend.values import Codes, Hosted, Layer, Pending, Refusal
+from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal
 
 TYPES: dict[int, tuple[int, bool]] = {
     TensorProto.UINT8: (8, False), TensorProto.INT8: (8, True), TensorProto.UINT16: (16, False),
@@ -68,7 +69,7 @@ def quantize_linear(importer: Importer, node: NodeProto, options: dict):
     if name in importer.file.constants:
         return f"{fields.bits}-bit constant", _quantized(importer, fields, name)
     value = importer.values.get(name)
-    if isinstance(value, Hosted):
+    if isinstance(value, HostValue):
         return "left to the host", value
     quantizer = fields.quantizer()
     known = importer.network.input
@@ -82,7 +83,7 @@ def dequantize_linear(importer: Importer, node: NodeProto, options: dict):
     """``y = (q - zero) * scale``."""
     name = node.input[0]
     value = importer.values.get(name)
-    if isinstance(value, Hosted):
+    if isinstance(value, HostValue):
         return "left to the host", value
     if name in importer.file.constants:
         return _constant(importer, node, options, name)
@@ -221,13 +222,13 @@ def _constant(importer: Importer, node: NodeProto, options: dict, name: str):
 
 def _image(importer: Importer, node: NodeProto, options: dict, image: Image):
     """A graph input that is integers already."""
-    kind = importer.file.input_type
+    kind = importer.file.input_element
     if kind not in (TensorProto.UINT8, TensorProto.INT8):
         raise Refusal("the network's input is not quantized", f"start the network with {importer.quantizing}")
     quantizer = _fields(importer, node, options, kind).quantizer()
     if (quantizer.bits, quantizer.signed) != TYPES[kind]:
         raise Refusal("its zero point has another type than its input", "export the model again")
-    codes = Codes(node.input[0], image.shape, quantizer, image.flat)
+    codes = Codes(node.input[0], image.shape, quantizer, image.flat, image.axes, image.border)
     if importer.network.input is not None and importer.network.input != codes:
         raise Refusal("the network's input is dequantized twice, differently", "share one DequantizeLinear node")
     importer.network.input = codes

@@ -9,7 +9,7 @@ sampled.  The formulas are in docs/numerics.md, section "Requantization".
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd
+from math import ceil, gcd
 
 import numpy as np
 
@@ -106,9 +106,16 @@ def affine_steps(slope: Sequence[Fraction], intercept: Sequence[Fraction], k: np
 
 
 def _constant_row(b, c, residuals, twice, strict, low, high):
-    rows = [[low if (2 * (b + c * int(res)) > int(t) or (2 * (b + c * int(res)) == int(t) and not s)) else high + 1
-             for t, s in zip(twice, strict, strict=True)] for res in residuals]
-    return np.array(rows, dtype=np.int64)
+    """Of a row without accumulator: a level is reached from the start where ``t < x``, or ``t <= x`` if not strict."""
+    rows = np.empty((len(residuals), len(twice)), dtype=np.int64)
+    for row, res in zip(rows, residuals, strict=True):
+        x = 2 * (b + c * int(res))
+        up = min(max(ceil(x), -(1 << 62)), 1 << 62)  # t < x means t < ceil(x), for t is an integer
+        reached = twice < up
+        if x.denominator == 1:
+            reached |= (twice == up) & ~strict
+        row[:] = np.where(reached, low, high + 1)
+    return rows
 
 
 def _rising_row(a, b, c, residuals, twice, strict, low, high):

@@ -1,0 +1,53 @@
+"""qonnx's own executor on a file in any layout, beside the golden model."""
+
+import warnings
+
+import numpy as np
+import onnx
+
+from hwgen.frontend import load, read_network
+from hwgen.frontend.executors import with_batch
+from hwgen.golden import run
+
+
+def reference(path, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Codes of the outputs as qonnx computes them, (images, channels, height, width)."""
+    network = read_network(path)
+    source = network.input
+    image = np.float32(float(source.quantizer.scale) * (codes.astype(float) - source.quantizer.code_zero))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.core.onnx_exec import execute_onnx
+        from qonnx.transformation.infer_shapes import InferShapes
+
+        model = ModelWrapper(with_batch(onnx.load(str(path)), len(codes))).transform(InferShapes())
+        shape = model.get_tensor_shape(network.file.input)
+        inputs = {network.file.input: source.from_map(image).reshape(shape)}
+        found = execute_onnx(model, inputs, return_full_exec_context=True)
+    results = {}
+    for value in network.outputs:
+        real = value.to_map(found[value.tensor]).astype(float) / float(value.quantizer.scale)
+        results[value.tensor] = np.round(real).astype(int) + value.quantizer.code_zero
+    return results
+
+
+def assert_equals_qonnx(path, images: int = 20, seed: int = 7, proven: bool = True):
+    """Every code of every output is qonnx's, on random images; returns the graph."""
+    graph = load(path)
+    tensor = graph.tensors[graph.input]
+    codes = np.random.default_rng(seed).integers(0, 1 << tensor.bits, (images, *tensor.shape))
+    got, wanted = run(graph, codes), reference(path, codes)
+    assert set(got) == set(wanted)
+    for name in got:
+        assert np.array_equal(got[name], wanted[name]), (
+            name, int((got[name] != wanted[name]).sum()), got[name].size, got[name][got[name] != wanted[name]][:5],
+            wanted[name][got[name] != wanted[name]][:5])
+        assert len(np.unique(got[name])) > 1
+    if proven:
+        for op in graph.ops:
+            if hasattr(op, "requant"):
+                assert op.requant.proven == len(op.weight), op.name
+            elif hasattr(op, "rescale"):
+                assert op.rescale.proven, op.name
+    return graph
