@@ -31,7 +31,8 @@ def test_first_layer_of_a_streamlined_mobilenet():
 @pytest.mark.parametrize("name, words", [
     ("bsd300x3-espcn/subpixel/quant_model.onnx", ["Conv_5 (Conv): the network's input is not quantized",
                                                   "DepthToSpace_42 (DepthToSpace): "]),
-    ("bsd300x3-espcn/nn_resize/quant_model.onnx", ["the network's input is not quantized", "resizing is not supported"]),
+    ("bsd300x3-espcn/nn_resize/quant_model.onnx", ["the network's input is not quantized",
+                                                   "resizing is not supported"]),
     ("bsd300x3-espcn/subpixel/float_model.onnx", ["the model is not quantized"]),
     ("bsd300x3-espcn/nn_resize/float_model.onnx", ["the model is not quantized"]),
     ("floatquant_exec/qonnx_act_weight_fp8.onnx", ["FloatQuant"]),
