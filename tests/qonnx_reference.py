@@ -10,9 +10,8 @@ from hwgen.frontend.execute import with_batch
 from hwgen.golden import run
 
 
-def reference(path, codes: np.ndarray) -> dict[str, np.ndarray]:
-    """Codes of the outputs as qonnx computes them, (images, channels, height, width)."""
-    network = read_network(path)
+def executed(network, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Every tensor of the file, real, computed by qonnx from input codes (images, channels, height, width)."""
     source = network.input
     image = np.float32(float(source.quantizer.scale) * (codes.astype(float) - source.quantizer.code_zero))
     with warnings.catch_warnings():
@@ -21,10 +20,16 @@ def reference(path, codes: np.ndarray) -> dict[str, np.ndarray]:
         from qonnx.core.onnx_exec import execute_onnx
         from qonnx.transformation.infer_shapes import InferShapes
 
-        model = ModelWrapper(with_batch(onnx.load(str(path)), len(codes))).transform(InferShapes())
+        model = ModelWrapper(with_batch(onnx.load(str(network.file.path)), len(codes))).transform(InferShapes())
         shape = model.get_tensor_shape(network.file.input)
         inputs = {network.file.input: source.from_map(image).reshape(shape)}
-        found = execute_onnx(model, inputs, return_full_exec_context=True)
+        return execute_onnx(model, inputs, return_full_exec_context=True)
+
+
+def reference(path, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Codes of the outputs as qonnx computes them, (images, channels, height, width)."""
+    network = read_network(path)
+    found = executed(network, codes)
     results = {}
     for value in network.outputs:
         real = value.to_map(found[value.tensor]).astype(float) / float(value.quantizer.scale)
