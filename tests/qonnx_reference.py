@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 
 from hwgen.frontend import load, read_network
+from hwgen.frontend.execute import compare
 from hwgen.frontend.executors import with_batch
 from hwgen.golden import run
 
 
-def reference(path, codes: np.ndarray) -> dict[str, np.ndarray]:
-    """Codes of the outputs as qonnx computes them, (images, channels, height, width)."""
-    network = read_network(path)
+def executed(network, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Every tensor of the file, real, computed by qonnx from input codes (images, channels, height, width)."""
     source = network.input
     image = np.float32(float(source.quantizer.scale) * (codes.astype(float) - source.quantizer.code_zero))
     with warnings.catch_warnings():
@@ -21,10 +21,16 @@ def reference(path, codes: np.ndarray) -> dict[str, np.ndarray]:
         from qonnx.core.onnx_exec import execute_onnx
         from qonnx.transformation.infer_shapes import InferShapes
 
-        model = ModelWrapper(with_batch(onnx.load(str(path)), len(codes))).transform(InferShapes())
+        model = ModelWrapper(with_batch(onnx.load(str(network.file.path)), len(codes))).transform(InferShapes())
         shape = model.get_tensor_shape(network.file.input)
         inputs = {network.file.input: source.from_map(image).reshape(shape)}
-        found = execute_onnx(model, inputs, return_full_exec_context=True)
+        return execute_onnx(model, inputs, return_full_exec_context=True)
+
+
+def reference(path, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Codes of the outputs as qonnx computes them, (images, channels, height, width)."""
+    network = read_network(path)
+    found = executed(network, codes)
     results = {}
     for value in network.outputs:
         real = value.to_map(found[value.tensor]).astype(float) / float(value.quantizer.scale)
@@ -44,6 +50,8 @@ def assert_equals_qonnx(path, images: int = 20, seed: int = 7, proven: bool = Tr
             name, int((got[name] != wanted[name]).sum()), got[name].size, got[name][got[name] != wanted[name]][:5],
             wanted[name][got[name] != wanted[name]][:5])
         assert len(np.unique(got[name])) > 1
+    result = compare(path, graph, codes[:5], every_layer=True)
+    assert result.ok and result.different == 0, result
     if proven:
         for op in graph.ops:
             if hasattr(op, "requant"):

@@ -130,9 +130,14 @@ def test_activation_and_weight_not_quantized(tmp_path):
 
 
 def test_output_not_quantized(tmp_path):
+    """More bits than two codes hold, and what is more than one layer's result."""
+    hand = Hand((1, 20, 6, 6))
+    text = message(hand.save(tmp_path / "a.onnx", hand.conv(hand.quant("image"), channels=20, name="last")))
+    assert "last_out (output): the output is not quantized, and its accumulators have 18 bits" in text
     hand = Hand()
-    text = message(hand.save(tmp_path / "a.onnx", hand.conv(hand.quant("image"), name="last")))
-    assert "last_out (output): the output is not quantized" in text
+    y = hand.node("MaxPool", hand.conv(hand.quant("image")), kernel_shape=[2, 2], name="last")
+    text = message(hand.save(tmp_path / "a.onnx", y))
+    assert "last_out (output): the output is not quantized, nor the plain result of a layer" in text
 
 
 def test_input_not_quantized(tmp_path):

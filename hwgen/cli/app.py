@@ -235,6 +235,10 @@ def check(
             table.add_row(str(node.node), str(node.op), str(node.becomes))
         console = _out()
         console.print(table)
+        if found.layers:
+            console.print(_layer_table(found.layers))
+        for step in found.host:
+            console.print(f"left to the host: {step.op} {step.node} of {step.output}", soft_wrap=True)
         rows = ", ".join(f"{name} {n}" for name, n in found.rows.items()) or "none"
         console.print(f"{found.name}: {found.macs:,} MAC; rows: {rows}", soft_wrap=True)
     if not found.ok:
@@ -243,6 +247,18 @@ def check(
         raise HwgenError(f"{found.path}: {count}:\n{lines}")
     if not as_json:
         typer.echo("no problems")
+
+
+def _layer_table(layers) -> Table:
+    """Per layer: widths, and in how many rows each number system holds every weight exactly."""
+    table = Table(*_columns("layer", "rows", "pot", "sp2", "4-bit", "8-bit", "in", "out", "sum"), box=ASCII2,
+                  show_edge=False, pad_edge=False, caption="rows that a number system holds exactly; bits of codes and "
+                  "sums", caption_justify="left")
+    for layer in layers:
+        table.add_row(layer.layer, *(f"{n:,}" for n in (layer.rows, *(layer.holds[name] for name in (
+            "pot4", "sp2", "fixed4", "fixed8")))), str(layer.input_bits), str(layer.output_bits),
+            str(layer.accumulator_bits))
+    return table
 
 
 @app.command(epilog="Example:  hwgen compare my_network.onnx --inputs images.npy")

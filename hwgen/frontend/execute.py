@@ -7,6 +7,7 @@ import numpy as np
 from hwgen.frontend import executors, load, read_network
 from hwgen.frontend.importer import Network
 from hwgen.frontend.judge import Judge, LayerComparison
+from hwgen.frontend.values import Codes, Layer
 from hwgen.golden import run
 from hwgen.graph.ir import Graph
 
@@ -40,41 +41,55 @@ def execute(path, images: np.ndarray, data: bytes | None = None) -> dict[str, np
     ``images``: integer input codes (images, channels, height, width), as for the golden model, or real values (floats).
     """
     network = read_network(path, data)
-    return executors.execute(network, np.asarray(images), network.outputs)
+    return executors.execute(network, np.asarray(images), _outputs(network)[0])
 
 
 def compare(path, graph: Graph | None, images: np.ndarray, every_layer: bool = False,
             data: bytes | None = None) -> Comparison:
     """Runs both on input codes or real values (images, channels, height, width); ``graph`` is loaded if None.
 
-    Layers are judged on the images whose final codes differ, with ``every_layer`` on all.
+    Layers are judged on the images whose final codes differ, with ``every_layer`` or real outputs on all.
     """
     graph = graph or load(path, data=data)
     network, images = read_network(path, data), np.asarray(images)
     golden = run(graph, executors.input_codes(network, images))
-    theirs = executors.execute(network, images, network.outputs)
+    shown, held = _outputs(network)
+    theirs = executors.execute(network, images, shown)
     wrong = np.zeros(len(images), np.int64)
-    for name, result in golden.items():
-        wrong += (result != theirs[name]).reshape(len(images), -1).sum(axis=1)
-    judged = np.arange(len(images)) if every_layer else np.flatnonzero(wrong)
-    verdicts, rounds, layers = _judge(network, graph, images, judged, wrong)
-    different = sum(int(wrong[image]) for image, verdict in zip(judged, verdicts, strict=True) if verdict)
-    found = (f"image {image}, {verdict}" for image, verdict in zip(judged, verdicts, strict=True) if verdict)
-    compared = sum(result.size for result in golden.values())
-    return Comparison(compared, compared - int(wrong.sum()), int(wrong.sum()) - different, different,
-                      next(found, None), rounds, layers, executors.executor_name(network.file))
-
-
-def _judge(network: Network, graph: Graph, images: np.ndarray, judged: np.ndarray, wrong: np.ndarray):
-    """(description of a difference or None per judged image, roundings that are ties, counts by layer)."""
+    for name in theirs:
+        wrong += _differing(golden[name], theirs[name])
+    judged = np.arange(len(images)) if every_layer or network.floats else np.flatnonzero(wrong)
     verdicts: list[str | None] = []
     rounds, layers = 0, list[LayerComparison]()
     for start in range(0, len(judged), executors.BATCH):
         part = judged[start:start + executors.BATCH]
         judge = Judge(network, graph, images[part])
-        for verdict, ties, count in zip(judge.verdicts, judge.ties.tolist(), wrong[part].tolist(), strict=True):
-            unexplained = count and not ties and verdict is None
-            verdicts.append("the outputs differ though every layer by itself is equal" if unexplained else verdict)
+        for codes in held:
+            wrong[part] += _differing(golden[codes.tensor][part], judge.tensors[codes.tensor])
+        verdicts += _explained(judge, wrong[part])
         rounds += int(judge.ties.sum())
         layers = [old + new for old, new in zip(layers, judge.layers, strict=True)] if layers else judge.layers
-    return verdicts, rounds, tuple(layers)
+    different = sum(int(wrong[image]) for image, verdict in zip(judged, verdicts, strict=True) if verdict)
+    found = (f"image {image}, {verdict}" for image, verdict in zip(judged, verdicts, strict=True) if verdict)
+    compared = sum(result.size for result in golden.values())
+    return Comparison(compared, compared - int(wrong.sum()), int(wrong.sum()) - different, different,
+                      next(found, None), rounds, tuple(layers), executors.executor_name(network.file))
+
+
+def _outputs(network: Network) -> tuple[list[Codes], list[Codes]]:
+    """Outputs that the file has a tensor of, and parts of accumulators, which it has not."""
+    internal = {layer.output for layer in network.layers if isinstance(layer, Layer) and layer.internal}
+    shown = [codes for codes in network.outputs if codes.tensor not in internal]
+    return shown, [codes for codes in network.outputs if codes.tensor in internal]
+
+
+def _differing(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Codes that differ per image."""
+    return (one != two).reshape(len(one), -1).sum(axis=1)
+
+
+def _explained(judge: Judge, wrong: np.ndarray) -> list[str | None]:
+    """Per image what is no tie, or None; ``wrong`` counts the codes of the outputs that differ."""
+    return ["the outputs differ though every layer by itself is equal" if count and not ties and verdict is None
+            else verdict for verdict, ties, count in zip(judge.verdicts, judge.ties.tolist(), wrong.tolist(),
+                                                         strict=True)]

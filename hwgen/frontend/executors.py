@@ -57,15 +57,18 @@ def to_codes(tensor: np.ndarray, quantizer: Quantizer) -> np.ndarray:
     return (np.round(tensor.astype(np.float64) / float(quantizer.scale)) + quantizer.code_zero).astype(np.uint8)
 
 
-def execute(network: Network, images: np.ndarray, wanted: Iterable[Codes]) -> dict[str, np.ndarray]:
+def execute(network: Network, images: np.ndarray, wanted: Iterable[Codes],
+            real: Iterable[Codes] = ()) -> dict[str, np.ndarray]:
     """Codes of the wanted tensors by name as the executor has them, uint8 (images, channels, height, width).
 
+    real: tensors whose real values are wanted instead, float64.
     images: (images, channels, height, width), codes of the network's input or, as floats, its real values.
     HwgenError where the executor refuses the file.
     """
     file, feed, found = network.file, _feed(network, images), {codes.tensor: codes for codes in wanted}
-    names = [name for name in found if name != file.input]
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in found}
+    maps = {codes.tensor: codes for codes in real}
+    names = [name for name in (*found, *maps) if name != file.input]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*found, *maps)}
     try:
         run, batch = _onnxruntime(file, names) if file.qdq else _qonnx(file)
         for start in range(0, len(feed), batch):
@@ -73,6 +76,8 @@ def execute(network: Network, images: np.ndarray, wanted: Iterable[Codes]) -> di
             tensors = {**run(part), file.input: part}
             for name, codes in found.items():
                 parts[name].append(_inner(codes, to_codes(tensors[name], codes.quantizer))[:len(part)])
+            for name, codes in maps.items():
+                parts[name].append(codes.to_map(tensors[name].astype(np.float64))[:len(part)])
     except Exception as error:  # the executors raise a class of their own for every fault
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise HwgenError(f"{file.path}: {executor_name(file)} cannot execute it ({lines[0]}); "

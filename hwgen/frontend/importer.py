@@ -15,6 +15,7 @@ from hwgen.frontend.network import HostValue, Network, NodeReport, Problem
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.values import Codes, Image, Pending, Refusal
 from hwgen.frontend.weights import Weights
+from hwgen.frontend.wide import float_output
 
 __all__ = ["DOMAINS", "Importer", "Network", "NodeReport", "Problem"]
 
@@ -128,12 +129,15 @@ class Importer(Weights):
         network = self.network
         for name in self.file.outputs:
             value = self.values.get(name)
+            steps: tuple[NodeProto, ...] = ()
             if isinstance(value, HostValue):
-                network.host += [host_step(step, value.codes) for step in value.steps]
+                steps = value.steps
                 value = value.codes
             try:
                 if isinstance(value, Pending):
-                    value = self.regained(name, value)
+                    value = self.regained(steps[0].input[0] if steps else name, value)
+                if isinstance(value, Pending):
+                    value = self._float_output(value, steps[0].input[0] if steps else name)
                 if isinstance(value, Joined):
                     value = self.joined(value, common_grid(value), value.tensor, value.name)
                 if isinstance(value, Codes) and value.border is not None:
@@ -141,12 +145,26 @@ class Importer(Weights):
             except Refusal as refusal:
                 self.problem(name, "output", refusal.reason, refusal.help)
                 continue
+            if isinstance(value, Codes):
+                network.host += [host_step(step, value.tensor) for step in steps]
             if not isinstance(value, Codes):
                 self.problem(name, "output", "the output is not quantized", f"end the network with {self.quantizing}")
             elif value.tensor == (network.input.tensor if network.input else None):
                 self.problem(name, "output", "the output is the network's input", "the network has no layer")
             elif all(value.tensor != other.tensor for other in network.outputs):
                 network.outputs.append(value)
+
+
+    def _float_output(self, value: Pending, name: str) -> Codes:
+        """Adds the codes that hold a real output; the last of them."""
+        network = self.network
+        output = float_output(value, name)
+        if all(output.tensor != other.tensor for other in network.floats):
+            network.floats.append(output)
+            network.layers += output.layers
+            network.host.append(output.step())
+            network.outputs += [codes for codes in output.codes[:-1] if codes not in network.outputs]
+        return output.codes[-1]
 
 
 def _unknown(node: NodeProto) -> Refusal:

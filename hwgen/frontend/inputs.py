@@ -17,8 +17,8 @@ NAMED = {2: "CHW", 3: "CW", 4: "CHW"}
 CHANNELS_LAST = {2: "CHW", 3: "WC", 4: "HWC"}
 """Axes behind the batch by rank."""
 
-_KEEPING = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Identity", "Cast", "Mul", "Div", "Add", "Sub",
-            "Relu", "Clip", "Pad")
+_KEEPING = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "QuantizeLinear", "DequantizeLinear", "Identity",
+            "Cast", "Mul", "Div", "Add", "Sub", "Relu", "Clip", "Pad")
 
 
 def input_shape(path: Path, value, nodes: list[NodeProto]) -> tuple[tuple[int, int, int], int, str]:
@@ -57,17 +57,24 @@ def channels_last(name: str, rank: int, nodes: list[NodeProto]) -> bool:
     for node in nodes:
         if not known & set(node.input) or last is None:
             continue
-        options = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute
-                   if attribute.name in ("perm", "data_layout")}
+        perm, layout = (_attribute(node, name) for name in ("perm", "data_layout"))
         if node.op_type == "Transpose":
-            return list(options.get("perm", ())) == last
+            return perm == last
         if node.op_type == "MatMul":
             return True
-        if options.get("data_layout"):
-            return options["data_layout"].endswith(b"C")
+        if isinstance(layout, bytes) and layout:
+            return layout.endswith(b"C")
         if node.op_type in _KEEPING:
             known |= set(node.output)
     return False
+
+
+def _attribute(node: NodeProto, name: str):
+    """An attribute's value; None where it is not there or damaged, which the node's own reader will say."""
+    try:
+        return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), None)
+    except ValueError:
+        return None
 
 
 def integer_type(graph, name: str) -> tuple[int, bool] | None:

@@ -17,6 +17,7 @@ from hwgen.frontend.importer import Network
 from hwgen.frontend.lower import between, needed
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.values import Codes, ConvSource, Layer, MaxPoolStep, Pending, PoolLayer, PoolSource
+from hwgen.frontend.wide import FloatOutput
 from hwgen.golden import apply, conv_accumulators, operations, pool_sums
 from hwgen.graph.check import inputs
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale
@@ -56,7 +57,9 @@ class Judge:
         self.graph, self.ops = graph, {op.output: op for op in graph.ops}
         wanted = [network.input, *(_target(layer) for layer in layers
                                    if not (isinstance(layer, Layer) and layer.internal))]
-        self.tensors = execute(network, images, wanted)
+        outputs = {output.tensor: output for output in network.floats}
+        real = [replace(output.codes[-1], tensor=name) for name, output in outputs.items()]
+        self.tensors = execute(network, images, wanted, real)
         self._input(network.input.tensor, network.input.quantizer, images, input_codes(network, images))
         for layer in layers:
             if isinstance(layer, Layer):
@@ -64,6 +67,8 @@ class Judge:
             else:
                 pooled, got = _max_pool(layer.step, self.tensors[layer.input.tensor]), self.tensors[layer.output]
                 self._count(layer.step.name, pooled, got, got != pooled, pooled)
+        for name, output in outputs.items():
+            self._real(name, output)
 
     def _input(self, name: str, unit: Quantizer, images: np.ndarray, codes: np.ndarray) -> None:
         """The input's own quantizer: ``x / scale + zero`` is two operations."""
@@ -73,6 +78,19 @@ class Judge:
             error = 4 * UNIT * (abs(value) + abs(unit.zero) * unit.scale)
             least[index], most[index] = unit.code(value - error), unit.code(value + error)
         self._count(name, codes, got, (got < least) | (got > most), codes)
+
+    def _real(self, name: str, output: FloatOutput) -> None:
+        """A real output that the host computes from accumulators: equal if float32's error explains the rest."""
+        pending, got = output.pending, self.tensors[name]
+        acc, reach, terms = _integers(pending, self.tensors[pending.source.input.tensor])
+        held = output.accumulators(self.tensors)
+        slope, intercept, size = (np.array([float(value) for value in values]).reshape(1, -1, 1, 1)
+                                  for values in (pending.slope, pending.intercept, pending.size))
+        whole = abs(slope) * reach + size + abs(slope * acc + intercept)
+        exact = output.values(self.tensors)
+        self._mark(name, held != acc, "accumulator", held, acc)
+        wrong = (abs(got - exact) > (terms + 20) * float(UNIT) * whole) | (held != acc)
+        self._count(name, got, got, wrong, exact)
 
     def _golden(self, name: str, own: bool = True) -> np.ndarray:
         """A tensor of the golden model on the executor's codes; ``own``: even where the executor has it, too."""

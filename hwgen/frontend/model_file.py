@@ -146,6 +146,6 @@ def _not_quantized(path: Path, nodes: list[NodeProto]) -> str:
     if any(node.domain.startswith("finn.custom_op.fpgadataflow") for node in nodes):
         return (f"{path}: FINN has lowered this network to its own hardware; give the QONNX file from before FINN's "
                 "transformations")
-    return (f"{path}: the model is not quantized: it has no Quant or QuantizeLinear node; train it with "
+    return (f"{path}: the model is not quantized: it has no Quant node (and no QuantizeLinear); train it with "
             "hwgen.quantize, export it from a quantization-aware framework as QONNX, or quantize it with onnxruntime "
             "(QuantFormat.QDQ)")

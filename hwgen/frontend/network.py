@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from onnx import NodeProto
 
 from hwgen.frontend.model_file import ModelFile
-from hwgen.frontend.values import Codes, Layer, PoolLayer
+from hwgen.frontend.values import Codes, Layer, Pending, PoolLayer
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class HostStep:
 class HostValue:
     """A result of the host: the codes it comes from, and the nodes in between."""
 
-    codes: Codes
+    codes: Codes | Pending
     steps: tuple[NodeProto, ...]
 
 
@@ -63,3 +63,5 @@ class Network:
     reports: list[NodeReport] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     host: list[HostStep] = field(default_factory=list)
+    floats: list = field(default_factory=list)
+    """Real outputs that leave as accumulators (hwgen.frontend.wide.FloatOutput)."""
