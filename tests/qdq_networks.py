@@ -94,6 +94,26 @@ def branches(net: FloatNet) -> str:
     return net.node("Gemm", net.node("Flatten", x), net.weight(6, 3))
 
 
+def mobile(net: FloatNet) -> str:
+    """Inverted residuals with depthwise convolutions, ReLU6, Softmax."""
+    limits = net.const(0.0), net.const(6.0)
+    x = net.node("Clip", net.conv("image", 8, 3, strides=[2, 2]), *limits)
+    for _ in range(2):
+        y = net.node("Clip", net.conv(x, 24, 8, 1), *limits)
+        y = net.node("Conv", y, net.weight(24, 1, 3, 3), net.weight(24), group=24, pads=[1, 1, 1, 1])
+        x = net.node("Add", x, net.conv(net.node("Clip", y, *limits), 8, 24, 1))
+    x = net.node("Flatten", net.node("GlobalAveragePool", x))
+    return net.node("Softmax", net.node("Gemm", x, net.weight(8, 10), net.weight(10)))
+
+
+def channels_last(net: FloatNet) -> str:
+    """An image (N, H, W, C), a Transpose to and fro, LeakyRelu, Pad."""
+    x = net.node("LeakyRelu", net.conv(net.node("Transpose", "image", perm=[0, 3, 1, 2]), 5, 8), alpha=0.125)
+    x = net.node("Pad", x, net.const([0, 0, 1, 0, 0, 0, 0, 1], np.int64))
+    x = net.node("Transpose", net.node("Relu", net.conv(x, 4, 5, pads=[0, 0, 0, 0])), perm=[0, 2, 3, 1])
+    return net.node("MatMul", net.node("Flatten", x), net.weight(56, 5))
+
+
 def loose(net: FloatNet) -> str:
     """Operators that quantize_static leaves in float between quantizers, pools with padding, ArgMax."""
     x = net.node("Relu", net.conv(net.node("Relu", net.conv("image", 9, 3)), 9, 9, 5, strides=[2, 2]))

@@ -96,7 +96,10 @@ def _feed(network: Network, images: np.ndarray) -> np.ndarray:
         feed = images.astype(np.float32)
     else:
         feed = real_image(images, quantizer)
-    return network.input.from_map(feed)
+    # a Transpose may stand before the quantizer; where a Reshape does, the numbers keep their order
+    moved = file.input_shape == network.input.shape and file.input_rank > 2
+    seen = replace(network.input, axes=file.input_axes) if moved else network.input
+    return seen.from_map(feed)
 
 
 def _inner(codes: Codes, array: np.ndarray) -> np.ndarray:
