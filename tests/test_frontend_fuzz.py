@@ -13,6 +13,7 @@ import numpy as np
 from onnx import ModelProto
 from onnx_graphs import QONNX, Hand
 import pytest
+from qdq_networks import QdqHand
 
 from hwgen.errors import HwgenError
 from hwgen.frontend import inspect, load
@@ -56,11 +57,23 @@ def last(h):
     return h.node("Trunc", h.quant(y, 2.5), *constants, domain=QONNX, rounding_mode="FLOOR")
 
 
+def pairs(h):
+    """A QDQ file: zero points, weights per channel and from floats, a Clip of integers, a bias behind codes."""
+    x = h.dq(h.node("MaxPool", h.q("image", 0.25, np.uint8(3)), kernel_shape=[2, 2]), 0.25, np.uint8(3))
+    bias = h.dq(h.const(np.array([-70, 700, 12], np.int32)), np.full(3, 0.0625), np.zeros(3, np.int32), axis=0)
+    weight = h.dq(h.const(ints(3, 2, 3, 3).astype(np.int8)), np.full(3, 0.25), np.zeros(3, np.int8), axis=0)
+    q = h.node("Clip", h.q(h.node("Conv", x, weight, bias), 2.0), h.const(np.uint8(0)), h.const(np.uint8(127)))
+    x = h.node("Relu", h.dq(q, 2.0))
+    x = h.node("Flatten", h.qdq(h.node("Add", x, h.const(np.arange(3.0).reshape(1, 3, 1, 1))), 3.0, np.uint8(9)))
+    weight = h.dq(h.q(h.const(ints(4, 27) * 0.11), 0.1, np.int8(0)), 0.1, np.int8(0))
+    return h.node("Softmax", h.qdq(h.node("Gemm", x, weight, transB=1), 20.0, np.int8(-5)))
+
+
 @cache
 def files() -> tuple[bytes, ...]:
-    hands = Hand(), Hand(), Hand((1, 3, 4, 6))
+    hands = Hand(), Hand(), Hand((1, 3, 4, 6)), QdqHand()
     return tuple(hand.model(case(hand)).SerializeToString()
-                 for case, hand in zip((classic, joined, last), hands, strict=True))
+                 for case, hand in zip((classic, joined, last, pairs), hands, strict=True))
 
 
 def examine(data: bytes) -> None:
@@ -79,7 +92,7 @@ def examine(data: bytes) -> None:
 def mutated_bytes(seed: int) -> bytes:
     """One to four edits: a byte, a piece left out, doubled, moved, or the end cut off."""
     rng = np.random.default_rng(seed)
-    data = bytearray(files()[seed % 3])
+    data = bytearray(files()[seed % len(files())])
     for _ in range(int(rng.integers(1, 5))):
         at, other = (int(value) for value in rng.integers(0, max(1, len(data)), 2))
         size = int(rng.integers(1, 9))
@@ -113,7 +126,7 @@ def messages(message, depth=0):
 def mutated_fields(seed: int) -> bytes:
     """One to three fields of the file's messages get other values, names of other things, or none."""
     rng = np.random.default_rng(seed)
-    model = ModelProto.FromString(files()[seed % 3])
+    model = ModelProto.FromString(files()[seed % len(files())])
     words = [name for node in model.graph.node for name in (*node.input, *node.output, node.op_type)]
     words += ["", "If", "FloatQuant", "x" * 3000, "IntQuant", "Resize", "DOWN", "finn.custom_op.fpgadataflow"]
     for _ in range(int(rng.integers(1, 4))):
