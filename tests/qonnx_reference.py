@@ -13,7 +13,9 @@ from hwgen.golden import run
 def executed(network, codes: np.ndarray) -> dict[str, np.ndarray]:
     """Every tensor of the file, real, computed by qonnx from input codes (images, channels, height, width)."""
     source = network.input
-    image = np.float32(float(source.quantizer.scale) * (codes.astype(float) - source.quantizer.code_zero))
+    factor, offset = (float(value) for value in network.before)
+    real = float(source.quantizer.scale) * (codes.astype(float) - source.quantizer.code_zero)
+    image = np.float32((real - offset) / factor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from qonnx.core.modelwrapper import ModelWrapper
