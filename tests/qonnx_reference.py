@@ -12,19 +12,28 @@ from hwgen.golden import run
 
 
 def executed(network, codes: np.ndarray) -> dict[str, np.ndarray]:
-    """Every tensor of the file, real, computed by qonnx from input codes (images, channels, height, width)."""
+    """The file's outputs, real, computed by qonnx from input codes (images, channels, height, width)."""
     source = network.input
-    image = np.float32(float(source.quantizer.scale) * (codes.astype(float) - source.quantizer.code_zero))
+    factor, offset = (float(value) for value in network.before)
+    real = float(source.quantizer.scale) * (codes.astype(float) - source.quantizer.code_zero)
+    image = np.float32((real - offset) / factor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from qonnx.core.modelwrapper import ModelWrapper
         from qonnx.core.onnx_exec import execute_onnx
         from qonnx.transformation.infer_shapes import InferShapes
 
-        model = ModelWrapper(with_batch(onnx.load(str(network.file.path)), len(codes))).transform(InferShapes())
-        shape = model.get_tensor_shape(network.file.input)
-        inputs = {network.file.input: source.from_map(image).reshape(shape)}
-        return execute_onnx(model, inputs, return_full_exec_context=True)
+        proto = onnx.load(str(network.file.path))
+        fixed = any(item.name == "allowzero" and item.i for node in proto.graph.node for item in node.attribute)
+        parts = []
+        for part in source.from_map(image)[:, None] if fixed else [source.from_map(image)]:
+            # a Reshape with allowzero states the batch, so those files run as they are
+            model = ModelWrapper(proto if fixed else with_batch(proto, len(part))).transform(InferShapes())
+            shape = model.get_tensor_shape(network.file.input)
+            inputs = {network.file.input: part.reshape(shape)}
+            parts.append(execute_onnx(model, inputs, return_full_exec_context=True))
+    names = {value.tensor for value in (*network.outputs, *network.floats)} & set(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def reference(path, codes: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Networks that end without a Quant node: what leaves the engine is the layer's result, whole."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 from onnx_graphs import QONNX, Hand
@@ -10,21 +11,29 @@ from qonnx_reference import executed
 from hwgen.frontend import load, read_network
 from hwgen.frontend.execute import compare
 from hwgen.golden import run
+from hwgen.graph.ir import Conv
+
+
+FILES = Path(__file__).parent / "files"
 
 
 def ints(*shape, low=-7, high=8):
     return np.random.default_rng(3).integers(low, high, shape)
 
 
-def check(path, images=25):
-    """The exact accumulators are those of qonnx's real output; returns the network."""
+def check(path, images=25, top=None, step=1):
+    """The exact accumulators are those of qonnx's real output; returns the network.
+
+    Input codes are multiples of ``step`` up to ``top``.
+    """
     graph, network = load(path), read_network(path)
     tensor = graph.tensors[graph.input]
-    codes = np.random.default_rng(9).integers(0, 1 << tensor.bits, (images, *tensor.shape))
+    top = (1 << tensor.bits) - 1 if top is None else top
+    codes = step * np.random.default_rng(9).integers(0, top // step + 1, (images, *tensor.shape))
     found = executed(network, codes)
     got = run(graph, codes)
     for op in graph.ops:
-        assert op.requant.proven == len(op.weight)
+        assert op.requant.proven == len(op.weight) if isinstance(op, Conv) else op.rescale.proven
     output, = network.floats
     real = output.codes[0].to_map(found[output.tensor]).astype(float)
     slope, intercept = (np.array([float(v) for v in values]).reshape(1, -1, 1, 1)
@@ -86,3 +95,16 @@ def test_convolution_and_scaled_codes(tmp_path):
     x = hand.quant(hand.conv(hand.quant("image", 0.31, 3.0, 4.0)), 4.17, signed=1, name="codes")
     graph, network = check(hand.save(tmp_path / "net.onnx", hand.node("Mul", x, hand.const(np.float32(0.7)))))
     assert graph.outputs == ("codes_out",) and len(graph.ops) == 1
+
+
+def test_cnn_of_brevitas():
+    """Batch norm, depthwise, residual, Trunc: every accumulator of the last layer, through all of it."""
+    graph, network = check(FILES / "brevitas_cnn.onnx")
+    assert {"Trunc", "BatchNormalization", "Add", "Conv", "Gemm"} <= {report.op for report in network.reports}
+    assert graph.outputs == ("linear.high", "linear.low")
+
+
+def test_binary_network_of_brevitas():
+    graph, network = check(FILES / "brevitas_binary.onnx", top=2, step=2)
+    assert network.before == (2, -1)
+    assert [set(op.schemes) for op in graph.ops] == [{"binary"}, {"binary"}]

@@ -1,12 +1,16 @@
 """Layouts, ranks and old opsets of real exporters, each compared with qonnx's executor."""
 
+from fractions import Fraction
+import json
+
 import numpy as np
 from onnx import TensorProto, helper
 from onnx_graphs import QONNX, Hand
 import pytest
-from qonnx_reference import assert_equals_qonnx
+from qonnx_reference import assert_equals_qonnx, reference
 
 from hwgen.frontend import load, read_network
+from hwgen.golden import run
 
 
 def ints(*shape, seed=3):
@@ -253,6 +257,29 @@ def test_vector_that_becomes_a_map(tmp_path, quant_first):
     path = hand.save(tmp_path / "net.onnx", hand.quant(hand.conv(x), 9.0713, signed=1))
     assert_equals_qonnx(path)
     assert load(path).tensors[load(path).input].shape == (2, 6, 6)
+
+
+def test_arithmetic_before_the_input(tmp_path):
+    """``(x / 127.5 - 1) * 3`` in the file: codes stand for its result, and the host computes it."""
+    hand = Hand()
+    x = hand.node("Sub", hand.node("Div", "image", hand.const(np.float32(127.5))), hand.const(np.float32(1.0)))
+    x = hand.quant(hand.node("Mul", x, hand.const(np.float32(3.0))), 0.2517, bits=5.0, signed=1)
+    path = hand.save(tmp_path / "net.onnx", hand.quant(hand.conv(x), 9.0713, signed=1))
+    graph = assert_equals_qonnx(path)
+    assert read_network(path).before == (3 / Fraction(127.5), -3)
+    assert json.loads(graph.metadata["hwgen.before"]) == [3 / 127.5, -3.0]
+
+
+def test_binary_input_of_finn_examples(tmp_path):
+    """``2x - 1``, then the sign: pixels of 0 and 1 are the codes 0 and 2."""
+    hand = Hand((1, 20))
+    x = hand.node("Sub", hand.node("Mul", "image", hand.const(np.float32(2.0))), hand.const(np.float32(1.0)))
+    x = hand.node("BipolarQuant", x, hand.const(np.float32(1.0)), domain=QONNX)
+    y = hand.quant(hand.node("MatMul", x, hand.weight(ints(20, 4))), 1.0317, signed=1)
+    path = hand.save(tmp_path / "net.onnx", y)
+    graph = load(path)
+    codes = 2 * np.random.default_rng(2).integers(0, 2, (30, 20, 1, 1))
+    assert np.array_equal(run(graph, codes)[graph.outputs[0]], reference(path, codes)[graph.outputs[0]])
 
 
 # -- old opsets --------------------------------------------------------------------------

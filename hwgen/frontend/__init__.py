@@ -46,4 +46,6 @@ def load(path, m_bits: int | None = None, data: bytes | None = None) -> Graph:
         raise HwgenError(f"{network.file.path}: {count}:\n{lines}")
     if network.host:
         network.file.metadata["hwgen.host"] = json.dumps([vars(step) for step in network.host])
+    if network.before != (1, 0):
+        network.file.metadata["hwgen.before"] = json.dumps([float(value) for value in network.before])
     return lower(network, m_bits)

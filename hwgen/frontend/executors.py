@@ -6,6 +6,7 @@ integer ones with roundings of their own, and on one thread, so that it always g
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from fractions import Fraction
 import warnings
 
 import numpy as np
@@ -14,7 +15,7 @@ from onnx import TensorProto
 
 from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
-from hwgen.frontend.model_file import ModelFile
+from hwgen.frontend.model_file import ModelFile, attributes
 from hwgen.frontend.quantizers import Quantizer, round_array
 from hwgen.frontend.values import Codes
 
@@ -36,15 +37,22 @@ def input_codes(network: Network, images: np.ndarray) -> np.ndarray:
     if images.dtype.kind != "f":
         return images
     unit = network.input.quantizer
+    if network.before != (1, 0):  # arithmetic before the quantizer: every value that occurs, as a fraction
+        factor, offset = network.before
+        values, places = np.unique(images, return_inverse=True)
+        table = np.array([unit.code(Fraction(float(value)) * factor + offset) for value in values], np.uint8)
+        return table[places].reshape(images.shape)
     zeros = np.asarray(float(unit.zero))
     rounded = round_array(images, np.asarray(float(unit.scale)), zeros, unit.mode)
     return np.clip(rounded + unit.offset, unit.low, unit.high).astype(np.uint8)
 
 
-def real_image(codes: np.ndarray, quantizer: Quantizer) -> np.ndarray:
-    """The float32 image that codes stand for."""
+def real_image(network: Network, codes: np.ndarray) -> np.ndarray:
+    """The float32 image that codes stand for, before whatever the file does with it until it is quantized."""
+    assert network.input is not None
+    quantizer, (factor, offset) = network.input.quantizer, network.before
     real = float(quantizer.scale) * (codes.astype(np.float64) - quantizer.code_zero)
-    return real.astype(np.float32)
+    return ((real - float(offset)) / float(factor)).astype(np.float32)
 
 
 def to_codes(tensor: np.ndarray, quantizer: Quantizer) -> np.ndarray:
@@ -95,7 +103,7 @@ def _feed(network: Network, images: np.ndarray) -> np.ndarray:
     elif images.dtype.kind == "f":
         feed = images.astype(np.float32)
     else:
-        feed = real_image(images, quantizer)
+        feed = real_image(network, images)
     # a Transpose may stand before the quantizer; where a Reshape does, the numbers keep their order
     moved = file.input_shape == network.input.shape and file.input_rank > 2
     seen = replace(network.input, axes=file.input_axes) if moved else network.input
@@ -147,11 +155,16 @@ def _onnxruntime(file: ModelFile, names: list[str]) -> tuple[Runner, int]:
 
 
 def _qonnx(file: ModelFile) -> tuple[Runner, int]:
+    """A runner that gives every tensor, and the images it takes at a time.
+
+    A Reshape with ``allowzero`` states the batch, so those files run as they are, image by image.
+    """
     models: dict[int, object] = {}
-    return lambda images: _context(file, images, models), BATCH
+    fixed = any(attributes(node).get("allowzero") for node in file.nodes if node.op_type == "Reshape")
+    return lambda images: _context(file, images, models, fixed), 1 if fixed else BATCH
 
 
-def _context(file: ModelFile, image: np.ndarray, models: dict) -> dict[str, np.ndarray]:
+def _context(file: ModelFile, image: np.ndarray, models: dict, fixed: bool) -> dict[str, np.ndarray]:
     """Every tensor of the file for one batch; ``models`` keeps the file prepared for a batch size."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # qonnx and its dependencies warn about themselves
@@ -160,7 +173,7 @@ def _context(file: ModelFile, image: np.ndarray, models: dict) -> dict[str, np.n
         from qonnx.transformation.infer_shapes import InferShapes
 
         if len(image) not in models:
-            model = ModelWrapper(with_batch(_model(file), len(image)))
+            model = ModelWrapper(_model(file) if fixed else with_batch(_model(file), len(image)))
             models[len(image)] = model.transform(InferShapes())
         model = models[len(image)]
         shape = model.get_tensor_shape(file.input)

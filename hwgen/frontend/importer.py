@@ -85,7 +85,7 @@ class Importer(Weights):
 
     def _guess(self, node: NodeProto) -> object:
         """What a refused node's output would be, so that what follows it is examined too."""
-        value = self.values.get(node.input[0], UNKNOWN) if node.input else UNKNOWN
+        value = self.values.get(node.input[0], UNKNOWN) if node.input and node.output else UNKNOWN
         if node.op_type in (*QUANT_OPS, *QDQ_OPS) and isinstance(value, (Codes, Pending, Joined, Image)):
             return Codes(node.output[0], value.shape, Quantizer(Fraction(1)), value.flat, value.axes,
                          raw=node.op_type == "QuantizeLinear", guessed=True)

@@ -15,7 +15,6 @@ import numpy as np
 from hwgen.frontend.executors import execute, executor_name, input_codes
 from hwgen.frontend.importer import Network
 from hwgen.frontend.lower import between, needed
-from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.values import Codes, ConvSource, Layer, MaxPoolStep, Pending, PoolLayer, PoolSource
 from hwgen.frontend.wide import FloatOutput
 from hwgen.golden import apply, conv_accumulators, operations, pool_sums
@@ -60,7 +59,7 @@ class Judge:
         outputs = {output.tensor: output for output in network.floats}
         real = [replace(output.codes[-1], tensor=name) for name, output in outputs.items()]
         self.tensors = execute(network, images, wanted, real)
-        self._input(network.input.tensor, network.input.quantizer, images, input_codes(network, images))
+        self._input(network, network.input, images)
         for layer in layers:
             if isinstance(layer, Layer):
                 self._layer(layer)
@@ -70,14 +69,15 @@ class Judge:
         for name, output in outputs.items():
             self._real(name, output)
 
-    def _input(self, name: str, unit: Quantizer, images: np.ndarray, codes: np.ndarray) -> None:
-        """The input's own quantizer: ``x / scale + zero`` is two operations."""
-        got, least, most = self.tensors[name], codes.copy(), codes.copy()
+    def _input(self, network: Network, source: Codes, images: np.ndarray) -> None:
+        """The input's own quantizer: ``(factor * x + offset) / scale + zero`` is a few operations."""
+        codes, unit, (factor, offset) = input_codes(network, images), source.quantizer, network.before
+        got, least, most = self.tensors[source.tensor], codes.copy(), codes.copy()
         for index in zip(*np.nonzero(got != codes), strict=True) if images.dtype.kind == "f" else ():
-            value = Fraction(float(images[index]))
-            error = 4 * UNIT * (abs(value) + abs(unit.zero) * unit.scale)
-            least[index], most[index] = unit.code(value - error), unit.code(value + error)
-        self._count(name, codes, got, (got < least) | (got > most), codes)
+            value = Fraction(float(images[index])) * factor
+            error = 8 * UNIT * (abs(value) + abs(offset) + abs(unit.zero) * unit.scale)
+            least[index], most[index] = unit.code(value + offset - error), unit.code(value + offset + error)
+        self._count(source.tensor, codes, got, (got < least) | (got > most), codes)
 
     def _real(self, name: str, output: FloatOutput) -> None:
         """A real output that the host computes from accumulators: equal if float32's error explains the rest."""

@@ -1,6 +1,7 @@
 """What a walk through a file finds: layers, a report per node, and problems."""
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from onnx import NodeProto
 
@@ -58,6 +59,8 @@ class Network:
 
     file: ModelFile
     input: Codes | None = None
+    before: tuple[Fraction, Fraction] = (Fraction(1), Fraction(0))
+    """(factor, offset) that the file applies to its input before that is quantized: codes stand for the result."""
     layers: list[Layer | PoolLayer] = field(default_factory=list)
     outputs: list[Codes] = field(default_factory=list)
     reports: list[NodeReport] = field(default_factory=list)

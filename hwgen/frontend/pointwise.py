@@ -13,7 +13,7 @@ from hwgen.frontend.copies import as_convolution
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import node_name
 from hwgen.frontend.quantizers import Grid
-from hwgen.frontend.values import Codes, ConvSource, Pending, PoolSource, Refusal, pending_codes, with_residual
+from hwgen.frontend.values import Codes, ConvSource, Image, Pending, PoolSource, Refusal, pending_codes, with_residual
 
 
 def batch_norm(importer: Importer, node: NodeProto, options: dict):
@@ -57,8 +57,23 @@ def _constant_operand(importer: Importer, node: NodeProto) -> int | None:
     return None
 
 
+def _prepares(importer: Importer, node: NodeProto, index: int | None) -> tuple[Image, Fraction] | None:
+    """The network's input and the number that it is scaled or shifted by before it is quantized."""
+    image = importer.values.get(node.input[1 - index]) if index is not None else None
+    if not isinstance(image, Image):
+        return None
+    numbers, _ = importer.numbers(node.input[1 if index else 0], "its constant")
+    if len(set(numbers)) != 1:
+        raise Refusal("a factor or offset per channel before the input is quantized",
+                      "leave it to the host: start the network with a Quant node")
+    return image, numbers[0]
+
+
 def mul(importer: Importer, node: NodeProto, options: dict):
     index = _constant_operand(importer, node)
+    found = _prepares(importer, node, index)
+    if found:
+        return "left to the host, before the input is quantized", found[0].prepared(found[1], Fraction(0))
     if index is None:
         for name in node.input:
             importer.codes_or_skip(name)
@@ -71,6 +86,9 @@ def mul(importer: Importer, node: NodeProto, options: dict):
 def div(importer: Importer, node: NodeProto, options: dict):
     if _constant_operand(importer, node) != 1:
         raise Refusal("a quotient whose divisor is not a constant", "only quotients by constants are possible")
+    found = _prepares(importer, node, 1)
+    if found and found[1]:
+        return "left to the host, before the input is quantized", found[0].prepared(1 / found[1], Fraction(0))
     x = importer.real_or_joined(node, node.input[0])
     divisor = importer.per_channel(node.input[1], "its divisor", x, _axis(options))
     if not all(divisor):
@@ -101,6 +119,9 @@ def _sum(importer: Importer, node: NodeProto, sign: int, axis: int | None):
     index = _constant_operand(importer, node)
     if index is None:
         return _residual(importer, node, sign)
+    found = _prepares(importer, node, index)
+    if found and (index == 1 or sign > 0):
+        return "left to the host, before the input is quantized", found[0].prepared(Fraction(1), sign * found[1])
     x = importer.real_or_joined(node, node.input[1 - index])
     offset = importer.per_channel(node.input[index], "its constant", x, axis)
     signs = (Fraction(1), Fraction(sign)) if index == 1 else (Fraction(sign), Fraction(1))

@@ -73,7 +73,8 @@ def quantize_linear(importer: Importer, node: NodeProto, options: dict):
         return "left to the host", value
     quantizer = fields.quantizer()
     known = importer.network.input
-    if isinstance(value, Image) and known is not None and known.quantizer == quantizer:
+    if isinstance(value, Image) and known is not None and known.quantizer == quantizer and \
+            (value.factor, value.offset) == importer.network.before and value.border == known.border:
         return "the input's codes again", known
     words, codes = activation(importer, node, quantizer)
     return words, replace(codes, raw=True)

@@ -112,4 +112,5 @@ def _image(importer: Importer, node: NodeProto, quantizer: Quantizer, image: Ima
         raise Refusal("a 1-bit signed input that is padded", "put Pad behind the Quant node")
     codes = Codes(node.output[0], image.shape, quantizer, image.flat, image.axes, image.border)
     importer.network.input = codes
+    importer.network.before = image.factor, image.offset
     return f"the input, {quantizer.code_bits}-bit codes", codes

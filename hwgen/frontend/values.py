@@ -51,6 +51,17 @@ class Image:
     flat: bool
     axes: str = "CHW"
     border: Border | None = None
+    factor: Fraction = Fraction(1)
+    offset: Fraction = Fraction(0)
+    """The file has made ``factor * x + offset`` of its input by now."""
+
+    def prepared(self, factor: Fraction, offset: Fraction) -> "Image":
+        """The same after ``factor * y + offset``, one for all channels."""
+        if self.border is not None:
+            raise Refusal("arithmetic between Pad and the input's Quant node", "put Pad behind the Quant node")
+        if factor <= 0:
+            raise Refusal(f"a factor of {float(factor):g} before the input is quantized", "use a positive one")
+        return replace(self, factor=self.factor * factor, offset=self.offset * factor + offset)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ sampled.  The formulas are in docs/numerics.md, section "Requantization".
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, gcd
+from math import gcd
 
 import numpy as np
 
@@ -106,16 +106,16 @@ def affine_steps(slope: Sequence[Fraction], intercept: Sequence[Fraction], k: np
 
 
 def _constant_row(b, c, residuals, twice, strict, low, high):
-    """Of a row without accumulator: a level is reached from the start where ``t < x``, or ``t <= x`` if not strict."""
-    rows = np.empty((len(residuals), len(twice)), dtype=np.int64)
-    for row, res in zip(rows, residuals, strict=True):
-        x = 2 * (b + c * int(res))
-        up = min(max(ceil(x), -(1 << 62)), 1 << 62)  # t < x means t < ceil(x), for t is an integer
-        reached = twice < up
-        if x.denominator == 1:
-            reached |= (twice == up) & ~strict
-        row[:] = np.where(reached, low, high + 1)
-    return rows
+    """Switch points of a row without a slope: with a residual code it has one value, above or below each boundary.
+
+    ``2*v >= t`` is ``t <= floor(2*v)`` for the integer t, and ``2*v > t`` is ``t <= ceil(2*v) - 1``.
+    """
+    doubled = [2 * (b + c * int(res)) for res in residuals]
+    reach = 1 << 40  # beyond every boundary
+    floors, ceils = (np.array([min(max(value, -reach), reach) for value in values])[:, None] for values in (
+        [value.numerator // value.denominator for value in doubled],
+        [-(-value.numerator // value.denominator) - 1 for value in doubled]))
+    return np.where(twice[None, :] <= np.where(strict[None, :], ceils, floors), low, high + 1).astype(np.int64)
 
 
 def _rising_row(a, b, c, residuals, twice, strict, low, high):
