@@ -8,7 +8,7 @@ from hwgen.frontend import executors, load, read_network
 from hwgen.frontend.importer import Network
 from hwgen.frontend.judge import Judge, LayerComparison
 from hwgen.frontend.values import Codes, Layer
-from hwgen.golden import run
+from hwgen.golden import check_codes, run
 from hwgen.graph.ir import Graph
 
 
@@ -52,6 +52,7 @@ def compare(path, graph: Graph | None, images: np.ndarray, every_layer: bool = F
     """
     graph = graph or load(path, data=data)
     network, images = read_network(path, data), np.asarray(images)
+    images = images if images.dtype.kind == "f" else check_codes(graph, images)
     golden = run(graph, executors.input_codes(network, images))
     shown, held = _outputs(network)
     theirs = executors.execute(network, images, shown)

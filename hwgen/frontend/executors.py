@@ -32,11 +32,16 @@ def executor_name(file: ModelFile) -> str:
 
 
 def input_codes(network: Network, images: np.ndarray) -> np.ndarray:
-    """Exact codes of real images (floats of any shape), uint8; integers are codes already and come back as they are."""
+    """Exact codes of real images (floats of any shape), uint8.
+
+    Integers are codes already; those that the input's quantizer never gives (of 1-bit signs and narrow ranges) become
+    the codes of their values, as in the file.
+    """
     assert network.input is not None
-    if images.dtype.kind != "f":
-        return images
     unit = network.input.quantizer
+    if images.dtype.kind != "f":
+        values = [unit.scale * (code - unit.code_zero) for code in range(1 << unit.code_bits)]
+        return np.array([unit.code(value) for value in values], np.uint8)[images]
     if network.before != (1, 0):  # arithmetic before the quantizer: every value that occurs, as a fraction
         factor, offset = network.before
         values, places = np.unique(images, return_inverse=True)
