@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from onnx import TensorProto
 from onnx_graphs import QONNX, Hand
 import pytest
 from qonnx_reference import executed
@@ -108,3 +109,29 @@ def test_binary_network_of_brevitas():
     graph, network = check(FILES / "brevitas_binary.onnx", top=2, step=2)
     assert network.before == (2, -1)
     assert [set(op.schemes) for op in graph.ops] == [{"binary"}, {"binary"}]
+
+
+def test_binary_mlp_as_finn_reads_it(tmp_path):
+    """An annotated uint8 image, signs by MultiThreshold, batch norm between Unsqueeze and Squeeze, TopK on the host."""
+    hand = Hand((1, 1, 4, 5))
+    rng = np.random.default_rng(8)
+    x = hand.node("Reshape", hand.node("Div", "image", hand.const(np.float32(256.0))), hand.const(np.array([1, -1])))
+    x = hand.node("Sub", hand.node("Mul", x, hand.const(np.float32(2.0))), hand.const(np.float32(1.0)))
+    for features, rows in ((20, 12), (12, 9)):
+        sign = hand.node("MultiThreshold", x, hand.const(np.zeros((1, 1))), domain="qonnx.custom_op.general",
+                         out_dtype="BIPOLAR", out_scale=2.0, out_bias=-1.0)
+        y = hand.node("MatMul", sign, hand.const(rng.choice([-1.0, 1.0], (features, rows))))
+        y = hand.node("Unsqueeze", hand.node("Mul", y, hand.const(np.float32(0.031))), hand.const(np.array([2])))
+        gamma, beta, mean = rng.normal(0, 1, (3, rows))
+        y = hand.node("BatchNormalization", y, *(hand.const(v) for v in (gamma, beta, mean, rng.uniform(1, 2, rows))))
+        x = hand.node("Squeeze", y, hand.const(np.array([2])))
+    hand.node("TopK", x, hand.const(np.array([1])), name="last", outputs=2, axis=-1)
+    model = hand.model("last_out1")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    note = model.graph.quantization_annotation.add(tensor_name="image")
+    note.quant_parameter_tensor_names.add(key="finn_datatype", value="UINT8")
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    graph, network = check(path)
+    assert graph.tensors[graph.input].bits == 8 and [step.op for step in network.host] == ["Affine", "TopK"]
+    assert [set(op.schemes) for op in graph.ops[1:]] == [{"binary"}, {"binary"}]

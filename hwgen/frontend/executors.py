@@ -40,8 +40,8 @@ def input_codes(network: Network, images: np.ndarray) -> np.ndarray:
     assert network.input is not None
     unit = network.input.quantizer
     if images.dtype.kind != "f":
-        values = [unit.scale * (code - unit.code_zero) for code in range(1 << unit.code_bits)]
-        return np.array([unit.code(value) for value in values], np.uint8)[images]
+        reals = [unit.scale * (code - unit.code_zero) for code in range(1 << unit.code_bits)]
+        return np.array([unit.code(real) for real in reals], np.uint8)[images]
     if network.before != (1, 0):  # arithmetic before the quantizer: every value that occurs, as a fraction
         factor, offset = network.before
         values, places = np.unique(images, return_inverse=True)
