@@ -1,11 +1,14 @@
 """The comparison with qonnx: it finds wrong models, and tells ties from differences."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
+from onnx_graphs import Hand
 
-from hwgen.frontend import load
-from hwgen.frontend.execute import compare, execute_qonnx
+from hwgen.frontend import load, read_network
+from hwgen.frontend.execute import compare, execute
+from hwgen.frontend.executors import input_codes
 from hwgen.frontend.qonnx_writer import QonnxBuilder
 from hwgen.golden import run
 
@@ -65,6 +68,22 @@ def test_a_wrong_weight_is_no_tie(tmp_path):
 def test_execute_gives_codes_by_output(tmp_path):
     path = network(tmp_path / "net.onnx", 17.3 * SCALE)
     graph = load(path)
-    ours = execute_qonnx(path, CODES[:7])
+    ours = execute(path, CODES[:7])
     assert set(ours) == set(graph.outputs) and ours[graph.outputs[0]].shape == (7, 5, 1, 1)
     assert np.array_equal(ours[graph.outputs[0]], run(graph, CODES[:7])[graph.outputs[0]])
+
+
+def test_real_images_behind_arithmetic_and_by_layer(tmp_path):
+    """x / 255 - 0.5 in the file before its input's quantizer: real images and codes give the same counts."""
+    hand = Hand()
+    x = hand.node("Sub", hand.node("Div", "image", hand.const(np.float32(255))), hand.const(np.float32(0.5)))
+    x = hand.quant(x, 1 / 31, 0.0, 5.0, signed=1)
+    path = hand.save(tmp_path / "net.onnx", hand.quant(hand.conv(x), 0.37, bits=6.0, signed=1))
+    images = np.random.default_rng(3).integers(0, 256, (30, 2, 6, 6)).astype(np.float32)
+    result = compare(path, None, images, every_layer=True)
+    assert result.ok and result.executor == "qonnx"
+    assert [layer.compared for layer in result.layers] == [30 * 72, 30 * 48]
+    codes = input_codes(read_network(path), images)
+    exact = [[round((Fraction(float(v)) / 255 - Fraction(1, 2)) * 31) for v in row] for row in images[:, 0, 0]]
+    assert np.abs(codes[:, 0, 0] - 16.0 - np.array(exact)).max() <= 1  # 1/31 and 1/255 are rounded in the file
+    assert compare(path, None, codes, every_layer=True).ok

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwgen.frontend import load
-from hwgen.frontend.execute import compare, execute_qonnx
+from hwgen.frontend.execute import compare, execute
 from hwgen.golden import run
 from hwgen.graph.ir import Conv, MaxPool
 from qonnx_networks import MODES, random_network
@@ -35,6 +35,6 @@ def test_rounding_modes_on_exact_ties(tmp_path, seed, mode):
     graph = load(net.path, m_bits=30)
     assert all_proven(graph)
     codes = net.codes(20)
-    golden, ours = run(graph, codes), execute_qonnx(net.path, codes)
+    golden, ours = run(graph, codes), execute(net.path, codes)
     for name in graph.outputs:
         assert np.array_equal(golden[name], ours[name])

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from requant_oracle import hardware_code, rescale_code, source_code
+from requant_oracle import hardware_code, rescale_code, round_to_integer, source_code
 
 from hwgen.errors import HwgenError
 from hwgen.graph.requant_steps import ROUNDINGS, affine_steps
@@ -160,3 +160,14 @@ def test_threshold_errors():
         compile_thresholds([Fraction(1)], [Fraction(0)], wild, acc_lo=0, acc_hi=70000)
     with pytest.raises(HwgenError, match="not sorted"):
         compile_thresholds([Fraction(1)], [Fraction(0)], [[Fraction(2), Fraction(1)]], acc_lo=0, acc_hi=9)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("rho", [Fraction(0), Fraction(1), Fraction(-3, 4), Fraction(10**30, 7)])
+def test_rows_without_a_slope(rounding, rho):
+    """A concatenation's rows: the residual alone decides, on and beside every boundary."""
+    k, residuals = np.arange(-3, 5), np.arange(16)
+    steps = affine_steps([Fraction(0)], [Fraction(-5, 2)], k, rounding, np.array([-7]), np.array([9]), [rho], residuals)
+    for j, res in enumerate(residuals.tolist()):
+        code = round_to_integer(rho * res - Fraction(5, 2), rounding)
+        assert steps.switch[0, j].tolist() == [-7 if code >= wanted else 10 for wanted in k]

@@ -119,8 +119,11 @@ def load_images(path: Path, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
     return codes, labels
 
 
-def load_inputs(path: Path, graph: Graph) -> np.ndarray:
-    """Input codes of a .npy file as (n, channels, height, width).  Raises HwgenError."""
+def load_inputs(path: Path, graph: Graph, real: bool = False) -> np.ndarray:
+    """Input codes of a .npy file as (n, channels, height, width).  Raises HwgenError.
+
+    With ``real`` floats are taken, too, as float32: the values that the codes are made of.
+    """
     try:
         codes = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except FileNotFoundError:
@@ -129,23 +132,40 @@ def load_inputs(path: Path, graph: Graph) -> np.ndarray:
         raise HwgenError(f"inputs {path} cannot be read as a .npy array of numbers ({error})") from error
     if not isinstance(codes, np.ndarray):
         raise HwgenError(f"inputs {path} is an .npz archive; save one array with numpy.save")
+    if real and codes.dtype.kind == "f":
+        return _shape_real(codes, graph, f"inputs {path}")
     return shape_codes(codes, graph, f"inputs {path}")
+
+
+def _shape_real(values: np.ndarray, graph: Graph, what: str) -> np.ndarray:
+    images = _as_batch(values, graph, what)
+    if images.ndim != 4 or images.shape[1:] != graph.tensors[graph.input].shape:
+        raise HwgenError(f"{what}: images must have the shape {graph.tensors[graph.input].shape}, "
+                         f"the file has {values.shape}")
+    if not np.isfinite(images).all():
+        raise HwgenError(f"{what}: it holds NaN or infinity")
+    return images.astype(np.float32)
 
 
 def shape_codes(codes: np.ndarray, graph: Graph, what: str) -> np.ndarray:
     """Codes as uint8 (n, channels, height, width); one image and flat images are taken too."""
-    shape = graph.tensors[graph.input].shape
-    size = int(np.prod(shape))
-    if codes.ndim == 3 and codes.shape == shape:
-        codes = codes[None]
-    elif codes.ndim in (2, 3) and len(codes) and codes[0].size == size:
-        codes = codes.reshape(len(codes), *shape)
-    if not len(codes.shape) or not len(codes):
-        raise HwgenError(f"{what}: there are no images in it")
+    codes = _as_batch(codes, graph, what)
     try:
         return check_codes(graph, codes)
     except HwgenError as error:
         raise HwgenError(f"{what}: {error}") from error
+
+
+def _as_batch(array: np.ndarray, graph: Graph, what: str) -> np.ndarray:
+    """One image and flat images as (n, channels, height, width), where their size allows it."""
+    shape = graph.tensors[graph.input].shape
+    if array.ndim == 3 and array.shape == shape:
+        array = array[None]
+    elif array.ndim in (2, 3) and len(array) and array[0].size == int(np.prod(shape)):
+        array = array.reshape(len(array), *shape)
+    if not len(array.shape) or not len(array):
+        raise HwgenError(f"{what}: there are no images in it")
+    return array
 
 
 def random_codes(graph: Graph, images: int, seed: int = 0) -> np.ndarray:

@@ -235,6 +235,10 @@ def check(
             table.add_row(str(node.node), str(node.op), str(node.becomes))
         console = _out()
         console.print(table)
+        if found.layers:
+            console.print(_layer_table(found.layers))
+        for step in found.host:
+            console.print(f"left to the host: {step.op} {step.node} of {step.output}", soft_wrap=True)
         rows = ", ".join(f"{name} {n}" for name, n in found.rows.items()) or "none"
         console.print(f"{found.name}: {found.macs:,} MAC; rows: {rows}", soft_wrap=True)
     if not found.ok:
@@ -243,6 +247,47 @@ def check(
         raise HwgenError(f"{found.path}: {count}:\n{lines}")
     if not as_json:
         typer.echo("no problems")
+
+
+def _layer_table(layers) -> Table:
+    """Per layer: widths, and in how many rows each number system holds every weight exactly."""
+    table = Table(*_columns("layer", "rows", "pot", "sp2", "4-bit", "8-bit", "in", "out", "sum"), box=ASCII2,
+                  show_edge=False, pad_edge=False, caption="rows that a number system holds exactly; bits of codes and "
+                  "sums", caption_justify="left")
+    for layer in layers:
+        table.add_row(layer.layer, *(f"{n:,}" for n in (layer.rows, *(layer.holds[name] for name in (
+            "pot4", "sp2", "fixed4", "fixed8")))), str(layer.input_bits), str(layer.output_bits),
+            str(layer.accumulator_bits))
+    return table
+
+
+@app.command(epilog="Example:  hwgen compare my_network.onnx --inputs images.npy")
+def compare(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    inputs: Annotated[Path | None, typer.Option(help="A .npy file (n, channels, height, width): integers are input "
+                                                     "codes, floats the real image; without it the known images, "
+                                                     "else seeded random codes.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="How many of them; default all, of the known ones "
+                                                           "100.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the file in its own executor (qonnx or onnxruntime) and in the golden model, and compare every layer.
+
+    A layer is judged on the executor's own input codes.  Executors compute in float32: a difference counts as a
+    tie only if the executor's code is proven to lie within float32's error of the exact value.  Exit code 1 when
+    anything else differs.
+    """
+    from hwgen.build.comparison import compare_step
+    from hwgen.report.comparison import print_comparison
+
+    result = _work(f"comparing {model}", lambda progress: compare_step(model, inputs=inputs, images=images))
+    if as_json:
+        _print_json(result)
+    else:
+        print_comparison(result, _out())
+    if result["first_difference"]:
+        raise HwgenError(f"{model}: the golden model is not equal to the file; first difference: "
+                         f"{result['first_difference']}")
 
 
 @app.command(epilog="Example:  hwgen doctor --json")

@@ -1,89 +1,44 @@
 """Walks an ONNX graph once and reads every node, or lists why it cannot be read."""
 
-from dataclasses import dataclass, field
 from fractions import Fraction
 import json
-import math
 
-import numpy as np
 from onnx import NodeProto
 
-from hwgen.frontend.model_file import QUANT_OPS, ModelFile, attributes, exact, node_name
-from hwgen.frontend.quantizers import MODES, Grid, Quantizer
-from hwgen.frontend.values import Codes, Layer, Pending, PoolLayer, Refusal, Shape, pending_codes
-from hwgen.schemes import NAMES, discover, get
+from hwgen.errors import HwgenError
+from hwgen.frontend.folding import fold
+from hwgen.frontend.host import host_step
+from hwgen.frontend.join import Joined, common_grid
+from hwgen.frontend.lookup import UNKNOWN, Skipped
+from hwgen.frontend.model_file import QDQ_OPS, QUANT_OPS, attributes, node_name
+from hwgen.frontend.network import HostValue, Network, NodeReport, Problem
+from hwgen.frontend.quantizers import Quantizer
+from hwgen.frontend.values import Codes, Image, Pending, Refusal
+from hwgen.frontend.weights import Weights
+from hwgen.frontend.wide import float_output
 
-
-class Skipped(Exception):
-    """A node's input comes from a refused node: nothing can be said about it."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """The network's input before it is quantized."""
-
-    shape: Shape
-    flat: bool
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that keeps a model from being built."""
-
-    node: str
-    op: str
-    reason: str
-    help: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.node} ({self.op}): {self.reason}" + (f"; {self.help}" if self.help else "")
-
-
-@dataclass(frozen=True)
-class NodeReport:
-    """What one node of the file becomes."""
-
-    node: str
-    op: str
-    becomes: str
-    problems: tuple[Problem, ...] = ()
-
-
-@dataclass(eq=False)
-class Network:
-    """Everything read from the file, exact, before integers are chosen for the requantizers."""
-
-    file: ModelFile
-    input: Codes | None = None
-    layers: list[Layer | PoolLayer] = field(default_factory=list)
-    outputs: list[Codes] = field(default_factory=list)
-    reports: list[NodeReport] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
-UNKNOWN = object()
+__all__ = ["DOMAINS", "Importer", "Network", "NodeReport", "Problem"]
 
 DOMAINS = ("", "ai.onnx", "qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Operator domains whose names are understood."""
+
+CONTRIB = "com.microsoft"
+"""onnxruntime's own domain, in which only QuantizeLinear and DequantizeLinear are."""
 
 POINTWISE = ("LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Elu", "HardSwish", "HardSigmoid", "PRelu",
              "Selu", "Relu", "Clip", "Mul", "Div", "BatchNormalization", "Dropout", "Cast", "Identity",
              "InstanceNormalization")
 """Operators whose output has the shape of their first input."""
 
+LOWERED = ("finn.custom_op.fpgadataflow", "finn.custom_op.fpgadataflow.hls", "finn.custom_op.fpgadataflow.rtl",
+           "finnlite")
+"""Domains of networks that FINN has lowered to its hardware."""
 
-class Importer:
-    """State of one walk: a value per tensor name."""
+CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
-    def __init__(self, file: ModelFile):
-        self.file = file
-        self.network = Network(file)
-        self.values: dict[str, object] = {}
-        self.schemes = self._scheme_metadata()
-        self.used_schemes: set[str] = set()
-        self.noted: list[Problem] = []
 
-    # -- the walk ----------------------------------------------------------------------
+class Importer(Weights):
+    """State of one walk."""
 
     def run(self, handlers: dict) -> Network:
         """Reads every node; problems are collected, none stops the walk."""
@@ -95,240 +50,129 @@ class Importer:
         if not network.problems:
             self._outputs()
         for key in sorted(set(self.schemes) - self.used_schemes) if not network.problems else ():
-            self._problem(key, "metadata hwgen.schemes", "no layer has this name", "name the Conv, Gemm or MatMul node")
+            self.problem(key, "metadata hwgen.schemes", "no layer has this name", "name the Conv, Gemm or MatMul node")
         return network
 
     def _node(self, node: NodeProto, handlers: dict) -> NodeReport:
         name, op = node_name(node), node.op_type
-        handler = handlers.get(op) if node.domain in DOMAINS else None
+        known = node.domain in DOMAINS or (node.domain == CONTRIB and op in QDQ_OPS)
+        handler = handlers.get(op) if known else None
         self.noted = []
+        layers = len(self.network.layers)
         try:
+            # nodes that read a Shape are constant, which was not known when the file was opened
+            if fold(self.file.path, node, attributes, self.file.constants):
+                return NodeReport(name, op, "a constant")
             if handler is None:
-                where = f" of the domain {node.domain}" if node.domain else ""
-                raise Refusal(f"the operation {op}{where} is not supported", "see docs/model-file.md for what is")
+                raise _unknown(node)
             becomes, *values = handler(self, node, attributes(node))
         except Skipped:
             becomes, values = "not examined: its input comes from a refused node", [UNKNOWN]
         except Refusal as refusal:
             self.note(node, refusal)
             values = [self._guess(node)]
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        except HwgenError as error:
+            self.note(node, Refusal(str(error), "export the model again"))
+            values = [UNKNOWN]
+        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
             # inputs or attributes that ONNX's rules ask for are missing or of another kind
             self.note(node, Refusal(f"the node is malformed ({error})", "export the model again"))
             values = [UNKNOWN]
+        if self.noted:
+            del self.network.layers[layers:]
         self._bind(node, values)
         return NodeReport(name, op, "refused" if self.noted else becomes, tuple(self.noted))
 
-    def note(self, node: NodeProto, refusal: Refusal) -> None:
-        """Lists a problem of the node at hand while the walk goes on as if it were not there."""
-        self.noted.append(Problem(node_name(node), node.op_type, refusal.reason, refusal.help))
-
     def _guess(self, node: NodeProto) -> object:
         """What a refused node's output would be, so that what follows it is examined too."""
-        value = self.values.get(node.input[0], UNKNOWN) if node.input else UNKNOWN
-        if node.op_type in QUANT_OPS and isinstance(value, (Codes, Pending)):
-            return Codes(node.output[0], value.shape, Quantizer(Fraction(1)), value.flat)
+        value = self.values.get(node.input[0], UNKNOWN) if node.input and node.output else UNKNOWN
+        if node.op_type in (*QUANT_OPS, *QDQ_OPS) and isinstance(value, (Codes, Pending, Joined, Image)):
+            return Codes(node.output[0], value.shape, Quantizer(Fraction(1)), value.flat, value.axes,
+                         raw=node.op_type == "QuantizeLinear", guessed=True)
         return value if node.op_type in POINTWISE else UNKNOWN
 
     def _bind(self, node: NodeProto, values: list) -> None:
-        for output in node.output:
-            self.values[output] = UNKNOWN
-        for output, value in zip(node.output, values, strict=False):
-            self.values[output] = value
-
-    def _problem(self, node: str, op: str, reason: str, help: str = "") -> None:
-        self.network.problems.append(Problem(node, op, reason, help))
+        for index, output in enumerate(node.output):
+            if output not in self.file.constants:
+                self.values[output] = values[index] if index < len(values) else UNKNOWN
 
     def _image(self) -> object:
-        """The graph's input: an image to quantize, or codes that metadata describes."""
+        """The graph's input: an image to quantize, or codes that metadata or an annotation describes."""
         file = self.file
+        flat = file.input_rank == 2
         text = file.metadata.get("hwgen.input")
         if text is None:
-            return Image(file.input_shape, file.input_rank == 2)
-        try:
-            fields = json.loads(text)
-            scale, zero, bits = Fraction(fields["scale"]), int(fields.get("zero_point", 0)), int(fields["bits"])
-        except (ValueError, KeyError, TypeError, OverflowError, AttributeError):
-            self._problem(file.input, "metadata hwgen.input", f"cannot be read: {text!r}",
-                          'write JSON like {"bits": 8, "scale": 0.0039, "zero_point": 0}')
-            return UNKNOWN
-        quantizer = Quantizer(scale, zero, bits)
-        if not (scale > 0 and 1 <= bits <= 8 and 0 <= zero <= quantizer.high):
-            self._problem(file.input, "metadata hwgen.input", "scale, bits or zero_point is out of range",
-                          "bits are 1 to 8, the scale is positive, the zero point is a code")
-            return UNKNOWN
-        self.network.input = Codes(file.input, file.input_shape, quantizer, file.input_rank == 2)
+            if file.input_type is None:
+                return Image(file.input_shape, flat, file.input_axes)
+            bits, signed = file.input_type
+            quantizer = Quantizer(Fraction(1), 0, bits, signed)
+        else:
+            try:
+                fields = json.loads(text)
+                scale, zero, bits = Fraction(fields["scale"]), int(fields.get("zero_point", 0)), int(fields["bits"])
+            except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                self.problem(file.input, "metadata hwgen.input", f"cannot be read: {text!r}",
+                             'write JSON like {"bits": 8, "scale": 0.0039, "zero_point": 0}')
+                return UNKNOWN
+            if not (scale > 0 and 1 <= bits <= 8 and 0 <= zero < 1 << bits):
+                self.problem(file.input, "metadata hwgen.input", "scale, bits or zero_point is out of range",
+                             "bits are 1 to 8, the scale is positive, the zero point is a code")
+                return UNKNOWN
+            quantizer = Quantizer(scale, zero, bits)
+        self.network.input = Codes(file.input, file.input_shape, quantizer, flat, file.input_axes)
+        if text is None and any(node.op_type in QUANT_OPS and file.input in node.input for node in file.nodes):
+            self.network.input = None  # the file quantizes it, whatever the annotation says
+            return Image(file.input_shape, flat, file.input_axes)
         return self.network.input
 
     def _outputs(self) -> None:
+        network = self.network
         for name in self.file.outputs:
             value = self.values.get(name)
-            if not isinstance(value, Codes):
-                self._problem(name, "output", "the output is not quantized", "end the network with a Quant node")
-            elif value.tensor == (self.network.input.tensor if self.network.input else None):
-                self._problem(name, "output", "the output is the network's input", "the network has no layer")
-            elif all(value.tensor != other.tensor for other in self.network.outputs):
-                self.network.outputs.append(value)
-
-    # -- constants ---------------------------------------------------------------------
-
-    def constant(self, name: str, what: str) -> np.ndarray:
-        """A constant array, finite."""
-        if name not in self.file.constants:
-            raise Refusal(f"{what} is not a constant of the file", "export the model with folded constants")
-        array = self.file.constants[name]
-        if array.dtype.kind not in "fiub":
-            raise Refusal(f"{what} has the type {array.dtype}", "store it as float32")
-        if array.size == 0:
-            raise Refusal(f"{what} is empty (shape {array.shape})", "remove the layer")
-        if not np.isfinite(array).all():
-            raise Refusal(f"{what} holds NaN or infinity", "train or export the model again")
-        return array
-
-    def numbers(self, name: str, what: str) -> tuple[list[Fraction], tuple[int, ...]]:
-        """A constant's exact values and its shape; it may have passed a Quant node."""
-        value = self.values.get(name)
-        if isinstance(value, Grid):
-            return value.values(), value.integers.shape
-        if name in self.values:
-            self.codes_or_skip(name)
-            raise Refusal(f"{what} is computed from the network's input", "only constants are possible here")
-        array = self.constant(name, what)
-        return exact(array), array.shape
-
-    def per_channel(self, name: str, what: str, x: Pending) -> list[Fraction]:
-        """A constant that broadcasts over a tensor, one number per channel."""
-        numbers, shape = self.numbers(name, what)
-        if len(numbers) == 1 and len(shape) <= (2 if x.flat else 4):
-            return numbers * x.channels
-        rank = 2 if x.flat else 4
-        full = (1,) * (rank - len(shape)) + tuple(shape)
-        wanted = (1, x.channels) if x.flat else (1, x.channels, 1, 1)
-        if full != wanted or (x.flat and x.shape[1:] != (1, 1)):
-            raise Refusal(f"{what} of shape {tuple(shape)} is not one number per tensor or per channel",
-                          f"{x.channels} channels need shape {wanted}")
-        return numbers
-
-    def vector(self, name: str, what: str, channels: int) -> list[Fraction]:
-        """A constant of one number per channel, of shape (channels,)."""
-        numbers, shape = self.numbers(name, what)
-        if math.prod(shape) != channels:
-            raise Refusal(f"{what} has {math.prod(shape)} numbers for {channels} channels", "export the model again")
-        return numbers
-
-    # -- activations -------------------------------------------------------------------
-
-    def codes_or_skip(self, name: str) -> object:
-        """The value of an activation; Skipped where it is not known."""
-        value = self.values.get(name, UNKNOWN)
-        if value is UNKNOWN:
-            if name in self.file.constants:
-                raise Refusal(f"the constant {name!r} stands where an activation is expected", "export the model again")
-            raise Skipped
-        return value
-
-    def codes(self, node: NodeProto, name: str) -> Codes:
-        """A quantized activation; where it is not quantized that is noted."""
-        value = self.codes_or_skip(name)
-        if isinstance(value, Image):
-            raise Refusal("the network's input is not quantized", "start the network with a Quant node")
-        if isinstance(value, Pending):
-            self.note(node, Refusal(f"its input {name!r} is not quantized", "put a Quant node before it"))
-            return Codes(name, value.shape, Quantizer(Fraction(1)), value.flat)
-        if not isinstance(value, Codes):
-            raise Refusal(f"its input {name!r} is a weight", "export the model again")
-        return value
-
-    def real(self, node: NodeProto, name: str) -> Pending:
-        """An activation as real values."""
-        value = self.codes_or_skip(name)
-        return value if isinstance(value, Pending) else pending_codes(node_name(node), self.codes(node, name))
-
-    # -- Quant nodes and weights -------------------------------------------------------
-
-    def quant_fields(self, node: NodeProto, options: dict) -> tuple[np.ndarray, np.ndarray, int, bool, bool, str]:
-        """(scale, zero, bits, signed, narrow, mode) of a Quant node, checked."""
-        if len(node.input) != 4:
-            raise Refusal(f"a Quant node has 4 inputs, this one has {len(node.input)}", "export the model again")
-        scale = self.constant(node.input[1], "its scale")
-        zero = self.constant(node.input[2], "its zero point")
-        width = self.constant(node.input[3], "its bit width")
-        if (scale <= 0).any():
-            raise Refusal(f"its scale must be positive, not {scale.min():g}", "train or export the model again")
-        if not np.array_equal(zero, np.round(zero)) or np.abs(zero).max() > 1 << 24:
-            raise Refusal("its zero point is not an integer", "use integer zero points")
-        if width.size != 1 or float(width.reshape(-1)[0]) not in range(1, 33):
-            raise Refusal(f"its bit width must be one integer of 1 to 32, not {width.reshape(-1)[:4].tolist()}",
-                          "use 1 to 8 bits")
-        mode = MODES.get(str(options.get("rounding_mode", "ROUND")).upper())
-        if mode is None:
-            raise Refusal(f"unknown rounding mode {options['rounding_mode']!r}", f"use one of {', '.join(MODES)}")
-        return (scale, zero, int(width.reshape(-1)[0]), bool(options.get("signed", 1)), bool(options.get("narrow", 1)),
-                mode)
-
-    def weight(self, name: str, rank: int) -> Grid:
-        """A quantized weight."""
-        value = self.values.get(name)
-        if value is UNKNOWN:
-            raise Skipped
-        if not isinstance(value, Grid):
-            raise Refusal("its weight is not quantized", "put a Quant node of at most 8 bits between weight and layer")
-        if value.integers.ndim != rank:
-            raise Refusal(f"its weight has {value.integers.ndim} dimensions, not {rank}", "use a 2-D layer")
-        if value.bits > 8:
-            raise Refusal(f"its weight has {value.bits} bits", "use at most 8")
-        return value
-
-    def rows(self, node: NodeProto, grid: Grid) -> tuple[np.ndarray, tuple[str, ...]]:
-        """(scale, scheme) per row of a weight whose first axis is the row."""
-        scales = grid.row_scales()
-        if scales is None:
-            raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
-        name = node_name(node)
-        listed = None
-        for key in (name, grid.source):
-            if key in self.schemes:
-                listed = self.schemes[key]
-                self.used_schemes.add(key)
-        found = []
-        if listed is not None and len(listed) != len(grid.integers):
-            raise Refusal(f"hwgen.schemes has {len(listed)} schemes for its {len(grid.integers)} rows",
-                          "list one per row")
-        for index, row in enumerate(grid.integers):
+            steps: tuple[NodeProto, ...] = ()
+            if isinstance(value, HostValue):
+                steps = value.steps
+                value = value.codes
             try:
-                found.append(_row_scheme(index, row, None if listed is None else listed[index]))
-            except Refusal as refusal:  # the first row that fails speaks for the layer
-                self.note(node, refusal)
-                return scales, ("fixed8",) * len(grid.integers)
-        return scales, tuple(found)
+                if isinstance(value, Pending):
+                    value = self.regained(steps[0].input[0] if steps else name, value)
+                if isinstance(value, Pending):
+                    value = self._float_output(value, steps[0].input[0] if steps else name)
+                if isinstance(value, Joined):
+                    value = self.joined(value, common_grid(value), value.tensor, value.name)
+                if isinstance(value, Codes) and value.border is not None:
+                    raise Refusal("the output is padded", "leave the Pad node out")
+            except Refusal as refusal:
+                self.problem(name, "output", refusal.reason, refusal.help)
+                continue
+            if isinstance(value, Codes):
+                network.host += [host_step(step, value.tensor) for step in steps]
+            if not isinstance(value, Codes):
+                self.problem(name, "output", "the output is not quantized", f"end the network with {self.quantizing}")
+            elif value.tensor == (network.input.tensor if network.input else None):
+                self.problem(name, "output", "the output is the network's input", "the network has no layer")
+            elif all(value.tensor != other.tensor for other in network.outputs):
+                network.outputs.append(value)
 
-    def _scheme_metadata(self) -> dict[str, list[str]]:
-        text = self.file.metadata.get("hwgen.schemes")
-        if text is None:
-            return {}
-        try:
-            listed = json.loads(text)
-        except ValueError:
-            listed = None
-        if not isinstance(listed, dict) or not all(isinstance(value, list) for value in listed.values()):
-            self._problem("hwgen.schemes", "metadata", "is not a JSON object of lists",
-                          'write {"layer": ["sp2", "fixed4", ...]}')
-            return {}
-        return listed
+
+    def _float_output(self, value: Pending, name: str) -> Codes:
+        """Adds the codes that hold a real output; the last of them."""
+        network = self.network
+        output = float_output(value, name)
+        if all(output.tensor != other.tensor for other in network.floats):
+            network.floats.append(output)
+            network.layers += output.layers
+            network.host.append(output.step())
+            network.outputs += [codes for codes in output.codes[:-1] if codes not in network.outputs]
+        return output.codes[-1]
 
 
-def _row_scheme(index: int, row: np.ndarray, listed: str | None) -> str:
-    if listed is None:
-        candidates = discover(row)
-        if not candidates:
-            raise Refusal(f"row {index} of its weight holds integers from {row.min()} to {row.max()}, which no scheme "
-                          "holds", "quantize weights to at most 8 bits")
-        return candidates[0]
-    if listed not in NAMES:
-        raise Refusal(f"hwgen.schemes names the unknown scheme {listed!r} for row {index}",
-                      f"known are {', '.join(NAMES)}")
-    legal = get(listed).contains(row)
-    if not legal.all():
-        raise Refusal(f"row {index} holds {int(row[~legal].flat[0])}, which is not on the grid of {listed}, the scheme "
-                      "that hwgen.schemes gives it", "correct the metadata or remove it")
-    return listed
+def _unknown(node: NodeProto) -> Refusal:
+    op = node.op_type
+    if any(node.domain == domain or node.domain.startswith(domain + ".") for domain in LOWERED):
+        return Refusal(f"{op} is a node of a network that FINN has lowered to its own hardware",
+                       "give the QONNX file from before FINN's transformations")
+    if op in CONTROL and node.domain in ("", "ai.onnx"):
+        return Refusal(f"control flow ({op})", "export the model without branches and loops, with fixed shapes")
+    where = f" of the domain {node.domain}" if node.domain not in ("", "ai.onnx") else ""
+    return Refusal(f"the operation {op}{where} is not supported", "see docs/model-file.md for what is")

@@ -10,19 +10,27 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
-from hwgen.frontend.quantize_nodes import code_limits
+from hwgen.frontend.halves import bipolar_requant, halves
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import Codes, CodeSource, ConvSource, Layer, MaxPoolStep, Pending, PoolLayer, PoolSource
+from hwgen.frontend.settle import by_steps, code_limits, split_at
+from hwgen.frontend.steps import ROUNDINGS, by_switch_points
+from hwgen.frontend.values import (
+    Codes,
+    CodeSource,
+    ConvSource,
+    Layer,
+    MaxPoolStep,
+    Pending,
+    PoolLayer,
+    PoolSource,
+    Refusal,
+)
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale, Tensor
 from hwgen.graph.ranges import accumulator_range
 from hwgen.graph.requantize import compile_affine, compile_fused
 from hwgen.graph.rescale import compile_rescale
 from hwgen.graph.thresholds import MAX_STEPS
-
-ROUNDINGS = {"HALF_EVEN": "half_even", "FLOOR": "floor", "CEIL": "ceil", "DOWN": "toward_zero",
-             "UP": "away_from_zero", "HALF_UP": "half_away", "HALF_DOWN": "half_toward_zero"}
-"""QONNX's names to those of hwgen.graph.requantize."""
 
 M_BITS = (18, 19, 20, 21, 22, 24, 26, 28, 32)
 """Widths of multipliers that are tried, narrowest first; wider ones cost multipliers in the engine."""
@@ -40,7 +48,7 @@ def lower(network: Network, m_bits: int | None = None) -> Graph:
     assert network.input is not None and not network.problems
     maker = _Maker(M_BITS if m_bits is None else (m_bits,))
     maker.tensor(network.input)
-    for layer in _needed(network):
+    for layer in needed(network):
         if isinstance(layer, PoolLayer):
             target = Codes(layer.output, layer.step.shape, layer.input.quantizer)
             maker.max_pool(layer.step, layer.input.tensor, target)
@@ -53,7 +61,8 @@ def lower(network: Network, m_bits: int | None = None) -> Graph:
     return graph
 
 
-def _needed(network: Network) -> Iterable[Layer | PoolLayer]:
+def needed(network: Network) -> Iterable[Layer | PoolLayer]:
+    """The layers that an output depends on, in order."""
     wanted = {codes.tensor for codes in network.outputs}
     kept = []
     for layer in reversed(network.layers):
@@ -127,16 +136,52 @@ class _Maker:
         shape = _unpooled(pending)
         first = layer.output if not pools else between(layer.output, 0)
         target = Codes(first, shape, quantizer)
-        self.tensor(target)
         try:
-            self.ops.append(self._operation(layer, target))
-        except ValueError as error:
+            self._put(layer, target)
+        except (ValueError, OverflowError, Refusal) as error:
             raise HwgenError(f"{pending.source.name}: its constants do not fit a requantizer ({error})") from error
         for index, step in enumerate(pools):
             last = index == len(pools) - 1
             name = layer.output if last else between(layer.output, index + 1)
             self.max_pool(step, target.tensor, Codes(name, step.shape, quantizer))
             target = Codes(name, step.shape, quantizer)
+
+    def _put(self, layer: Layer, target: Codes) -> None:
+        """One operation, or two halves and their sum."""
+        pivot = None if layer.thresholds or by_steps(layer.pending, layer.quantizer) else \
+            split_at(layer.pending, layer.quantizer)
+        if pivot is None:
+            op = self._operation(layer, target)
+            pivot = self._worth_a_cut(layer, op)
+            if pivot is None:
+                self.tensor(target)
+                self.ops.append(op)
+                return
+            self.names.discard(op.name)
+        parts = []
+        for half, name in zip(halves(layer, pivot), ("above", "below"), strict=True):
+            part = replace(target, tensor=f"{target.tensor}.{name}")
+            self.ops.append(self._operation(half, part))
+            self.tensor(part)
+            parts.append(part.tensor)
+        low, high = code_limits(layer.pending, layer.quantizer)
+        middle = layer.quantizer.code(pivot[0])
+        total = Rescale(2, -2 * middle, 1, 2, "floor", 0, min(low), max(high), True)
+        self.tensor(target)
+        name = self.name(f"{layer.pending.source.name}.sum")
+        self.ops.append(Add(name, parts[0], parts[1], target.tensor, total))
+
+    def _worth_a_cut(self, layer: Layer, op: Op) -> list[Fraction] | None:
+        """Where to cut a layer whose ties below zero go another way than those above, if it is not proven."""
+        quantizer, pending = layer.quantizer, layer.pending
+        assert not isinstance(op, MaxPool)
+        proven = op.requant.proven == pending.channels if isinstance(op, Conv) else op.rescale.proven
+        if proven or layer.thresholds or quantizer.bipolar or quantizer.mode not in ("HALF_UP", "HALF_DOWN"):
+            return None
+        low, high = code_limits(pending, quantizer)
+        if not min(low) < quantizer.offset < max(high):
+            return None
+        return [-quantizer.zero * quantizer.scale] * pending.channels
 
     def _operation(self, layer: Layer, target: Codes) -> Op:
         pending, source = layer.pending, layer.pending.source
@@ -171,8 +216,13 @@ class _Maker:
 
     def _requant(self, layer: Layer, acc_lo: np.ndarray, acc_hi: np.ndarray) -> Requant:
         pending, quantizer = layer.pending, layer.quantizer
+        if layer.thresholds is not None or by_steps(pending, quantizer):
+            return by_switch_points(layer, self.widths[0])
         if quantizer.bipolar:
-            return bipolar_requant(pending.slope, pending.intercept, acc_lo, acc_hi)
+            intercept = pending.intercept
+            if pending.bend is not None:  # bent(y) >= 0 where y >= undo(0)
+                intercept = [b - pending.bend.undo(row, Fraction(0)) for row, b in enumerate(intercept)]
+            return bipolar_requant(pending.slope, intercept, acc_lo, acc_hi)
         slope, coefficient, intercept = code_affine(pending, quantizer)
         options = {**self._options(layer), "acc_lo": acc_lo, "acc_hi": acc_hi}
         residual = pending.residual
@@ -199,31 +249,6 @@ class _Maker:
         other = coefficient[0] if coefficient else 0
         return narrowest(self.widths, lambda width: compile_rescale(slope[0], other, intercept[0], m_bits=width,
                                                                     **options), 1)
-
-
-def bipolar_requant(slope: list[Fraction], intercept: list[Fraction], acc_lo: np.ndarray,
-                    acc_hi: np.ndarray) -> Requant:
-    """Code 2 where ``slope*acc + intercept >= 0``, else 0.
-
-    With T the first accumulator of a rising row, ``(4*acc + 4 - 4*T) / 2`` is 2 at T and 0 at T - 1;
-    a falling row is its mirror image around its last accumulator.  Exact for every row.
-    """
-    multipliers, constants = [], []
-    for a, b, low, high in zip(slope, intercept, acc_lo.tolist(), acc_hi.tolist(), strict=True):
-        if a > 0:
-            first = min(max(math.ceil(-b / a), low), high + 1)
-            multipliers.append(4)
-            constants.append(4 - 4 * first)
-        elif a < 0:
-            last = min(max(math.floor(-b / a), low - 1), high)
-            multipliers.append(-4)
-            constants.append(4 + 4 * last)
-        else:
-            multipliers.append(0)
-            constants.append(4 if b >= 0 else 0)
-    rows = len(slope)
-    return Requant(np.array(multipliers, np.int64), np.array(constants, np.int64), np.ones(rows, np.int64), "half_up",
-                   0, 0, 2, proven=rows)
 
 
 def _top(codes: Codes) -> int:

@@ -7,12 +7,14 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 import numpy as np
 import onnx
-from onnx import NodeProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper
 
 from hwgen.errors import HwgenError
+from hwgen.frontend.folding import array_of, fold
+from hwgen.frontend.inputs import input_shape, integer_type
 
-QUANT_OPS = ("Quant", "IntQuant", "BipolarQuant")
-PASSING_OPS = ("Identity", "Cast", "Constant", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
+QUANT_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
+QDQ_OPS = ("QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(eq=False)
@@ -28,9 +30,19 @@ class ModelFile:
     input_shape: tuple[int, int, int]
     """(channels, height, width); a flat input is (features, 1, 1)."""
     input_rank: int
-    """2 or 4, batch included."""
+    """2, 3 or 4, batch included."""
     outputs: tuple[str, ...]
+    input_axes: str = "CHW"
+    """Axes of the file's input behind the batch: "HWC" where the file begins with a Transpose from channels last."""
+    input_type: tuple[int, bool] | None = None
+    """(bits, signed) where an annotation of the file says that the input holds integers."""
     metadata: dict[str, str] = field(default_factory=dict)
+    input_element: int = TensorProto.FLOAT
+    """ONNX's number of the input's element type."""
+    qdq: bool = False
+    """Whether the file is in QDQ form, without any QONNX operator: onnxruntime executes it as it is."""
+    data: bytes | None = None
+    """The file's contents where they are not to be read from ``path``."""
 
 
 def node_name(node: NodeProto) -> str:
@@ -56,27 +68,30 @@ def read(path, data: bytes | None = None) -> ModelFile:
     """Opens ``path``, or with ``data`` the contents of a file that does not exist under that name.
 
     Raises HwgenError for a missing, truncated or foreign file, missing external data,
-    several inputs, dynamic or empty shapes, and for a model without any Quant node.
+    several inputs, dynamic or empty shapes, and for a model without any Quant or QuantizeLinear node.
     """
     path = Path(path)
     model = _parse(path, _contents(path) if data is None else data)
     graph = model.graph
     constants = {}
     for tensor in graph.initializer:
-        constants[tensor.name] = _array(path, tensor, f"initializer {tensor.name!r}")
-    nodes = [node for node in graph.node if not _fold(path, node, constants)]
+        constants[tensor.name] = array_of(path, tensor, f"initializer {tensor.name!r}")
+    nodes = [node for node in graph.node if not fold(path, node, attributes, constants)]
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1:
         names = ", ".join(repr(value.name) for value in inputs) or "none"
         raise HwgenError(f"{path}: the model must have exactly one input, it has {len(inputs)} ({names})")
     if not graph.output:
         raise HwgenError(f"{path}: the model has no output")
-    if not any(node.op_type in QUANT_OPS for node in nodes):
+    qdq = not any(node.op_type in QUANT_OPS for node in nodes)
+    if qdq and not any(node.op_type in QDQ_OPS for node in nodes):
         raise HwgenError(_not_quantized(path, nodes))
-    shape, rank = _input_shape(path, inputs[0])
+    shape, rank, axes = input_shape(path, inputs[0], nodes)
     metadata = {prop.key: prop.value for prop in model.metadata_props}
     return ModelFile(path, metadata.get("hwgen.name") or graph.name or path.stem, nodes, constants, inputs[0].name,
-                     shape, rank, tuple(value.name for value in graph.output), metadata)
+                     shape, rank, tuple(value.name for value in graph.output), axes,
+                     integer_type(graph, inputs[0].name), metadata,
+                     inputs[0].type.tensor_type.elem_type, qdq, data)
 
 
 def _contents(path: Path) -> bytes:
@@ -123,73 +138,14 @@ def _texts(model: onnx.ModelProto):
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
 
 
-def _array(path: Path, tensor, what: str) -> np.ndarray:
-    try:
-        array = numpy_helper.to_array(tensor)
-    except Exception as error:  # a tensor whose data does not fit its shape: the class depends on the fault
-        raise HwgenError(f"{path}: {what} is damaged ({error})") from error
-    if array.size == 0 and array.dtype.kind == "f":
-        raise HwgenError(f"{path}: {what} is empty (shape {array.shape})")
-    return array
-
-
-def _fold(path: Path, node: NodeProto, constants: dict[str, np.ndarray]) -> bool:
-    """Evaluates a node that only moves constants; True when it did."""
-    if node.domain not in ("", "ai.onnx") or node.op_type not in PASSING_OPS or not node.output:
-        return False
-    if any(name and name not in constants for name in node.input):
-        return False
-    options = attributes(node)
-    inputs = [constants[name] for name in node.input if name]
-    try:
-        constants[node.output[0]] = _move(path, node, options, inputs)
-    except (ValueError, IndexError, KeyError, TypeError) as error:
-        raise HwgenError(f"{path}: the constant node {node_name(node)!r} is damaged ({error})") from error
-    return True
-
-
-def _move(path: Path, node: NodeProto, options: dict, inputs: list[np.ndarray]) -> np.ndarray:
-    op = node.op_type
-    if op == "Constant":
-        if "value" in options:
-            return _array(path, options["value"], f"constant node {node_name(node)!r}")
-        (key, value), = options.items()
-        return np.asarray(value, np.float32 if "float" in key else np.int64)
-    array = inputs[0]
-    if op == "Cast":
-        return array.astype(helper.tensor_dtype_to_np_dtype(options["to"]))
-    if op == "Reshape":
-        shape = [array.shape[i] if side == 0 else side for i, side in enumerate(inputs[1].reshape(-1).tolist())]
-        return array.reshape(shape)
-    if op == "Transpose":
-        return array.transpose(options.get("perm"))
-    if op in ("Unsqueeze", "Squeeze"):
-        axes = options.get("axes", inputs[1].reshape(-1).tolist() if len(inputs) > 1 else None)
-        if op == "Squeeze":
-            return np.squeeze(array, None if axes is None else tuple(axes))
-        return np.expand_dims(array, tuple(axes or ()))
-    return array
-
-
-def _input_shape(path: Path, value) -> tuple[tuple[int, int, int], int]:
-    tensor = value.type.tensor_type
-    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
-    if len(dims) not in (2, 4):
-        raise HwgenError(f"{path}: the input {value.name!r} must have the shape (N, C, H, W) or (N, features), "
-                         f"it has {len(dims)} dimensions")
-    for index, side in enumerate(dims[1:], 1):
-        if side is None:
-            raise HwgenError(f"{path}: dimension {index} of the input {value.name!r} is dynamic; "
-                             "export the model with a fixed shape (only the batch may be dynamic)")
-        if side < 1:
-            raise HwgenError(f"{path}: dimension {index} of the input {value.name!r} is {side}; it must be positive")
-    sides = [int(dim.dim_value) for dim in tensor.shape.dim][1:] + [1, 1]
-    return (sides[0], sides[1], sides[2]), len(dims)
-
-
 def _not_quantized(path: Path, nodes: list[NodeProto]) -> str:
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in nodes):
-        return (f"{path}: the model is in QDQ form (QuantizeLinear/DequantizeLinear), which is not read yet; "
-                "convert it to QONNX with qonnx's QCDQToQuant transformation")
-    return (f"{path}: the model is not quantized: it has no Quant node; train it with hwgen.quantize, or export it "
-            "from a quantization-aware framework as QONNX")
+    ops = {node.op_type for node in nodes}
+    if "FloatQuant" in ops:
+        return (f"{path}: the model is quantized to small floats (FloatQuant), which no engine computes; "
+                "train it with integers (Quant)")
+    if any(node.domain.startswith("finn.custom_op.fpgadataflow") for node in nodes):
+        return (f"{path}: FINN has lowered this network to its own hardware; give the QONNX file from before FINN's "
+                "transformations")
+    return (f"{path}: the model is not quantized: it has no Quant node (and no QuantizeLinear); train it with "
+            "hwgen.quantize, export it from a quantization-aware framework as QONNX, or quantize it with onnxruntime "
+            "(QuantFormat.QDQ)")

@@ -1,152 +1,115 @@
-"""Pools and changes of shape.
+"""Max and average pools.
 
 A handler is ``(importer, node, options) -> (words, value)``.
 """
 
 from dataclasses import replace
 from fractions import Fraction
-import math
 
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 
-from hwgen.frontend.importer import Image, Importer
+from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import node_name
-from hwgen.frontend.quantizers import Grid
+from hwgen.frontend.shapes import with_axes
 from hwgen.frontend.values import Codes, MaxPoolStep, Pending, PoolLayer, PoolSource, Refusal
-from hwgen.frontend.windows import kernel_of, window
+from hwgen.frontend.windows import kernel_of, spatial, window
 
 
 def max_pool(importer: Importer, node: NodeProto, options: dict):
     if len(node.output) > 1 and node.output[1]:
         raise Refusal("its indices are used", "use only the values of MaxPool")
-    kernel = kernel_of(options)
-    x = importer.codes_or_skip(node.input[0])
-    if not isinstance(x, Pending):
-        x = importer.codes(node, node.input[0])
+    x = _maxed(importer, node)
+    kernel = kernel_of(options, x)
+    if isinstance(x, Codes) and x.border and (x.quantizer.code_zero or not _inside(x.border.pads, kernel)):
+        x = importer.codes(node, node.input[0])  # zeros win over negative values: they are part of the map
     strides, pads, size = _pool_window(options, x, kernel)
-    step = MaxPoolStep(node_name(node), kernel, strides, pads, (x.shape[0], *size))
-    words = f"max pool {kernel[0]}x{kernel[1]}"
+    return _max_pool(importer, node, x, MaxPoolStep(node_name(node), kernel, strides, pads, (x.shape[0], *size)))
+
+
+def global_max_pool(importer: Importer, node: NodeProto, options: dict):
+    x = _maxed(importer, node)
+    if isinstance(x, Codes):
+        x = importer.codes(node, node.input[0])
+    spatial(x)
+    step = MaxPoolStep(node_name(node), (x.shape[1], x.shape[2]), (1, 1), (0, 0, 0, 0), (x.shape[0], 1, 1))
+    return _max_pool(importer, node, x, step)
+
+
+def _maxed(importer: Importer, node: NodeProto) -> Codes | Pending:
+    x = importer.codes_or_skip(node.input[0], raw=True)
+    if not isinstance(x, Pending):
+        return importer.codes(node, node.input[0], border=True, raw=True)
+    if x.border:
+        raise Refusal("a max pool of a padded tensor that is not quantized", "put a Quant node before Pad")
+    return x
+
+
+def _max_pool(importer: Importer, node: NodeProto, x: Codes | Pending, step: MaxPoolStep):
+    words = f"max pool {step.kernel[0]}x{step.kernel[1]}"
     if isinstance(x, Pending):
         return words, replace(x, shape=step.shape, pools=(*x.pools, step))
+    x = replace(x, border=None)
+    target = replace(x, tensor=node.output[0], shape=step.shape)
     importer.network.layers.append(PoolLayer(step, x, node.output[0]))
-    return words, replace(x, tensor=node.output[0], shape=step.shape)
+    return words, target
+
+
+def _inside(pads, kernel) -> bool:
+    return all(pad < side for pad, side in zip(pads, kernel * 2, strict=True))
 
 
 def _pool_window(options: dict, x: Codes | Pending, kernel: tuple[int, int]):
-    if x.flat:
-        raise Refusal("a pool of a vector", "put it before Flatten")
-    strides, pads, size = window(options, x.shape, kernel)
-    if any(pad >= side for pad, side in zip(pads, kernel * 2, strict=True)):
+    strides, pads, size = window(options, x, kernel)
+    if not _inside(pads, kernel):
         raise Refusal(f"padding {pads} is not smaller than the kernel {kernel}", "use less padding")
     return strides, pads, size
 
 
-def _average(importer: Importer, node: NodeProto, x: Codes, kernel, strides, pads, shape, flat: bool):
+def _average(node: NodeProto, x: Codes, kernel, strides, pads, shape) -> Pending:
     quantizer, channels = x.quantizer, x.shape[0]
-    source = PoolSource(node_name(node), x, kernel, strides, pads)
+    source = PoolSource(node_name(node), replace(x, border=None), kernel, strides, pads)
     slope = quantizer.scale / (kernel[0] * kernel[1])
     none = [None] * channels
-    return f"average pool {kernel[0]}x{kernel[1]}", Pending(
-        source, shape, [slope] * channels, [-quantizer.scale * quantizer.code_zero] * channels,
-        [Fraction(0)] * channels, list(none), list(none), flat=flat)
+    return Pending(source, shape, [slope] * channels, [-quantizer.scale * quantizer.code_zero] * channels,
+                   [Fraction(0)] * channels, list(none), list(none), axes=x.axes)
 
 
 def average_pool(importer: Importer, node: NodeProto, options: dict):
-    kernel = kernel_of(options)
-    x = importer.codes(node, node.input[0])
+    x = importer.codes(node, node.input[0], border=True)
+    kernel = kernel_of(options, x)
+    if x.border and not _inside(x.border.pads, kernel):
+        x = importer.codes(node, node.input[0])
     strides, pads, size = _pool_window(options, x, kernel)
-    if any(pads) and not options.get("count_include_pad", 0):
+    own = pads if x.border is None else tuple(a - b for a, b in zip(pads, x.border.pads, strict=True))
+    if any(own) and not options.get("count_include_pad", 0):
         raise Refusal("padding that does not count (count_include_pad=0)", "use count_include_pad=1 or no padding")
-    return _average(importer, node, x, kernel, strides, pads, (x.shape[0], *size), False)
+    y = _average(node, x, kernel, strides, pads, (x.shape[0], *size))
+    return f"average pool {kernel[0]}x{kernel[1]}", y
+
+
+def _whole(node: NodeProto, x: Codes):
+    y = _average(node, x, x.shape[1:], (1, 1), (0, 0, 0, 0), (x.shape[0], 1, 1))
+    return f"average pool {x.shape[1]}x{x.shape[2]}", y
 
 
 def global_average_pool(importer: Importer, node: NodeProto, options: dict):
     x = importer.codes(node, node.input[0])
-    if x.flat:
-        raise Refusal("a pool of a vector", "put it before Flatten")
-    return _average(importer, node, x, x.shape[1:], (1, 1), (0, 0, 0, 0), (x.shape[0], 1, 1), False)
+    spatial(x)
+    return _whole(node, x)
 
 
 def reduce_mean(importer: Importer, node: NodeProto, options: dict):
     axes = options.get("axes")
     if len(node.input) > 1 and node.input[1]:
         axes = importer.constant(node.input[1], "its axes").reshape(-1).tolist()
-    if axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
-        raise Refusal(f"a mean over the axes {axes}", "only the mean over height and width is possible")
     x = importer.codes(node, node.input[0])
     if x.flat:
         raise Refusal("a mean of a vector", "put it before Flatten")
-    return _average(importer, node, x, x.shape[1:], (1, 1), (0, 0, 0, 0), (x.shape[0], 1, 1),
-                    not options.get("keepdims", 1))
-
-
-def flatten(importer: Importer, node: NodeProto, options: dict):
-    if isinstance(importer.values.get(node.input[0]), Grid):
-        raise Refusal("Flatten of a weight", "store the weight with its final shape")
-    x = importer.codes_or_skip(node.input[0])
-    assert isinstance(x, (Codes, Pending, Image))
-    rank = 2 if x.flat else 4
-    if int(options.get("axis", 1)) % rank != 1:
-        raise Refusal(f"Flatten with axis {options['axis']}", "use axis 1")
-    return "nothing: a linear layer reads a whole map", replace(x, flat=True)
-
-
-def reshape(importer: Importer, node: NodeProto, options: dict):
-    target = [int(side) for side in importer.constant(node.input[1], "its shape").reshape(-1)]
-    value = importer.values.get(node.input[0])
-    if isinstance(value, Grid):
-        return "shape of the weight", value.reshape([value.integers.shape[i] if side == 0 else side
-                                                     for i, side in enumerate(target)])
-    x = importer.codes_or_skip(node.input[0])
-    assert isinstance(x, (Codes, Pending, Image))
-    features = math.prod(x.shape)
-    if len(target) == 2 and target[1] in (-1, features):
-        return "nothing: a linear layer reads a whole map", replace(x, flat=True)
-    if len(target) == 4 and _same_map(target[1:], x.shape):
-        return "nothing: the shape of the map", replace(x, flat=False)
-    raise Refusal(f"a reshape of {x.shape} to {tuple(target)}", "only (N, -1) is possible")
-
-
-def _same_map(target: list[int], shape) -> bool:
-    if target.count(-1) > 1:
-        return False
-    sides = [full if side in (0, -1) else side for side, full in zip(target, shape, strict=True)]
-    return tuple(sides) == tuple(shape)
-
-
-def squeeze(importer: Importer, node: NodeProto, options: dict):
-    axes = options.get("axes")
-    if len(node.input) > 1 and node.input[1]:
-        axes = importer.constant(node.input[1], "its axes").reshape(-1).tolist()
-    x = importer.codes_or_skip(node.input[0])
-    if not isinstance(x, (Codes, Pending)) or x.flat or x.shape[1:] != (1, 1) or axes is None \
-            or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
-        raise Refusal("a Squeeze that is not of height and width 1", "use Flatten")
-    return "nothing: a linear layer reads a whole map", replace(x, flat=True)
-
-
-def transpose(importer: Importer, node: NodeProto, options: dict):
-    value = importer.values.get(node.input[0])
-    if isinstance(value, Grid):
-        return "shape of the weight", value.transpose(options.get("perm"))
-    importer.codes_or_skip(node.input[0])
-    raise Refusal("a Transpose of an activation", "export the model with channels first")
-
-
-def identity(importer: Importer, node: NodeProto, options: dict):
-    value = importer.values.get(node.input[0])
-    return "nothing", value if isinstance(value, Grid) else importer.codes_or_skip(node.input[0])
-
-
-def dropout(importer: Importer, node: NodeProto, options: dict):
-    if len(node.input) > 2 and node.input[2]:
-        training = importer.file.constants.get(node.input[2])
-        if training is None or training.any():
-            raise Refusal("Dropout in training mode", "export the model for inference")
-    return identity(importer, node, options)
-
-
-def cast(importer: Importer, node: NodeProto, options: dict):
-    if options.get("to") not in (TensorProto.FLOAT, TensorProto.DOUBLE):
-        raise Refusal("a Cast of an activation to a type that is not float", "remove it")
-    return identity(importer, node, options)
+    rank = 1 + len(x.axes)
+    letters = {"N" if int(axis) % rank == 0 else x.axes[int(axis) % rank - 1] for axis in axes or ()}
+    if not letters or letters & {"N", "C"} or any(x.shape["CHW".index(axis)] > 1 for axis in {"H", "W"} - letters):
+        raise Refusal(f"a mean over the axes {axes}", "only the mean over height and width is possible")
+    words, y = _whole(node, x)
+    if options.get("keepdims", 1):
+        return words, y
+    return words, with_axes(y, "".join(axis for axis in x.axes if axis not in letters))

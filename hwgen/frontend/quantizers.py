@@ -1,10 +1,14 @@
-"""Quant nodes of QONNX as exact numbers: of activations, and of weights.
+"""Quantizers as exact numbers: of activations, and of weights.
 
-``Quant(x) = scale * (round(clamp(x/scale + zero)) - zero)``; clamping to integers and
+QONNX: ``Quant(x) = scale * (round(clamp(x/scale + zero)) - zero)``; clamping to integers and
 rounding commute, so it is read as clamp(round(...)).  Source of the formula: the QONNX
 operator description of Quant (IntQuant) and BipolarQuant.
+
+QDQ: ``QuantizeLinear(x) = clamp(round(x/scale) + zero)``, half to even: the zero point is added behind
+the rounding, which decides ties where it is odd.  Source: the ONNX operator description.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 import math
@@ -41,26 +45,34 @@ def round_exact(value: Fraction, mode: str) -> int:
 
 @dataclass(frozen=True)
 class Quantizer:
-    """A per-tensor Quant node: real values to integers, and integers to unsigned codes.
+    """A per-tensor Quant or QuantizeLinear node: real values to integers, and integers to unsigned codes.
 
-    ``code = integer + offset``: signed integers are carried as unsigned codes.  A bipolar
+    ``code = round(value/scale + zero) + offset``: signed integers are carried as unsigned codes.  A bipolar
     quantizer has the codes 0 and 2 and the zero point 1.
     """
 
     scale: Fraction
     zero: int = 0
-    """Zero point in the source's integers."""
+    """Zero point that is added before rounding, in the source's integers."""
     bits: int = 8
     signed: bool = False
     narrow: bool = False
     mode: str = "HALF_EVEN"
     bipolar: bool = False
+    after: int = 0
+    """Zero point that is added after rounding, in the source's integers."""
 
     @property
-    def offset(self) -> int:
+    def sign_offset(self) -> int:
+        """Code of the source's integer 0."""
         if self.bipolar:
             return 1
         return 1 << (self.bits - 1) if self.signed else 0
+
+    @property
+    def offset(self) -> int:
+        """What is added to the rounded number to give the code."""
+        return self.after + self.sign_offset
 
     @property
     def code_bits(self) -> int:
@@ -83,7 +95,7 @@ class Quantizer:
         return (1 << self.bits) - 1 - (1 if self.narrow and not self.signed else 0)
 
     def position(self, value: Fraction) -> Fraction:
-        """``value`` in units of the source's integers, before rounding."""
+        """``value`` as it is rounded: in units of the scale, ``zero`` included."""
         return value / self.scale + self.zero
 
     def code(self, value: Fraction) -> int:
@@ -108,14 +120,20 @@ class Grid:
     bits: int
     source: str
     """Name of the initializer."""
+    zeros: np.ndarray | None = None
+    """Only between QuantizeLinear and DequantizeLinear: the zero point, broadcastable to the integers' shape."""
 
     def transpose(self, perm) -> "Grid":
-        scales = np.broadcast_to(self.scales, self.integers.shape)
-        return Grid(self.integers.transpose(perm), scales.transpose(perm), self.bits, self.source)
+        return self._moved(lambda array: array.transpose(perm))
 
     def reshape(self, shape) -> "Grid":
-        scales = np.broadcast_to(self.scales, self.integers.shape)
-        return Grid(self.integers.reshape(shape), scales.reshape(shape), self.bits, self.source)
+        return self._moved(lambda array: array.reshape(shape))
+
+    def _moved(self, move: Callable[[np.ndarray], np.ndarray]) -> "Grid":
+        scales, zeros = (None if array is None else move(np.broadcast_to(array, self.integers.shape))
+                         for array in (self.scales, self.zeros))
+        assert scales is not None
+        return Grid(move(self.integers), scales, self.bits, self.source, zeros)
 
     def values(self) -> list[Fraction]:
         """Every element, in C order."""

@@ -2,11 +2,15 @@
 
 A value between two Quant nodes is, per channel (row),
 
-    y = clip(slope * v + coefficient * r + intercept, low, high)
+    y = clip(bend(slope * v + coefficient * r + intercept), low, high)
 
 where ``v`` is an integer (accumulator, sum of a pooling window, or code) and ``r`` the code
 of a second tensor.  Batch norm, bias, scales, ReLU, clips and the second operand of an add
-only change these Fractions.
+only change these Fractions; ``bend`` is a leaky ReLU, if there is one.
+
+Maps have the shape (channels, height, width) whatever the file's order of axes is: ``axes`` names the
+axes of the file's tensor behind the batch ("CHW", "HWC", "CW" of a 1-D layer), and a ``flat`` tensor has
+them flattened into one, in that order.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,9 +18,12 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwgen.frontend.bend import Bend
 from hwgen.frontend.quantizers import Quantizer
 
 Shape = tuple[int, int, int]
+Sides = tuple[int, int, int, int]
+"""(top, left, bottom, right)."""
 
 
 class Refusal(Exception):
@@ -29,6 +36,36 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True)
+class Border:
+    """A Pad node that the next layer may take over: real zeros around the map."""
+
+    pads: Sides
+    name: str
+    """Tensor of the file that has the border."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """The network's input before it is quantized."""
+
+    shape: Shape
+    flat: bool
+    axes: str = "CHW"
+    border: Border | None = None
+    factor: Fraction = Fraction(1)
+    offset: Fraction = Fraction(0)
+    """The file has made ``factor * x + offset`` of its input by now."""
+
+    def prepared(self, factor: Fraction, offset: Fraction) -> "Image":
+        """The same after ``factor * y + offset``, one for all channels."""
+        if self.border is not None:
+            raise Refusal("arithmetic between Pad and the input's Quant node", "put Pad behind the Quant node")
+        if factor <= 0:
+            raise Refusal(f"a factor of {float(factor):g} before the input is quantized", "use a positive one")
+        return replace(self, factor=self.factor * factor, offset=self.offset * factor + offset)
+
+
+@dataclass(frozen=True)
 class Codes:
     """A quantized tensor."""
 
@@ -37,6 +74,25 @@ class Codes:
     quantizer: Quantizer
     flat: bool = False
     """Seen as a vector by the source network; the map is still ``shape``."""
+    axes: str = "CHW"
+    border: Border | None = None
+    raw: bool = False
+    """The integers of a QuantizeLinear, which a DequantizeLinear has yet to make real values."""
+    guessed: bool = False
+    """Stands in for the result of a refused quantizer."""
+
+    def to_map(self, array: np.ndarray) -> np.ndarray:
+        """The file's tensor, batch first, as (batch, channels, height, width)."""
+        sides = [self.shape["CHW".index(axis)] for axis in self.axes]
+        ordered = np.reshape(array, (-1, *sides)).transpose(
+            0, *(1 + self.axes.index(axis) for axis in "CHW" if axis in self.axes))
+        return ordered.reshape(-1, *self.shape)
+
+    def from_map(self, array: np.ndarray) -> np.ndarray:
+        """The reverse of :meth:`to_map`, without the axes of size 1 that the file does not have."""
+        kept = [axis for axis in "CHW" if axis in self.axes]
+        sides = [self.shape["CHW".index(axis)] for axis in kept]
+        return np.reshape(array, (-1, *sides)).transpose(0, *(1 + kept.index(axis) for axis in self.axes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +157,9 @@ class Pending:
     coefficient: list[Fraction] = field(default_factory=list)
     pools: tuple[MaxPoolStep, ...] = ()
     flat: bool = False
+    axes: str = "CHW"
+    bend: Bend | None = None
+    border: Border | None = None
 
     @property
     def channels(self) -> int:
@@ -114,6 +173,8 @@ class Pending:
         """``factor * y + offset`` per channel; ``size`` bounds the magnitudes that made ``offset``."""
         if self.pools and any(value < 0 for value in factor):
             raise Refusal("a negative factor after a max pool", "quantize before the max pool")
+        if self.border and any(offset):
+            raise Refusal("an offset between Pad and the next Quant node", "put the Pad node behind the Quant node")
         ends = [sorted_limits(low, high, m, c)
                 for low, high, m, c in zip(self.low, self.high, factor, offset, strict=True)]
         return replace(
@@ -122,15 +183,35 @@ class Pending:
             intercept=[b * m + c for b, m, c in zip(self.intercept, factor, offset, strict=True)],
             size=[b * abs(m) + abs(c) for b, m, c in zip(self.size, factor, size or offset, strict=True)],
             low=[low for low, _ in ends], high=[high for _, high in ends],
-            coefficient=[a * m for a, m in zip(self.coefficient, factor, strict=True)] if self.residual else [])
+            coefficient=[a * m for a, m in zip(self.coefficient, factor, strict=True)] if self.residual else [],
+            bend=self.bend and self.bend.moved(factor, offset))
 
     def limited(self, low: Fraction | None, high: Fraction | None) -> "Pending":
         """``min(max(y, low), high)``."""
+        if self.border and ((low is not None and low > 0) or (high is not None and high < 0)):
+            raise Refusal("a limit that moves the zeros of a Pad node", "put the Pad node behind the Quant node")
         lows, highs = [], []
         for old_low, old_high in zip(self.low, self.high, strict=True):
             lows.append(_within(old_low, low, high, low))
             highs.append(_within(old_high, low, high, high))
         return replace(self, low=lows, high=highs)
+
+
+    def bent(self, factor: list[Fraction]) -> "Pending":
+        """``y`` where it is at least 0, else ``factor * y``; factors are not negative."""
+        if all(value == 1 for value in factor):
+            return self
+        if not any(factor):
+            return self.limited(Fraction(0), None)
+        if min(factor) <= 0:
+            raise Refusal(f"a slope of {float(min(factor)):g} for negative values", "use positive slopes")
+        if self.bend is not None:
+            raise Refusal("a second leaky ReLU before the values are quantized", "put a Quant node between them")
+        zero = [Fraction(0)] * self.channels
+        bend = Bend(zero, list(factor), [False] * self.channels)
+        low, high = ([None if limit is None else bend.apply(channel, limit) for channel, limit in enumerate(limits)]
+                     for limits in (self.low, self.high))
+        return replace(self, bend=bend, low=low, high=high)
 
 
 def _within(limit, low, high, unlimited):
@@ -154,16 +235,17 @@ def pending_codes(name: str, codes: Codes) -> Pending:
     quantizer, channels = codes.quantizer, codes.shape[0]
     offset = -quantizer.scale * quantizer.code_zero
     return Pending(CodeSource(name, codes), codes.shape, [quantizer.scale] * channels, [offset] * channels,
-                   [Fraction(0)] * channels, [None] * channels, [None] * channels, flat=codes.flat)
+                   [Fraction(0)] * channels, [None] * channels, [None] * channels, flat=codes.flat, axes=codes.axes,
+                   border=codes.border)
 
 
-def with_residual(pending: Pending, codes: Codes) -> Pending:
-    """``y + scale * (r - z)``."""
+def with_residual(pending: Pending, codes: Codes, sign: int = 1) -> Pending:
+    """``y + sign * scale * (r - z)``."""
     quantizer = codes.quantizer
-    moved = pending.scaled([Fraction(1)] * pending.channels,
-                           [-quantizer.scale * quantizer.code_zero] * pending.channels,
+    factor = sign * quantizer.scale
+    moved = pending.scaled([Fraction(1)] * pending.channels, [-factor * quantizer.code_zero] * pending.channels,
                            [Fraction(0)] * pending.channels)
-    return replace(moved, residual=codes, coefficient=[quantizer.scale] * pending.channels)
+    return replace(moved, residual=codes, coefficient=[factor] * pending.channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +256,30 @@ class Layer:
     quantizer: Quantizer
     output: str
     node: str
-    """Name of the Quant node."""
+    """Name of the Quant or QuantizeLinear node."""
+    thresholds: tuple[tuple[Fraction, ...], ...] | None = None
+    """Of a MultiThreshold node, sorted, per channel in real units: the code is the number of those reached."""
+    internal: bool = False
+    """The output is a step in between that the file has no tensor of."""
+
+    def exact(self, channel: int, value: int, residual: int = 0) -> Fraction:
+        """The real value before it is quantized, of an integer ``v`` and the residual's code."""
+        x = self.pending
+        real = x.slope[channel] * value + x.intercept[channel]
+        if x.residual is not None:
+            real += x.coefficient[channel] * residual
+        return self.limited(channel, real if x.bend is None else x.bend.apply(channel, real))
+
+    def limited(self, channel: int, real: Fraction) -> Fraction:
+        low, high = self.pending.low[channel], self.pending.high[channel]
+        real = real if low is None else max(real, low)
+        return real if high is None else min(real, high)
+
+    def code(self, channel: int, real: Fraction) -> int:
+        """The code of a real value."""
+        if self.thresholds is None:
+            return self.quantizer.code(real)
+        return sum(real >= threshold for threshold in self.thresholds[channel])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from hwgen.golden import operations
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op
 
 
-def _apply(graph: Graph, op: Op, maps: dict[str, np.ndarray]) -> np.ndarray:
+def apply(graph: Graph, op: Op, maps: dict[str, np.ndarray]) -> np.ndarray:
+    """One operation on the codes of the tensors it reads, (images, channels, height, width)."""
     codes = maps[op.input]
     zero_point = graph.tensors[op.input].zero_point
     if isinstance(op, Conv):
@@ -56,7 +57,7 @@ def _run(graph: Graph, codes: np.ndarray, names: list[str],
         maps = {graph.input: codes[start:start + step]}
         for op in graph.ops:
             watch(start, op, maps)
-            maps[op.output] = _apply(graph, op, maps)
+            maps[op.output] = apply(graph, op, maps)
         for name in names:
             results[name][start:start + step] = maps[name]
     return results

@@ -106,9 +106,16 @@ def affine_steps(slope: Sequence[Fraction], intercept: Sequence[Fraction], k: np
 
 
 def _constant_row(b, c, residuals, twice, strict, low, high):
-    rows = [[low if (2 * (b + c * int(res)) > int(t) or (2 * (b + c * int(res)) == int(t) and not s)) else high + 1
-             for t, s in zip(twice, strict, strict=True)] for res in residuals]
-    return np.array(rows, dtype=np.int64)
+    """Switch points of a row without a slope: with a residual code it has one value, above or below each boundary.
+
+    ``2*v >= t`` is ``t <= floor(2*v)`` for the integer t, and ``2*v > t`` is ``t <= ceil(2*v) - 1``.
+    """
+    doubled = [2 * (b + c * int(res)) for res in residuals]
+    reach = 1 << 40  # beyond every boundary
+    floors, ceils = (np.array([min(max(value, -reach), reach) for value in values])[:, None] for values in (
+        [value.numerator // value.denominator for value in doubled],
+        [-(-value.numerator // value.denominator) - 1 for value in doubled]))
+    return np.where(twice[None, :] <= np.where(strict[None, :], ceils, floors), low, high + 1).astype(np.int64)
 
 
 def _rising_row(a, b, c, residuals, twice, strict, low, high):

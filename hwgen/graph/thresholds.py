@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import isinf
 
 import numpy as np
 
@@ -29,11 +30,12 @@ def threshold_requant(steps: Steps, low: int, high: int, rounding: str = "floor"
 
 
 def threshold_steps(slope: Sequence[Fraction], intercept: Sequence[Fraction],
-                    thresholds: Sequence[Sequence[Fraction]], acc_low: np.ndarray, acc_high: np.ndarray,
-                    strict: bool = False) -> Steps:
+                    thresholds: Sequence[Sequence[Fraction | float]], acc_low: np.ndarray, acc_high: np.ndarray,
+                    strict: bool | Sequence[bool] = False) -> Steps:
     """Steps of ``#{k : slope*acc + intercept >= thresholds[row][k]}`` (``>`` where strict), exact.
 
-    Thresholds are sorted per row.  A slope of 0 is allowed: the row is constant.
+    Thresholds are sorted per row; infinite ones are reached always or never.  strict: for all, or one per k.
+    A slope of 0 is allowed: the row is constant.
     """
     falling = np.array([value < 0 for value in slope], dtype=bool)
     v_low, v_high = v_range(falling, acc_low, acc_high)
@@ -43,12 +45,16 @@ def threshold_steps(slope: Sequence[Fraction], intercept: Sequence[Fraction],
         if a < 0:
             a, b = -a, b - a
         points = []
-        for threshold in thresholds[row]:
-            if a == 0:
-                points.append(low if b > threshold or (b == threshold and not strict) else high + 1)
+        for k, threshold in enumerate(thresholds[row]):
+            beyond = strict if isinstance(strict, bool) else strict[k]
+            if isinstance(threshold, float) and isinf(threshold):
+                points.append(low if threshold < 0 else high + 1)
                 continue
-            x = (threshold - b) / a
-            first = x.numerator // x.denominator + 1 if strict else -(-x.numerator // x.denominator)
+            if a == 0:
+                points.append(low if b > threshold or (b == threshold and not beyond) else high + 1)
+                continue
+            x = (Fraction(threshold) - b) / a
+            first = x.numerator // x.denominator + 1 if beyond else -(-x.numerator // x.denominator)
             points.append(min(max(first, low), high + 1))
         table.append(points)
     return Steps(np.array(table, dtype=np.int64)[:, None, :], falling, v_low, v_high, np.zeros(1, dtype=np.int64))
@@ -72,10 +78,19 @@ def compile_thresholds(slope: Sequence[Fraction], intercept: Sequence[Fraction],
     acc_low = np.broadcast_to(np.asarray(acc_lo, dtype=np.int64), (rows,))
     acc_high = np.broadcast_to(np.asarray(acc_hi, dtype=np.int64), (rows,))
     steps = threshold_steps(slope, intercept, thresholds, acc_low, acc_high, strict)
+    return requant_of(steps, slope, thresholds, low, m_bits, shift_max)
+
+
+def requant_of(steps: Steps, slope: Sequence[Fraction], thresholds: Sequence[Sequence[Fraction | float]], low: int,
+               m_bits: int = 18, shift_max: int = 32) -> ir.Requant:
+    """(M, C, S) with the given steps where that is exact in every row, else thresholds; see compile_thresholds."""
+    rows, count = len(slope), steps.switch.shape[2]
     k = np.arange(1, count + 1, dtype=np.int64)
 
     # Codes per accumulator: the average over the row's own thresholds is where the search starts.
-    spread = [(values[-1] - values[0]) / (count - 1) if count > 1 else Fraction(1) for values in thresholds]
+    finite = [[value for value in values if not isinf(value)] for values in thresholds]
+    spread = [(Fraction(values[-1]) - Fraction(values[0])) / (len(values) - 1) if len(values) > 1 else Fraction(1)
+              for values in finite]
     per_code = [abs(a) / width if width else Fraction(0) for a, width in zip(slope, spread, strict=True)]
     found = search_affine(steps, floats(per_code), k, "floor", limits(steps, k, m_bits, shift_max))
     if found.exact.all():
@@ -87,4 +102,3 @@ def compile_thresholds(slope: Sequence[Fraction], intercept: Sequence[Fraction],
         raise HwgenError(f"{missing} of {rows} rows have {count} non-uniform thresholds, and at most {MAX_STEPS} fit "
                          "the hardware; use an output of at most 4 bits or uniform steps")
     return threshold_requant(steps, low, low + count)
-

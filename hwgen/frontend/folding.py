@@ -1,0 +1,126 @@
+"""Nodes between constants, evaluated as the executor would: moves of data, and correctly rounded arithmetic."""
+
+from collections.abc import Callable
+import math
+from pathlib import Path
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from hwgen.errors import HwgenError
+
+MAX_SIZE = 1 << 28
+"""Numbers of a constant that a node may make."""
+
+ARITHMETIC: dict[str, Callable] = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Neg": np.negative, "Abs": np.abs,
+    "Sqrt": np.sqrt, "Reciprocal": np.reciprocal}
+"""IEEE 754 rounds each of them correctly, so every executor has the same result."""
+
+MOVES = ("Identity", "Cast", "Constant", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Concat", "Gather",
+         "Slice", "ConstantOfShape", "Expand")
+
+
+def array_of(path: Path, tensor, what: str) -> np.ndarray:
+    """A tensor of the file; HwgenError where its data does not fit its shape."""
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # the class depends on the fault
+        raise HwgenError(f"{path}: {what} is damaged ({error})") from error
+
+
+def fold(path: Path, node: NodeProto, attributes: Callable[[NodeProto], dict],
+         constants: dict[str, np.ndarray]) -> bool:
+    """Adds the result of a node that only has constants as inputs to ``constants``; True when it did."""
+    if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
+        return False
+    if node.op_type not in MOVES and node.op_type not in ARITHMETIC:
+        return False
+    if any(name and name not in constants for name in node.input):
+        return False
+    inputs = [constants[name] for name in node.input if name]
+    what = f"the constant node {node.name or node.output[0]!r}"
+    if any(array.dtype.kind not in "fiub" for array in inputs):
+        return False
+    try:
+        with np.errstate(all="ignore"):
+            constants[node.output[0]] = _evaluate(path, node.op_type, attributes(node), inputs, what)
+    except (ArithmeticError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise HwgenError(f"{path}: {what} is damaged ({error})") from error
+    return True
+
+
+def _evaluate(path: Path, op: str, options: dict, inputs: list[np.ndarray], what: str) -> np.ndarray:
+    if op == "Constant":
+        if "value" in options:
+            return array_of(path, options["value"], what)
+        (key, value), = options.items()
+        return np.asarray(value, np.float32 if "float" in key else np.int64)
+    if op == "ConstantOfShape":
+        shape = _checked(inputs[0].reshape(-1).tolist())
+        fill = array_of(path, options["value"], what) if "value" in options else np.zeros(1, np.float32)
+        return np.full(shape, fill.reshape(-1)[0])
+    if op in ARITHMETIC:
+        _checked(np.broadcast_shapes(*(array.shape for array in inputs)))
+        if op == "Div" and inputs[0].dtype.kind in "iu":
+            sign = np.sign(inputs[0]) * np.sign(inputs[1])
+            return (sign * (abs(inputs[0]) // abs(inputs[1]))).astype(inputs[0].dtype)
+        return np.asarray(ARITHMETIC[op](*inputs), inputs[0].dtype)
+    return _move(op, options, inputs)
+
+
+def _checked(shape) -> tuple[int, ...]:
+    sides = tuple(int(side) for side in shape)
+    if math.prod(sides) > MAX_SIZE:
+        raise ValueError(f"its shape {sides} is too large")
+    return sides
+
+
+def _move(op: str, options: dict, inputs: list[np.ndarray]) -> np.ndarray:
+    array = inputs[0]
+    if op == "Cast":
+        return array.astype(_type(options["to"]))
+    if op == "Reshape":
+        wanted = options["shape"] if len(inputs) < 2 else inputs[1].reshape(-1).tolist()
+        return array.reshape([array.shape[i] if side == 0 else side for i, side in enumerate(wanted)])
+    if op == "Transpose":
+        return array.transpose(options.get("perm"))
+    if op == "Flatten":
+        axis = int(options.get("axis", 1)) % (array.ndim + 1)
+        return array.reshape(math.prod(array.shape[:axis]), -1)
+    if op == "Concat":
+        return np.concatenate(inputs, axis=options["axis"])
+    if op == "Gather":
+        _checked((*inputs[1].shape, array.size))
+        return np.take(array, inputs[1], axis=options.get("axis", 0))
+    if op == "Expand":
+        shape = _checked(np.broadcast_shapes(array.shape, tuple(inputs[1].reshape(-1).tolist())))
+        return np.broadcast_to(array, shape).copy()
+    if op == "Slice":
+        return array[_slices(options, inputs)]
+    if op in ("Unsqueeze", "Squeeze"):
+        axes = options.get("axes", inputs[1].reshape(-1).tolist() if len(inputs) > 1 else None)
+        if op == "Squeeze":
+            return np.squeeze(array, None if axes is None else tuple(axes))
+        return np.expand_dims(array, tuple(axes or ()))
+    return array
+
+
+def _type(to) -> np.dtype:
+    """The numpy type of a Cast; opset 1 to 5 name it by a string."""
+    return helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(to) if isinstance(to, str) else to)
+
+
+def _slices(options: dict, inputs: list[np.ndarray]) -> tuple[slice, ...]:
+    """Starts, ends, axes and steps are attributes up to opset 9, inputs since."""
+    if len(inputs) > 1:
+        lists = [part.reshape(-1).tolist() for part in inputs[1:]]
+    else:
+        lists = [list(options[key]) for key in ("starts", "ends", "axes") if key != "axes" or key in options]
+    starts, ends = lists[:2]
+    axes = lists[2] if len(lists) > 2 else list(range(len(starts)))
+    steps = lists[3] if len(lists) > 3 else [1] * len(starts)
+    cuts = [slice(None)] * inputs[0].ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        cuts[axis] = slice(start, end if end < 2**62 else None, step)
+    return tuple(cuts)

@@ -1,0 +1,156 @@
+"""Convolutions and linear layers.
+
+A handler is ``(importer, node, options) -> (words, value)``; it raises Refusal.
+"""
+
+from dataclasses import replace
+from fractions import Fraction
+import math
+
+import numpy as np
+from onnx import NodeProto
+
+from hwgen.frontend.importer import Importer
+from hwgen.frontend.model_file import node_name
+from hwgen.frontend.quantizers import Grid
+from hwgen.frontend.values import Codes, ConvSource, Pending, Refusal
+from hwgen.frontend.weights import Rows
+from hwgen.frontend.windows import in_map_order, spatial, window
+
+MAX_WEIGHTS = 1 << 27
+"""Numbers of a weight with the zeros of its groups and dilation."""
+
+
+def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape) -> Pending:
+    """``y = s_in * alpha_r * (acc - z_in * sum w) + bias``."""
+    quantizer = x.quantizer
+    slope = [quantizer.scale * Fraction(scale) for scale in rows.scales.tolist()]
+    sums = rows.integers.reshape(len(slope), -1).sum(axis=1, dtype=np.int64).tolist()
+    bias = bias or [Fraction(0)] * len(slope)
+    intercept = [b - a * quantizer.code_zero * total for a, b, total in zip(slope, bias, sums, strict=True)]
+    source = ConvSource(name, replace(x, border=None), rows.integers, rows.schemes, rows.scales, strides, pads)
+    none = [None] * len(slope)
+    return Pending(source, shape, slope, intercept, [abs(b) for b in bias], list(none), list(none), flat=x.flat,
+                   axes=x.axes)
+
+
+def conv(importer: Importer, node: NodeProto, options: dict):
+    x = importer.codes(node, node.input[0], border=True)
+    letters = spatial(x)
+    group = int(options.get("group", 1))
+    grid = importer.weight(node.input[1], 2 + len(letters))
+    dilations = _dilations(options, letters)
+    grid = in_map_order(grid, letters)
+    count, channels, *kernel = grid.integers.shape
+    if group < 1 or count % group or x.shape[0] % group:
+        importer.note(node, Refusal(f"{group} groups for {x.shape[0]} input and {count} output channels",
+                                    "export the model again"))
+        group = 1
+    elif x.shape[0] != channels * group:
+        raise Refusal(f"its weight has {channels} input channels{f' in each of {group} groups' if group > 1 else ''}, "
+                      f"its input has {x.shape[0]}", "export the model again")
+    grid = _dense(grid, group, dilations)
+    rows = importer.rows(node, grid)
+    bias = importer.vector(node.input[2], "its bias", count) if len(node.input) > 2 and node.input[2] else None
+    strides, pads, size = window(options, x, grid.integers.shape[2:])
+    y = _weight_layer(node_name(node), x, rows, bias, strides, pads, (count, *size))
+    words = f"convolution {kernel[0]}x{kernel[1]}, {x.shape[0]} to {count} channels"
+    if group > 1:
+        words += f", {group} groups run as one with zeros"
+    return words + (f", dilation {dilations[0]}x{dilations[1]} run with zeros" if max(dilations) > 1 else ""), y
+
+
+def _dilations(options: dict, letters: str) -> tuple[int, int]:
+    """(vertical, horizontal) of the map; the option is taken out, for the kernel will have zeros instead."""
+    steps = list(options.pop("dilations", None) or [1] * len(letters))
+    if len(steps) != len(letters) or min(steps) < 1:
+        raise Refusal(f"dilations {tuple(steps)}", "export the model again")
+    by_axis = dict(zip(letters, steps, strict=True))
+    return int(by_axis.get("H", 1)), int(by_axis.get("W", 1))
+
+
+def _dense(grid: Grid, group: int, dilations: tuple[int, int]) -> Grid:
+    """The weight of the convolution without groups and dilation that computes the same."""
+    if group == 1 and max(dilations) == 1:
+        return grid
+    rows, channels, *kernel = grid.integers.shape
+    reach = [(side - 1) * step + 1 for side, step in zip(kernel, dilations, strict=True)]
+    if rows * channels * group * math.prod(reach) > MAX_WEIGHTS:
+        raise Refusal(f"group={group} and dilation {dilations} make a weight of "
+                      f"{rows * channels * group * math.prod(reach):,} numbers", "use fewer channels or groups")
+    scales = grid.row_scales()
+    if scales is None:
+        raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
+    dense: np.ndarray = np.zeros((rows, channels * group, *reach), grid.integers.dtype)
+    for index in range(group):
+        out, into = (slice(index * n, (index + 1) * n) for n in (rows // group, channels))
+        dense[out, into, ::dilations[0], ::dilations[1]] = grid.integers[out]
+    return replace(grid, integers=dense, scales=scales.reshape(rows, 1, 1, 1))
+
+
+def _linear(importer: Importer, node: NodeProto, name: str, grid: Grid, bias):
+    """``grid``: (rows, features)."""
+    rows, features = grid.integers.shape
+    x = importer.codes(node, name)
+    if not x.flat:
+        return _pointwise(importer, node, x, grid, bias)
+    if math.prod(x.shape) != features:
+        raise Refusal(f"its weight has {features} input features, its input has {math.prod(x.shape)}",
+                      "export the model again")
+    # features of a file come in the order of its axes, those of the engine in that of a map
+    sides = [x.shape["CHW".index(axis)] for axis in x.axes]
+    kept = [axis for axis in "CHW" if axis in x.axes]
+    scales = grid.row_scales()
+    if scales is None:
+        raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
+    ordered = grid.integers.reshape(rows, *sides).transpose(0, *(1 + x.axes.index(axis) for axis in kept))
+    weight = np.ascontiguousarray(ordered.reshape(rows, *x.shape))
+    found = importer.rows(node, replace(grid, integers=weight, scales=scales.reshape(rows, 1, 1, 1)))
+    y = _weight_layer(node_name(node), x, found, bias, (1, 1), (0, 0, 0, 0), (rows, 1, 1))
+    return f"linear layer, {features} to {rows} features", replace(y, axes="CHW")
+
+
+def _pointwise(importer: Importer, node: NodeProto, x: Codes, grid: Grid, bias):
+    """A product with the last axis of a map: a 1x1 convolution where that axis are the channels."""
+    rows, features = grid.integers.shape
+    if not x.axes.endswith("C"):
+        raise Refusal("its input is a map, not a vector", "put Flatten before it")
+    if x.shape[0] != features:
+        raise Refusal(f"its weight has {features} input features, its input has {x.shape[0]}", "export the model again")
+    scales = grid.row_scales()
+    if scales is None:
+        raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
+    grid = replace(grid, integers=grid.integers.reshape(rows, features, 1, 1), scales=scales.reshape(rows, 1, 1, 1))
+    y = _weight_layer(node_name(node), x, importer.rows(node, grid), bias, (1, 1), (0, 0, 0, 0), (rows, *x.shape[1:]))
+    return f"convolution 1x1, {features} to {rows} channels", y
+
+
+def gemm(importer: Importer, node: NodeProto, options: dict):
+    if options.get("transA", 0):
+        raise Refusal("Gemm with transA", "use transA=0")
+    alpha, beta = (Fraction(options.get(key, 1.0)) for key in ("alpha", "beta"))
+    grid = importer.weight(node.input[1], 2)
+    if not options.get("transB", 0):
+        grid = grid.transpose((1, 0))
+    rows, bias = len(grid.integers), None
+    if len(node.input) > 2 and node.input[2]:
+        bias, shape = importer.numbers(node.input[2], "its bias")
+        if len(bias) not in (1, rows) or (len(bias) == rows and shape and shape[-1] != rows):
+            raise Refusal(f"its bias has shape {tuple(shape)}, not ({rows},)", "export the model again")
+        bias = [value * beta for value in bias] * (rows // len(bias))
+    if not importer.codes(node, node.input[0]).flat:
+        raise Refusal("its input is a map, not a vector", "put Flatten before it")
+    words, y = _linear(importer, node, node.input[0], grid, None)
+    y = y.scaled([alpha] * rows, bias or [Fraction(0)] * rows)
+    return words, y
+
+
+def matmul(importer: Importer, node: NodeProto, options: dict):
+    first, second = node.input[:2]
+    if isinstance(importer.values.get(first), Grid) or (first in importer.file.constants
+                                                        and first not in importer.values):
+        raise Refusal("the constant is its first operand", "multiply the activation by the weight, not the reverse")
+    if not isinstance(importer.values.get(second), Grid) and second not in importer.file.constants:
+        importer.codes_or_skip(second)
+        raise Refusal("a product of two activations", "only products with a constant weight are possible")
+    return _linear(importer, node, first, importer.weight(second, 2).transpose((1, 0)), None)
