@@ -326,8 +326,10 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_build_leaves_nothing(tmp_path, number, code):
     command = [sys.executable, "-c", SLEEPER, "build", "digits_mlp", "--board", "ulx3s_85f", "-o", str(tmp_path / "a")]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=Path(__file__).parents[1], **pipes) as child:
+    # A shell's background job, from which the tests may have been started, ignores SIGINT, and so would its children.
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+               "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], **options) as child:
         assert child.stdout.readline() == b"planning\n"
         assert list(tmp_path.iterdir()) != []
         child.send_signal(number)
