@@ -170,9 +170,10 @@ class HwgenEngine(wiring.Component):
         m.d.sync += clearing.eq(clear)
         ready = ~self.busy & ~failed & ~clear & ~clearing
         m.d.comb += [begin.eq((self.start | waiting) & ready), loader.start.eq(begin),
-                     finished.eq(seq.finish & loader.ended), seq.finished.eq(finished), seq.clear.eq(begin)]
+                     finished.eq(seq.finish & loader.ended), seq.finished.eq(finished)]
         # Both go to many places or come from many: a register in between.
-        m.d.sync += [moved.eq(loader.moved | reader.complete | (self.write_valid & self.write_ready)),
+        m.d.sync += [seq.clear.eq(begin),
+                     moved.eq(loader.moved | reader.complete | (self.write_valid & self.write_ready)),
                      clear.eq(failed & ~self.busy & loader.quiet & self.write_idle)]
         # Until everything that was in a pipeline has left it.
         cleared = Signal(range(CLEAR_CYCLES))

@@ -169,7 +169,6 @@ class Sequencer(wiring.Component):
             *row.load(settings.row_q, settings.row_r),
         ]
         m.d.comb += [
-            done.eq(~residual & end_plane & low_plane),
             word.residual.eq(residual), word.high.eq(~low_plane & ~residual), word.last.eq(done),
             word.release.eq(done & self.final), word.wide.eq(tile.wide),
             word.dy.eq(ky), word.dx.eq(kx), word.ring.eq(ring),
@@ -187,17 +186,20 @@ class Sequencer(wiring.Component):
         with m.If(start):
             m.d.sync += [
                 residual.eq(tile.res_words != 0), res_left.eq(tile.res_words), res_address.eq(tile.res_address),
+                done.eq((tile.res_words == 0) & one_word & ~settings.two_planes),
                 low_plane.eq(~settings.two_planes), plane_base.eq(settings.base), block_base.eq(settings.base),
                 *first_word,
             ]
         with m.Elif(self.word_valid & self.word_ready):
             with m.If(residual):
                 m.d.sync += [res_left.eq(res_left - 1), res_address.eq(res_address + settings.res_step)]
-                m.d.sync += residual.eq(res_left != 1)
+                m.d.sync += [residual.eq(res_left != 1), done.eq((res_left == 1) & end_plane & low_plane)]
             with m.Elif(end_plane):
-                m.d.sync += [*first_word, low_plane.eq(1), plane_base.eq(second_plane), block_base.eq(second_plane)]
+                m.d.sync += [*first_word, low_plane.eq(1), done.eq(one_word), plane_base.eq(second_plane),
+                             block_base.eq(second_plane)]
             with m.Else():
-                m.d.sync += [ring.eq(ring + 1), words_left.eq(words_left - 1), end_plane.eq(words_left == 2)]
+                m.d.sync += [ring.eq(ring + 1), words_left.eq(words_left - 1), end_plane.eq(words_left == 2),
+                             done.eq((words_left == 2) & low_plane)]
                 with m.If(end_block):
                     m.d.sync += [*first_block, block_base.eq(plane_base)]
                     with m.If(end_kx):

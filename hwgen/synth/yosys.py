@@ -15,8 +15,9 @@ from hwgen.synth.process import Progress, run_tool, silent
 
 PASSES = {
     "ecp5": "synth_ecp5 -top {top}",
-    # flattened as the other two are by default, and without pads: the engine is not a whole chip
-    "xilinx7": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}",
+    # Flattened as the other two are by default, and without pads: the engine is not a whole chip.  Without shift
+    # registers: three flip-flops in a row would become a LUT, and LUTs run out first.
+    "xilinx7": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -nosrl -top {top}",
     "ice40": "synth_ice40 -dsp -top {top}",
 }
 WRONG = "Networks are NOT EQUIVALENT"
