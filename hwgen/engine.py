@@ -7,7 +7,7 @@ import json
 
 from .requantizer import dsp_bits, narrow_bits
 
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 """Rises whenever a program for one engine would not run on the other."""
 
 TOP = "hwgen_engine"

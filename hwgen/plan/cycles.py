@@ -161,7 +161,7 @@ class _Model:
         loader.params(parameter_words(engine, tile))
         if layer.conv.requant.thresholds is not None:
             loader.thresholds(len(tile.rows))
-        words = self.layout.words(layer)
+        words = self.layout.words(layer, tile)
         # One word more says how many slices of each kind there are.
         loader.weights(1 + words * sum(tile.beats(engine).values()), words)
         return loader.commands(commands_of_tile(self.layout, step, tile))
@@ -182,7 +182,7 @@ class _Model:
         pop, groups = max(self.free, command[0]), sum(run.groups for run in runs)
         if engine.small:
             pop = max(pop, self.last_end + READER_IDLE)
-        self.split.busy += groups * layout.words(layer) * layout.planes(layer.input)
+        self.split.busy += groups * layout.words(layer, tile) * layout.planes(layer.input)
         width, interval = layout.step(layer), layout.interval(layer, tile)
         steps = tile.chunks(engine.drain_lanes) * engine.px * width
         self.drained += groups * steps
@@ -283,11 +283,12 @@ class _Model:
         if step.residual:
             pitch = step.residual.pitch
             residual = self._cached(("res", *key), lambda: residual_cycles(walk, pitch, banks))
-        return self._cached(("runs", n_words, *key), lambda: runs_of(layout, step, taps, residual, n_words))
+        return self._cached(("runs", n_words, tile.blocks, *key),
+                            lambda: runs_of(layout, step, tile, taps, residual, n_words))
 
     def _words(self, step: Step, tile: Tile) -> int:
         """Words of a group, those of the residual included."""
-        words = self.layout.words(step.layer) * step.source.planes
+        words = self.layout.words(step.layer, tile) * step.source.planes
         return words + (self.layout.residual_words(step.layer, tile) if step.residual else 0)
 
     def _cached(self, key, make):

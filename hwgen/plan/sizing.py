@@ -52,7 +52,7 @@ class Sized:
         for step in layout.steps:
             fetching += sum(-(-fetch.words // engine.fetch_words) for place in step.fetches for fetch in place)
             for tile in layout.tiles(step.layer):
-                words = layout.words(step.layer) * step.source.planes + layout.residual_words(step.layer, tile)
+                words = layout.words(step.layer, tile) * step.source.planes + layout.residual_words(step.layer, tile)
                 computing += words + (step.walk.groups - 1) * max(words, layout.interval(step.layer, tile))
         return max(computing, program_words(layout) + fetching)
 
