@@ -13,7 +13,8 @@ from .lower import Layer, Network, lower
 from .memory import Region, whole_maps
 from .place import Placement, Tile, Unplaceable, place
 from .steps import Schedule, Step
-from .strips import Load, schedule
+from .chains import Load
+from .strips import schedule
 from .timing import MIN_INTERVAL, THRESHOLD_STEP
 
 MULTIPLIER_BITS = 18
@@ -107,6 +108,10 @@ class Layout:
         """Words of a group of pixels of the largest tile, in the store queue."""
         return max(self.out_words(tile) for tile in self.tiles(layer)) * self.planes(layer.output) * self.engine.px
 
+    def load_words(self, layer: Layer) -> int:
+        """Memory words of the weights of all tiles."""
+        return sum(sum(tile.beats(self.engine).values()) * self.words(layer, tile) for tile in self.tiles(layer))
+
     def group_cycles(self, layer: Layer) -> int:
         """Cycles of a group of pixels over all row tiles, without bank collisions."""
         planes = self.planes(layer.input)
@@ -131,7 +136,8 @@ def lay_out(graph: Graph, engine: Engine) -> Layout:
 def fit_scratchpad(layout: Layout, engine: Engine) -> Layout:
     """The layout on an engine with the same array, and perhaps another scratchpad.  Raises Unplaceable."""
     loads = {layer.name: Load(layout.group_cycles(layer), len(layout.tiles(layer)),
-                              layout.store_words(layer) <= STORE_WORDS) for layer in layout.layers}
+                              layout.store_words(layer) <= STORE_WORDS, layout.load_words(layer))
+             for layer in layout.layers}
     layout = replace(layout, engine=engine, schedule=schedule(layout.network, engine, layout.maps, loads))
     check_steps(layout)
     return layout
