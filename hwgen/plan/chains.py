@@ -39,12 +39,19 @@ def chains_of(layers: tuple[Layer, ...], chained: set[str]) -> list[range]:
 
 
 def can_chain(network: Network, name: str, made: dict[str, int], read: dict[str, list[int]]) -> bool:
-    """Whether the one reader of a tensor inside the network is the next layer, which reads it as its input only."""
+    """Whether the one reader of a tensor inside the network is the next layer, which reads it as its input only.
+
+    All rows of it: what no strip reads would never be there for a trace to compare.
+    """
     readers = read[name]
     if made[name] < 0 or readers != [made[name] + 1] or name in network.graph.outputs:
         return False
     reader = network.layers[readers[0]]
-    return reader.input == name and reader.residual != name
+    shape, window = reader.footprint, reader.window
+    steps = walk(reader, 1, 0)
+    height = network.tensors[name].shape[1]
+    return (reader.input == name and reader.residual != name and shape.kernel[0] >= shape.strides[0]
+            and window.kernel[0] >= window.strides[0] and input_rows(shape, steps, height) == (0, height))
 
 
 def walks_of(layers: list[Layer], strip: tuple[int, int], maps: dict[str, Region], engine: Engine) -> list[Walk]:

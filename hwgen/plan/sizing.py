@@ -90,9 +90,13 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
 
 
 def size_to_fit(graph: Graph, engine: Engine, part: Part) -> Sized:
-    """The same; where the deepest scratchpad leaves too few LUTs, with a depth that needs fewer."""
-    whole = _whole(graph, engine)
+    """The same; where too few LUTs are left with multiplier blocks that take some of their work, if the part has these,
+    or where the deepest scratchpad leaves too few with a depth that needs fewer."""
+    whole = _whole(graph, replace(engine, upper_blocks=False))
     sized = _sized(whole, part, _most_depth(engine))
+    spared = replace(sized.engine, upper_blocks=True)
+    if not sized.fits(part) and fits(estimate(spared, part) + sized.memory, part):
+        return _sized(replace(whole, engine=replace(whole.engine, upper_blocks=True)), part, _most_depth(engine))
     deepest, power = sized.engine.scratch_depth, 1 << sized.engine.scratch_depth.bit_length() - 1
     # Fewer LUTs choose among block RAMs behind half as deep ones again, none behind powers of two.
     for depth in (power * 3 // 2, power):
