@@ -114,19 +114,25 @@ class _Planner:
             cycles = cost(self.layers, self.made[name], self.maps, self.loads, self.engine, number)
             return cycles * 2 / self.engine.banks / frees(name), name
 
-        options = [name for name in self.live(full.index)
-                   if self.made[name] < 0 or self.loads[self.layers[self.made[name]].name].storable]
-        if not options:
+        ways = [(moved(name), self.spilled, name) for name in self.live(full.index) if self._storable(name)]
+        ways += [(again(name), self.chained, name) for name in self.live(full.index)
+                 if can_chain(self.network, name, self.made, self.read)]
+        if ways:
+            _, where, name = min(ways, key=lambda way: way[0])
+            where.add(name)
+            return
+        # Nothing more to free: layers that do not fit together run one after the other.
+        chain = next(chain for chain in chains_of(self.layers, self.chained) if full.index in chain)
+        between = [name for name in (self.layers[index].output for index in chain[:-1]) if self._storable(name)]
+        if not between:
             layer = self.layers[full.index]
             raise Unplaceable(f"layer {layer.name!r}: one strip of its maps needs {self.limit + full.missing:,} words "
                               f"per scratchpad bank, {self.limit:,} are there")
-        spilled = min(options, key=moved)
-        chained = min((name for name in self.live(full.index)
-                       if can_chain(self.network, name, self.made, self.read)), key=again, default=None)
-        if chained is not None and again(chained) < moved(spilled):
-            self.chained.add(chained)
-        else:
-            self.spilled.add(spilled)
+        self.chained.remove(between[0])
+        self.spilled.add(between[0])
+
+    def _storable(self, name: str) -> bool:
+        return self.made[name] < 0 or self.loads[self.layers[self.made[name]].name].storable
 
     # One attempt.
 
