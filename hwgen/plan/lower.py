@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import HwgenError
+from ..graph.groups import dense
 from ..graph.ir import Add, AvgPool, Conv, Graph, Requant, Rescale, Tensor
 from .packing import InputPacking, pack_input
 
@@ -97,6 +98,7 @@ def lower(graph: Graph, ki: int, px: int = 1, slots: int = 1) -> Network:
 
     for op in graph.ops:
         if isinstance(op, Conv):
+            op = replace(op, weight=dense(op.weight, op.groups), groups=1)
             put(Layer(op.name, op, op.input, op.output, graph.tensors[op.output].shape, op.residual, ops=(op.name,)))
         elif isinstance(op, Add):
             _lower_add(graph, op, layers, made, producer, put)
