@@ -96,7 +96,7 @@ def fashion_mnist(folder: Path = FASHION_MNIST) -> Data:
             raise HwgenError(f"Fashion-MNIST cannot be read from {folder} ({error}); "
                              "install it with: apt-get install dataset-fashion-mnist") from error
         splits.append(Split(codes, labels))
-    return Data(*splits, augment=True)
+    return Data(splits[0], splits[1], augment=True)
 
 
 def digits() -> Data:
@@ -123,7 +123,7 @@ def japanese_vowels(folder: Path | None = None) -> Data:
         if spec is None or not spec.submodule_search_locations:
             raise HwgenError("JapaneseVowels comes with aeon; install it with: pip install --no-deps aeon")
         folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "JapaneseVowels"
-    return Data(*(_vowels(folder / f"JapaneseVowels_eq_{part}.ts") for part in ("TRAIN", "TEST")))
+    return Data(_vowels(folder / "JapaneseVowels_eq_TRAIN.ts"), _vowels(folder / "JapaneseVowels_eq_TEST.ts"))
 
 
 def _vowels(path: Path) -> Split:
