@@ -29,6 +29,10 @@ class Split:
     codes: np.ndarray
     labels: np.ndarray
 
+    def maps(self) -> np.ndarray:
+        """The codes as the hardware sees them: (N, C, H, W), sequences with height 1."""
+        return self.codes[:, :, None] if self.codes.ndim == 3 else self.codes
+
 
 @dataclass(frozen=True, eq=False)
 class Data:

@@ -64,7 +64,8 @@ def fit(
     batches = processes.share_of(train_loader)
     steps = epochs * len(batches)
     optimizer = _optimizer(model, lr, weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps, pct_start=0.25)
+    # the rise takes a quarter of the steps and must have two: a shorter training ends within the cycle
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=max(steps, 8), pct_start=0.25)
     loss_of = Loss(label_smoothing, teacher, distill, temperature)
     grids = Admm(model, admm, epochs // 2) if admm else None
     state = Checkpoint(checkpoint, model, optimizer, schedule, grids, {
