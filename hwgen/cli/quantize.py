@@ -41,13 +41,13 @@ class Options:
 
 def quantize(options: Options, console: Console) -> dict:
     """Train, quantize, export; returns what is known.  Raises HwgenError."""
-    import torch
-
+    # the first of these says what to install where torch is missing
     from hwgen.quantize import assigned, draw_assignment, export, freeze
     from hwgen.quantize.policy import Policy
     from hwgen.quantize.post import post_training
     from hwgen.quantize.recipe import find_recipe
     from hwgen.quantize.train import Job, check_golden, float_accuracy, integer_accuracy
+    import torch
 
     name, recipe = find_recipe(options.recipe)
     policy = Policy.parse(options.policy, options.part, **recipe.widths)

@@ -118,7 +118,7 @@ def digits() -> Data:
 
 
 def japanese_vowels(folder: Path | None = None) -> Data:
-    """270 and 370 utterances of nine speakers: 12 coefficients over 29 steps, codes of 8 bits (UCI).
+    """270 and 370 utterances of nine speakers: 12 coefficients over 25 steps, codes of 8 bits (UCI).
 
     The files lie in the package aeon; it need not be importable, so ``pip install --no-deps aeon`` is enough.
     """

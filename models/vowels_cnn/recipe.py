@@ -7,7 +7,7 @@ from hwgen.quantize.recipe import Recipe
 
 
 def network() -> nn.Module:
-    """Three convolutions over 29 steps of 12 coefficients, global average, linear layer."""
+    """Three convolutions over 25 steps of 12 coefficients, global average, linear layer."""
     return nn.Sequential(
         nn.Conv1d(12, 32, 5, padding=2, bias=False), nn.BatchNorm1d(32), nn.ReLU(),
         nn.Conv1d(32, 32, 3, padding=1, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.MaxPool1d(2),

@@ -109,6 +109,17 @@ def test_training_sees_what_is_exported():
     assert (trained_codes != integer_forward(qmodel, codes)).mean() < 0.01
 
 
+@pytest.mark.parametrize("make, shape", [(Inverted, (3, 8, 7)), (sequence, (3, 20))])
+def test_training_sees_what_is_exported_of_every_kind(make, shape):
+    """torch's own layers against the integers: padding, groups, strides and limits are the same on both sides."""
+    qmodel = prepare(seen(make(), shape, 34), Policy.msq(), torch.rand(64, *shape))
+    codes = np.random.default_rng(35).integers(0, 256, size=(1000, *shape), dtype=np.uint8)
+    with torch.no_grad():
+        real = qmodel(torch.from_numpy(codes).float() / 255).numpy()
+    trained_codes = np.round(real / freeze(qmodel).steps[-1].settings["scale"]).astype(int) + 128
+    assert (trained_codes != integer_forward(qmodel, codes)).mean() < 0.01
+
+
 def test_the_file_holds_the_schemes(tmp_path):
     qmodel = trained(Policy.msq(), 17)
     path = export(qmodel, tmp_path / "named.onnx", metadata={"hwgen.float_accuracy": 0.75})
