@@ -2,7 +2,7 @@
 
 K. He et al., Deep Residual Learning for Image Recognition (CVPR 2016), section 4.2, with n = 3: stem, three
 stages of three blocks of two 3x3 convolutions, global average.  Widths 12, 24 and 48 and a stem of stride 2
-instead of 16, 32, 64 and stride 1 make it a tenth of the size; projections are 1x1 convolutions.
+instead of 16, 32, 64 and stride 1 leave an eighth of the work; projections are 1x1 convolutions.
 """
 
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 def network() -> nn.Module:
-    """22 convolutions (20 layers and two projections) and a linear layer; 153,036 weights."""
+    """21 convolutions, two of them projections, and a linear layer; 152,364 weights."""
     layers: list[nn.Module] = [nn.Conv2d(1, WIDTHS[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(WIDTHS[0]),
                                nn.ReLU()]
     inputs = WIDTHS[0]
