@@ -74,10 +74,11 @@ def fit(
     history = state.load() if resume else []
     model.train()
     for epoch in range(len(history), epochs):
+        processes.same_random_state(model)
         history.append(_epoch(model, batches, epoch, optimizer, schedule, loss_of, grids, state, progress, steps))
         if grids is not None:
             grids.end_epoch(epoch)
-        _maybe_reassign(model, batches, epoch + 1, epochs)
+        _maybe_reassign(model, train_loader, epoch + 1, epochs)
         state.save(history)
     model.eval()
     if norm_batches:
@@ -119,15 +120,16 @@ def _epoch(model: nn.Module, batches: Any, epoch: int, optimizer: torch.optim.Op
     return total / len(batches)
 
 
-def _maybe_reassign(model: nn.Module, batches: Any, done: int, epochs: int) -> None:
-    """Assign the rows anew where the policy says so, on the first batch of the loader's order."""
+def _maybe_reassign(model: nn.Module, train_loader: Any, done: int, epochs: int) -> None:
+    """Assign the rows anew where the policy says so, by a batch of the loader, the same one in every process."""
     policy = model.meta.get(POLICY) if isinstance(model, fx.GraphModule) else None
     if policy is None or not policy.reassign_every or done % policy.reassign_every or done == epochs:
         return
     assert isinstance(model, fx.GraphModule)
+    processes.same_random_state(model)
     device = next(model.parameters()).device
-    inputs, labels = next(iter(batches))
-    reassign(model, *processes.same(inputs.to(device), labels.to(device)))
+    inputs, labels = next(iter(train_loader))
+    reassign(model, inputs.to(device), labels.to(device))
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Which row gets which number system, and how many bits each kind of tensor has."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Policy:
     reassign_every: int = 0
     """Epochs after which ``fit`` assigns the rows anew; 0 for never."""
     part: str | None = None
-    """``prepare`` takes the ratio from the planner's curve for this part."""
+    """``prepare`` takes ratio and quotas from the planner's curve for this part."""
     rule: Rule | None = None
     act_bits: int = 4
     """Unsigned bits after a ReLU, signed bits where no ReLU is."""
@@ -170,10 +170,6 @@ class Policy:
     def wide_percent(self) -> int:
         """Share of rows with more than 4 bits, in whole percent."""
         return round(100 * sum(share for name, share in self.mix.shares if name in WIDE) / self.mix.total)
-
-    def with_mix(self, mix: Mix) -> "Policy":
-        """The same policy with the ratio that a part was found to want."""
-        return replace(self, mix=mix, part=None)
 
     def assign(self, weights: Mapping[str, np.ndarray], importance: Mapping[str, np.ndarray] | None = None,
                ) -> dict[str, tuple[str, ...]]:

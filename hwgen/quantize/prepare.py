@@ -41,9 +41,9 @@ def prepare(model: nn.Module, policy: Policy, example_input: Tensor, labels: Ten
     traced.recompile()
     _calibrate(traced, example_input)
     if policy.part is not None:
-        from hwgen.quantize.ratio import mix_for_part
+        from hwgen.quantize.ratio import policy_for_part
 
-        policy = policy.with_mix(mix_for_part(traced, policy))
+        policy = policy_for_part(traced, policy)
         _set(layers, policy.assign(_weights(layers), importance))
     traced.meta[POLICY] = policy
     return traced

@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 
 
 def count() -> int:
@@ -27,7 +27,7 @@ def _running() -> bool:
 
 
 def start(model: nn.Module) -> None:
-    """Join the group that torchrun's variables describe, if there is one, and take the first process's model and seed.
+    """Join the group that torchrun's variables describe, if there is one, and take the first process's model.
 
     The backend is gloo on processors and nccl on GPUs.
     """
@@ -36,10 +36,18 @@ def start(model: nn.Module) -> None:
         distributed.init_process_group("nccl" if on_gpu else "gloo")
     if count() == 1:
         return
-    device = next(model.parameters()).device
     for tensor in (*model.parameters(), *model.buffers()):
         distributed.broadcast(tensor.detach(), 0)
-    state = torch.get_rng_state().to(device)
+
+
+def same_random_state(model: nn.Module) -> None:
+    """The first process's random state in all, so that their loaders give the same order.
+
+    Needed before every epoch: dropout draws as many numbers as a process's own batches have elements.
+    """
+    if count() == 1:
+        return
+    state = torch.get_rng_state().to(next(model.parameters()).device)
     distributed.broadcast(state, 0)
     torch.set_rng_state(state.cpu())
 
@@ -93,11 +101,3 @@ def average_buffers(model: nn.Module) -> None:
         if buffer.is_floating_point():
             distributed.all_reduce(buffer)
             buffer /= count()
-
-
-def same(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The first process's tensors in every process."""
-    if count() > 1:
-        for tensor in tensors:
-            distributed.broadcast(tensor, 0)
-    return tensors

@@ -116,9 +116,9 @@ class WeightQuant(nn.Module):
     @torch.no_grad()
     def integers(self, weight: Tensor) -> np.ndarray:
         """The integers of the rows, int64, in the weight's shape."""
-        flat = weight.reshape(len(weight), -1)
+        flat = weight.to(self.log_scale.device).reshape(len(weight), -1)
         whole = self._round(flat / self.scale().unsqueeze(1))
-        return whole.reshape(weight.shape).round().to(torch.int64).numpy()
+        return whole.reshape(weight.shape).round().to(torch.int64).cpu().numpy()
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight if self.bypass else self.rounded(weight)

@@ -206,6 +206,21 @@ def test_the_planner_s_ratio(policy, monkeypatch):
     assert found["1"].count(asked["low"]) == 4 and found["1"].count("fixed8") == wide // 5
 
 
+@pytest.mark.parametrize(("rows", "mix", "expected"), [
+    ({"sp2_rows": 24, "dsp_rows": 8}, {"sp2": 60, "fixed4": 40}, (("fixed4", 8), ("sp2", 24))),
+    ({"sp2_rows": 8, "dsp_rows": 8, "int4_rows": 16}, {"sp2": 60, "fixed4": 40}, (("fixed4", 24), ("sp2", 8))),
+    ({"pot_rows": 16, "dsp_rows": 4}, {"pot4": 80, "fixed4": 20}, (("fixed4", 4), ("pot4", 16))),
+    ({"dsp_rows": 32}, {"sp2": 60, "fixed4": 40}, ()),  # no lanes of its own: nothing to round to
+    ({"pot_rows": 16, "dsp_rows": 4}, {"pot4": 80, "fixed4": 15, "fixed8": 5}, ()),
+])
+def test_the_quotas_of_an_engine(rows, mix, expected):
+    from hwgen.engine import Engine
+    from hwgen.quantize.ratio import _quotas
+    from hwgen.schemes.mix import Mix
+
+    assert _quotas(Engine(ki=8, px=2, drain_lanes=1, **rows), Mix.of(**mix)) == expected
+
+
 def test_the_picture(tmp_path):
     layers = {"stem": ("sp2", "fixed4", "sp2"), "head": ("fixed8", "sp2m5")}
     for name in ("a.png", "a.svg"):
