@@ -206,6 +206,24 @@ def test_the_planner_s_ratio(policy, monkeypatch):
     assert found["1"].count(asked["low"]) == 4 and found["1"].count("fixed8") == wide // 5
 
 
+def test_a_part_s_policy_is_explore_s_maximum(monkeypatch, tmp_path):
+    """With the planner itself, at three points of the curve."""
+    from hwgen.device import get_part
+    from hwgen.frontend import load
+    from hwgen.plan import explore
+    from hwgen.quantize import export, ratio
+
+    def curve(graph, part, **settings):
+        return explore.ratio_curve(graph, part, percents=(0, 50, 100), **settings)
+
+    monkeypatch.setattr(ratio, "ratio_curve", curve)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 10))
+    qmodel = prepare(network, Policy.msq(part="LFE5U-85F"), torch.rand(64, 6))
+    graph = load(export(qmodel, tmp_path / "net.onnx"))
+    expected = explore.best(explore.ratio_curve(graph, get_part("LFE5U-85F"), clock_mhz=100.0, percents=(0, 50, 100)))
+    assert assigned(qmodel)["1"].count("sp2") == 20 * expected.sp2_percent // 100
+
+
 @pytest.mark.parametrize(("rows", "mix", "expected"), [
     ({"sp2_rows": 24, "dsp_rows": 8}, {"sp2": 60, "fixed4": 40}, (("fixed4", 8), ("sp2", 24))),
     ({"sp2_rows": 8, "dsp_rows": 8, "int4_rows": 16}, {"sp2": 60, "fixed4": 40}, (("fixed4", 24), ("sp2", 8))),
