@@ -31,8 +31,8 @@ def measure(name: str, policies: list[str], seeds: list[int], epochs: int | None
         folder.mkdir(parents=True, exist_ok=True)
         job = Job(recipe, data, seed, resume=True, folder=folder)
         for text in policies:
-            done = read(work)
-            if str(seed) in done.get(name, {}).get(text, {}):
+            done = read(work).get(name, {}).get(text, {}).get(str(seed))
+            if done is not None and done["epochs"] == (epochs or recipe.epochs):
                 continue
             start = time.perf_counter()
             network = job.float_network()
@@ -69,12 +69,17 @@ def store(work: Path, name: str, policy: str, seed: int, result: dict) -> None:
 
 
 def summary(found: dict) -> dict:
-    """{network: {policy: {mean, spread, seeds}}}, percent; the spread is the best seed less the worst."""
+    """{network: {policy: {mean, spread, seeds}}}, percent; the spread is the best seed less the worst.
+
+    Only seeds with which all policies of the network that are there were trained: others do not compare.
+    """
     tree: dict = {}
     for name in sorted(found):
         tree[name] = {}
+        common = set.intersection(*(set(seeds) for seeds in found[name].values()))
         for policy in POLICIES:
-            values = [result["accuracy"] for _, result in sorted(found[name].get(policy, {}).items())]
+            values = [result["accuracy"] for seed, result in sorted(found[name].get(policy, {}).items())
+                      if seed in common]
             if values:
                 tree[name][policy] = {"mean": round(sum(values) / len(values), 2),
                                       "spread": round(max(values) - min(values), 2), "seeds": len(values)}
