@@ -68,18 +68,23 @@ def store(work: Path, name: str, policy: str, seed: int, result: dict) -> None:
     partial.replace(path)
 
 
-def summary(found: dict) -> dict:
-    """{network: {policy: {mean, spread, seeds}}}, percent; the spread is the best seed less the worst.
+def comparable(found: dict) -> dict:
+    """The results of those seeds with which every policy of the network that is there was trained."""
+    kept: dict = {}
+    for name, policies in found.items():
+        common = set.intersection(*(set(seeds) for seeds in policies.values()))
+        kept[name] = {policy: {seed: result for seed, result in seeds.items() if seed in common}
+                      for policy, seeds in policies.items()}
+    return kept
 
-    Only seeds with which all policies of the network that are there were trained: others do not compare.
-    """
+
+def summary(found: dict) -> dict:
+    """{network: {policy: {mean, spread, seeds}}}, percent; the spread is the best seed less the worst."""
     tree: dict = {}
     for name in sorted(found):
         tree[name] = {}
-        common = set.intersection(*(set(seeds) for seeds in found[name].values()))
         for policy in POLICIES:
-            values = [result["accuracy"] for seed, result in sorted(found[name].get(policy, {}).items())
-                      if seed in common]
+            values = [result["accuracy"] for _, result in sorted(found[name].get(policy, {}).items())]
             if values:
                 tree[name][policy] = {"mean": round(sum(values) / len(values), 2),
                                       "spread": round(max(values) - min(values), 2), "seeds": len(values)}
@@ -112,7 +117,7 @@ def plot(tree: dict, found: dict, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rcParams["svg.hashsalt"] = "hwgen"
-    figure = Figure(figsize=(8, 1.6 + 1.6 * len(tree)), layout="constrained")
+    figure = Figure(figsize=(8, 1.6 + 1.9 * len(tree)), layout="constrained")
     for index, (name, policies) in enumerate(tree.items()):
         axes = figure.add_subplot(len(tree), 1, index + 1)
         base = policies.get("float", {"mean": 0})["mean"]
@@ -122,13 +127,13 @@ def plot(tree: dict, found: dict, path: Path) -> None:
             axes.plot([column] * len(values), values, "o", color="#2f7fb8", markersize=4)
             axes.plot([column - 0.25, column + 0.25], [sum(values) / len(values)] * 2, color="#c4442d")
         axes.axhline(0, color="#888888", linewidth=0.8)
-        axes.set_xticks(range(len(shown)), shown, fontsize=7)
+        axes.set_xticks(range(len(shown)), [policy.replace("_", "\n", 1) for policy in shown], fontsize=7)
         axes.set_title(f"{name}: points above or below float ({base:.2f} %)", fontsize=9)
     figure.savefig(path, metadata={"Date": None})
 
 
 def write(work: Path, docs: Path) -> None:
-    found = read(work)
+    found = comparable(read(work))
     if not found:
         raise HwgenError(f"no results in {work}; run benchmarks.accuracy without --write first")
     tree = summary(found)

@@ -19,7 +19,7 @@ def results(**policies):
 
 def test_mean_and_spread():
     """The third seed of fixed4 does not count: float has none."""
-    found = {"net": results(float=[90.0, 91.0], fixed4=[88.0, 89.5, 88.9])}
+    found = accuracy.comparable({"net": results(float=[90.0, 91.0], fixed4=[88.0, 89.5, 88.9])})
     tree = accuracy.summary(found)
     assert tree == {"net": {"float": {"mean": 90.5, "spread": 1.0, "seeds": 2},
                             "fixed4": {"mean": 88.75, "spread": 1.5, "seeds": 2}}}
