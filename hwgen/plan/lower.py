@@ -6,7 +6,6 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import HwgenError
-from ..graph.groups import dense
 from ..graph.ir import Add, AvgPool, Conv, Graph, Requant, Rescale, Tensor
 from .packing import InputPacking, pack_input
 
@@ -56,6 +55,11 @@ class Layer:
     def window(self) -> Pool:
         return self.pool or Pool((1, 1), (1, 1), (0, 0, 0, 0), None, 0)
 
+    @property
+    def depthwise(self) -> bool:
+        """Row r reads channel r and nothing else."""
+        return self.conv.groups == len(self.conv.weight) and self.conv.weight.shape[1] == 1
+
     @cached_property
     def footprint(self) -> Footprint:
         _, _, kh, kw = self.conv.weight.shape
@@ -98,7 +102,6 @@ def lower(graph: Graph, ki: int, px: int = 1, slots: int = 1) -> Network:
 
     for op in graph.ops:
         if isinstance(op, Conv):
-            op = replace(op, weight=dense(op.weight, op.groups), groups=1)
             put(Layer(op.name, op, op.input, op.output, graph.tensors[op.output].shape, op.residual, ops=(op.name,)))
         elif isinstance(op, Add):
             _lower_add(graph, op, layers, made, producer, put)
@@ -147,10 +150,10 @@ def _lower_add(graph, op, layers, made, producer, put):
 
 
 def _identity(graph: Graph, name: str, op: str) -> Conv:
-    """A 1x1 convolution that copies codes, for pools and adds without a convolution to join."""
+    """A depthwise 1x1 convolution that copies codes, for pools and adds without a convolution to join."""
     tensor = graph.tensors[name]
     rows = tensor.shape[0]
     ones, zeros = np.ones(rows, np.int64), np.zeros(rows, np.int64)
     requant = Requant(2 * ones, zeros, ones, "floor", 0, 0, 2**tensor.bits - 1, proven=rows)
-    return Conv(f"{op}/copy", name, op, np.eye(rows, dtype=np.int64)[:, :, None, None], ("sp2",) * rows,
-                np.ones(rows), requant)
+    return Conv(f"{op}/copy", name, op, np.ones((rows, 1, 1, 1), np.int64), ("sp2",) * rows, np.ones(rows), requant,
+                groups=rows)
