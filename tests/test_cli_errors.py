@@ -1,5 +1,6 @@
 """One negative test for every error a user can cause: exit code, one message, no traceback."""
 
+from importlib.util import find_spec
 import json
 import re
 
@@ -265,3 +266,12 @@ def test_interrupt_and_memory(fakes, model, tmp_path, capsys, monkeypatch, error
     monkeypatch.setattr(hwgen.plan, "make_plan", stop)
     fails(capsys, code, message, "build", model, "--board", "ulx3s_85f", "-o", tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+# ---- training ----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="torch is there: tests/train has the other errors")
+def test_training_without_torch(capsys):
+    fails(capsys, 1, r'hwgen.quantize needs torch; install it with: pip install "hwgen\[train\]"', "quantize",
+          "digits_mlp")

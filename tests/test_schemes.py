@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, quant_bits, signed_bits
+from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, quant_bits, runs_as, signed_bits
+from hwgen.schemes.mix import BY_VARIANCE, WIDE, Mix
+from hwgen.schemes.fixed import fixed
+from hwgen.schemes.pot import pot
 from hwgen.schemes.sp2 import sp2
 
 
@@ -29,8 +32,15 @@ GRIDS = {
     "sp2": [0, 1, -1, 2, -2, 4, -4, 5, -5, 6, -6, 8, -8],
     "pot4": [0, 1, -1, 2, -2, 4, -4, 8, -8, 16, -16, 32, -32, 64, -64],
     "binary": [1, -1],
+    "fixed2": range(-2, 2),
+    "fixed3": range(-4, 4),
+    "fixed5": range(-16, 16),
+    "fixed6": range(-32, 32),
+    "fixed7": range(-64, 64),
+    "pot3": [0, 1, -1, 2, -2, 4, -4],
 }
-TRAINED = {**GRIDS, "fixed4": range(-7, 8), "fixed8": range(-127, 128)}
+TRAINED = {**GRIDS, "fixed4": range(-7, 8), "fixed8": range(-127, 128), "fixed2": range(-1, 2), "fixed3": range(-3, 4),
+           "fixed5": range(-15, 16), "fixed6": range(-31, 32), "fixed7": range(-63, 64)}
 
 
 @pytest.mark.parametrize("m, magnitudes, levels, top", [(3, 3, 5, 2), (4, 7, 13, 8), (5, 8, 15, 8),
@@ -60,7 +70,9 @@ def test_grids(name):
 
 def test_units_and_code_widths():
     assert {name: (get(name).unit, get(name).bits) for name in GRIDS} == {
-        "fixed4": (1 / 7, 4), "fixed8": (1 / 127, 8), "sp2": (1 / 8, 4), "pot4": (1 / 64, 4), "binary": (1.0, 1)}
+        "fixed4": (1 / 7, 4), "fixed8": (1 / 127, 8), "sp2": (1 / 8, 4), "pot4": (1 / 64, 4), "binary": (1.0, 1),
+        "fixed2": (1.0, 2), "fixed3": (1 / 3, 3), "fixed5": (1 / 15, 5),
+        "fixed6": (1 / 31, 6), "fixed7": (1 / 63, 7), "pot3": (1 / 4, 3)}
 
 
 def test_hardware_code_of_sp2():
@@ -78,6 +90,8 @@ def test_other_codes():
     assert get("fixed4").encode([-8, -7, 0, 7]).tolist() == [0, 1, 8, 15]
     assert get("fixed8").encode([-128, -1, 0, 127]).tolist() == [0, 127, 128, 255]
     assert get("binary").encode([1, -1]).tolist() == [0, 1]
+    assert get("fixed3").encode([-4, -1, 0, 3]).tolist() == [0, 3, 4, 7]
+    assert get("pot3").encode([0, 1, 2, 4, -1, -4]).tolist() == [0, 1, 2, 3, 5, 7]
     # sp2 of 5 bits: two fields of 2 bits, {0, 1, 2, 4} each; the smallest code of a magnitude
     assert get("sp2m5").encode([0, 1, 2, 4, 3, 5, 6, 8, -8]).tolist() == [0, 1, 2, 3, 6, 7, 11, 15, 31]
 
@@ -170,3 +184,54 @@ def test_errors():
     for m in (2, 9):
         with pytest.raises(ValueError, match=f"m must be in 3..8, not {m}"):
             sp2(m)
+
+
+@pytest.mark.parametrize("make, m, span", [(fixed, 1, "2..8"), (fixed, 9, "2..8"), (pot, 2, "3 or 4"),
+                                           (pot, 5, "3 or 4")])
+def test_widths_that_do_not_exist(make, m, span):
+    with pytest.raises(ValueError, match=f"m must be .*{span}, not {m}"):
+        make(m)
+
+
+def test_what_rows_run_as():
+    assert {name: runs_as(name) for name in NAMES} == {
+        "binary": "binary", "sp2": "sp2", "fixed4": "fixed4", "pot4": "pot4", "fixed8": "fixed8", "sp2m3": "sp2",
+        "sp2m5": "fixed8", "sp2m6": None, "sp2m7": None, "sp2m8": None, "fixed2": "sp2", "fixed3": "fixed4",
+        "fixed5": "fixed8", "fixed6": "fixed8", "fixed7": "fixed8", "pot3": "sp2"}
+
+
+def test_a_mix_knows_all_schemes_of_several_levels():
+    assert {*BY_VARIANCE, *WIDE} == set(NAMES) - {"binary"}
+
+
+def test_assignment_by_hand():
+    mix = Mix.of(pot4=50, fixed4=25, fixed8=25)
+    variance, importance = np.array([5, 1, 2, 9, 3, 4, 8, 7]), np.array([0, 9, 1, 0, 0, 8, 0, 0])
+    assert mix.assign(variance, importance) == ("pot4", "fixed8", "pot4", "fixed4", "pot4", "fixed8", "fixed4", "pot4")
+    assert Mix.of(sp2=1, fixed4=1).assign(np.zeros(4), np.zeros(4)) == ("sp2", "sp2", "fixed4", "fixed4")
+
+
+@pytest.mark.parametrize("rows, expected", [(32, (24, 8)), (40, (30, 10)), (33, (25, 8)), (64, (48, 16)), (5, (4, 1))])
+def test_quotas_that_fit_the_shares(rows, expected):
+    counts = Mix.of(sp2=75, fixed4=25).counts(rows, {"sp2": 24, "fixed4": 8})
+    assert (counts["sp2"], counts["fixed4"]) == expected
+
+
+@pytest.mark.parametrize("rows, expected", [(32, (24, 8)), (30, (22, 8)), (16, (8, 8)), (64, (48, 16)), (34, (18, 16))])
+def test_quotas_bound_the_shares(rows, expected):
+    """Half of the rows should be fixed4, but a tile has 8 places for them: no more tiles than the fewest."""
+    counts = Mix.of(sp2=50, fixed4=50).counts(rows, {"sp2": 24, "fixed4": 8})
+    assert (counts["sp2"], counts["fixed4"]) == expected
+
+
+@pytest.mark.parametrize("parts, message", [({"sp3": 1}, "no mix with scheme 'sp3'"), ({"sp2": -1}, "not negative"),
+                                            ({"sp2": 0.5}, "whole number"), ({"sp2": 0}, "must not all be 0"),
+                                            ({}, "must not all be 0")])
+def test_bad_mixes(parts, message):
+    with pytest.raises(HwgenError, match=message):
+        Mix.of(**parts)
+
+
+def test_bad_quotas():
+    with pytest.raises(HwgenError, match="at least one row to each of fixed4, sp2"):
+        Mix.of(sp2=1, fixed4=1).counts(8, {"sp2": 8})

@@ -134,6 +134,49 @@ def explore(
         _err().print(f"written: {output / 'explore.png'}, {output / 'explore.json'}", soft_wrap=True)
 
 
+@app.command(epilog="Example:  hwgen quantize fmnist_mlp --policy rmsmp --epochs 6 -o build/mlp")
+def quantize(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A network in models/ with a recipe, or the path of a "
+                                                                 "recipe.py.")],
+    policy: Annotated[str, typer.Option(help="msq, msp, rmsmp, ilmpq (also with a ratio: msq_67_33), fixed4, pot4, sp2 "
+                                             "or fixed8.")] = "msq",
+    part: Annotated[str | None, typer.Option(help="Take the ratio that the planner finds best for this FPGA: "
+                                                  f"{', '.join(list_parts())}.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="With quantizers; default: the recipe's.")] = None,
+    float_epochs: Annotated[int | None, typer.Option(help="In float; default: the recipe's.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: build/RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in DIR.")] = False,
+    distill: Annotated[float, typer.Option(min=0, max=1, help="Share of the float network's answers in the "
+                                                              "loss.")] = 0.0,
+    admm: Annotated[float, typer.Option(min=0, help="Draw weights to their grids in the first half of the epochs, with "
+                                                    "this factor.")] = 0.0,
+    post: Annotated[bool, typer.Option("--post", help="Do not train: quantize the float network with 500 "
+                                                      "inputs.")] = False,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="The result depends on it in the last digits.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Train a network in float, quantize it with a policy, and write the file that 'hwgen build' takes.
+
+    Float weights and checkpoints stay in DIR.  The file is checked: on 1,000 inputs the golden model gives the same
+    integers as the trained network.  Needs torch: pip install "hwgen[train]".
+    """
+    from hwgen.cli.quantize import Options
+    from hwgen.cli.quantize import quantize as run
+
+    found = run(Options(recipe, policy, part, epochs, float_epochs, seed, threads,
+                        output if output is not None else Path("build") / Path(recipe).stem, resume, distill, admm,
+                        post), _err())
+    if as_json:
+        return _print_json(found)
+    rows = ", ".join(f"{scheme} {count}" for scheme, count in found["rows"].items())
+    console = _out()
+    console.print(f"{found['network']}, {policy}: float {100 * found['float_accuracy']:.2f} %, "
+                  f"quantized {100 * found['accuracy']:.2f} % on {found['test_set']:,} test inputs; rows: {rows}",
+                  soft_wrap=True)
+    _err().print(f"written: {found['file']}; next: hwgen build {found['file']}", soft_wrap=True)
+
+
 @app.command(epilog="Example:  hwgen simulate build/demo --images 100")
 def simulate(
     directory: Directory,

@@ -15,7 +15,7 @@ from ..engine import GROUPS, Engine
 from ..errors import HwgenError
 from ..graph.ir import Conv, Graph
 from ..schemes import get
-from ..schemes.mix import Mix
+from ..schemes.mix import Mix, by_chance
 from .search import Search
 from .sizing import Sized, describe
 
@@ -124,19 +124,20 @@ def explore(graph: Graph, part: Part, *, clock_mhz: float, progress: Progress = 
 
 
 def ratio_curve(graph: Graph, part: Part, *, clock_mhz: float, percents: Iterable[int] = range(0, 101, 10),
-                progress: Progress = lambda text: None) -> list[Ratio]:
-    """The fastest engine on the part for every share of SP2 rows, in percent.
+                low: str = "sp2", wide: int = 0, progress: Progress = lambda text: None) -> list[Ratio]:
+    """The fastest engine on the part for every share of SP2 rows, in percent, the other rows fixed4.
 
-    Only shapes, bit widths and row variances of the network matter, not its own schemes.
+    Only shapes, bit widths and row variances of the network matter, not its own schemes.  ``low`` takes the place
+    of SP2 (RMSMP: pot4); ``wide`` percent of all rows are fixed8 and the shares are those of the remaining rows.
     """
     curve: list[Ratio] = []
     for percent in percents:
-        other = with_mix(graph, Mix.of(sp2=percent, fixed4=100 - percent))
+        other = with_mix(graph, mix_of(percent, low, wide))
         best_before = [ratio.point.sized.engine for ratio in curve[-1:] if ratio.point]
         try:
             sized = Search(other, part).fastest(tries=RATIO_TRIES, climbs=1, starts=best_before)
             curve.append(Ratio(percent, Point(sized, part, clock_mhz)))
-            progress(f"{percent} % SP2: {curve[-1].fps:,.1f} fps")
+            progress(f"{percent} % {low.upper()}: {curve[-1].fps:,.1f} fps")
         except HwgenError:
             curve.append(Ratio(percent, None))
     if not any(ratio.point for ratio in curve):
@@ -145,6 +146,12 @@ def ratio_curve(graph: Graph, part: Part, *, clock_mhz: float, percents: Iterabl
         raise HwgenError(f"network {graph.name!r} fits {part.name} with no SP2 : fixed4 ratio, only with its own "
                          "schemes; choose a larger part")
     return curve
+
+
+def mix_of(percent: int, low: str = "sp2", wide: int = 0) -> Mix:
+    """The mix of a point of :func:`ratio_curve`."""
+    rest = 100 - wide
+    return Mix.of(**{low: percent * rest, "fixed4": (100 - percent) * rest, "fixed8": 100 * wide})
 
 
 def best(curve: Iterable[Ratio]) -> Ratio:
@@ -163,7 +170,7 @@ def with_mix(graph: Graph, mix: Mix) -> Graph:
     for op in graph.ops:
         if isinstance(op, Conv):
             rows = op.weight.reshape(len(op.weight), -1)
-            schemes = mix.assign(rows.std(axis=1) * op.row_scales, rng)
+            schemes = mix.assign(rows.std(axis=1) * op.row_scales, by_chance(len(rows), rng))
             tops = np.array([get(name).max_abs for name in schemes], np.int8)
             weight = np.broadcast_to(tops[:, None, None, None], op.weight.shape)
             op = replace(op, schemes=schemes, weight=weight)

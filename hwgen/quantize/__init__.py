@@ -13,7 +13,9 @@ if find_spec("torch") is None:
 from hwgen.quantize.export import export
 from hwgen.quantize.fit import accuracy, fit
 from hwgen.quantize.freeze import Frozen, freeze, integer_forward
+from hwgen.quantize.picture import draw_assignment
 from hwgen.quantize.policy import Policy
-from hwgen.quantize.prepare import prepare
+from hwgen.quantize.prepare import assigned, prepare, reassign
 
-__all__ = ["Frozen", "Policy", "accuracy", "export", "fit", "freeze", "integer_forward", "prepare"]
+__all__ = ["Frozen", "Policy", "accuracy", "assigned", "draw_assignment", "export", "fit", "freeze", "integer_forward",
+           "prepare", "reassign"]

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from hwgen.errors import HwgenError
-from hwgen.quantize.layers import pair
-from hwgen.quantize.prepare import kind_of, window
-
+from hwgen.quantize.layers import plane
+from hwgen.quantize.tracing import kind_of, window
 
 SNAP_BITS = 15
 """Length of the multiplier that rows with wide outputs are given."""
@@ -21,11 +20,11 @@ class Step:
     """One operation: ``output = kind(*inputs)``; real values unless a ``quant`` made them."""
 
     kind: str
-    """input, quant, conv, linear, add, relu, max_pool, avg_pool or flatten."""
+    """input, quant, conv, linear, add, relu, relu6, max_pool, avg_pool or flatten."""
     name: str
     inputs: tuple[str, ...]
     settings: dict[str, Any]
-    """quant: scale, bits, signed.  conv, linear: weight (int64), alpha, bias, schemes.
+    """quant: scale, bits, signed.  conv, linear: weight (int64), alpha, bias, schemes; conv: groups.
 
     Windows: kernel, strides, pads as (vertical, horizontal); whole for a global average.
     """
@@ -37,7 +36,7 @@ class Frozen:
 
     steps: tuple[Step, ...]
     input_shape: tuple[int, ...]
-    """Without the batch."""
+    """Without the batch: (features,) or (channels, height, width), the height 1 for sequences."""
     output: str
 
 
@@ -62,6 +61,7 @@ def freeze(qmodel: fx.GraphModule) -> Frozen:
             continue
         if kind == "input":
             shape = tuple(int(side) for side in node.meta["tensor_meta"].shape[1:])
+            shape = (shape[0], 1, shape[1]) if len(shape) == 2 else shape
         alias[node] = f"{sources[0]}_quant" if kind == "quant" else node.name
         steps.append(Step(kind, alias[node], sources, _settings(qmodel, node, kind)))
     frozen = Frozen(tuple(steps), shape, output)
@@ -86,13 +86,16 @@ def _settings(qmodel: fx.GraphModule, node: fx.Node, kind: str) -> dict[str, Any
     if kind in ("conv", "linear"):
         settings = _folded(module, _norm_after(qmodel, node))
         if kind == "conv":
-            settings |= {"strides": pair(module.stride), "pads": pair(module.padding)}
+            weight = settings["weight"]
+            settings |= {"strides": plane(module, module.stride, 1), "pads": plane(module, module.padding, 0),
+                         "groups": module.groups, "weight": weight.reshape(*weight.shape[:2], -1, weight.shape[-1])}
         return settings
     if kind in ("max_pool", "avg_pool"):
         kernel = window(qmodel, node)
-        if isinstance(module, nn.AdaptiveAvgPool2d):
+        if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool1d)):
             return {"kernel": kernel, "strides": (1, 1), "pads": (0, 0), "whole": True}
-        return {"kernel": kernel, "strides": pair(module.stride), "pads": pair(module.padding), "whole": False}
+        return {"kernel": kernel, "strides": plane(module, module.stride, 1), "pads": plane(module, module.padding, 0),
+                "whole": False}
     return {}
 
 
@@ -195,6 +198,8 @@ def integer_forward(network: fx.GraphModule | Frozen, codes: np.ndarray, keep: b
             values[step.name] = reals[0] + reals[1]
         elif step.kind == "relu":
             values[step.name] = inputs[0].relu()
+        elif step.kind == "relu6":
+            values[step.name] = inputs[0].clamp(0, 6)
         elif step.kind == "avg_pool":
             values[step.name] = _average(step, inputs[0]) * scale
         else:
@@ -218,7 +223,8 @@ def _layer(step: Step, codes: Tensor, scale: float) -> Tensor:
     bias = torch.from_numpy(s["bias"].astype(np.float64)).view(-1, *side)
     if step.kind == "linear":
         return (codes @ weight.T) * alpha + bias
-    return nn.functional.conv2d(codes, weight, stride=s["strides"], padding=s["pads"]) * alpha + bias
+    sums = nn.functional.conv2d(codes, weight, stride=s["strides"], padding=s["pads"], groups=s["groups"])
+    return sums * alpha + bias
 
 
 def _moved(step: Step, codes: Tensor) -> Tensor:

@@ -54,6 +54,8 @@ class WeightQuant(nn.Module):
     """
 
     assignment: Tensor
+    bypass = False
+    """While True the weight passes as it is (ADMM)."""
 
     def __init__(self, schemes: Sequence[str], weight: Tensor):
         super().__init__()
@@ -66,6 +68,22 @@ class WeightQuant(nn.Module):
     def schemes(self) -> tuple[str, ...]:
         """The scheme of every row."""
         return tuple(number_systems.NAMES[index] for index in self.assignment.tolist())
+
+    @torch.no_grad()
+    def reassign(self, schemes: Sequence[str], weight: Tensor) -> int:
+        """Give the rows other schemes; returns how many changed.  Those get a scale fitted to ``weight``."""
+        new = torch.tensor([number_systems.NAMES.index(s) for s in schemes], device=self.assignment.device)
+        changed = new != self.assignment
+        self.assignment.copy_(new)
+        if changed.any():
+            fitted = self._fit_scale(weight.detach().reshape(len(weight), -1)).log()
+            self.log_scale.copy_(torch.where(changed, fitted, self.log_scale))
+        return int(changed.sum())
+
+    @torch.no_grad()
+    def refit(self, weight: Tensor) -> None:
+        """Scales of least squared error for ``weight``."""
+        self.log_scale.copy_(self._fit_scale(weight.detach().reshape(len(weight), -1)).log())
 
     def scale(self) -> Tensor:
         """alpha, the real value of integer 1, shape (rows,)."""
@@ -98,11 +116,15 @@ class WeightQuant(nn.Module):
     @torch.no_grad()
     def integers(self, weight: Tensor) -> np.ndarray:
         """The integers of the rows, int64, in the weight's shape."""
-        flat = weight.reshape(len(weight), -1)
+        flat = weight.to(self.log_scale.device).reshape(len(weight), -1)
         whole = self._round(flat / self.scale().unsqueeze(1))
-        return whole.reshape(weight.shape).round().to(torch.int64).numpy()
+        return whole.reshape(weight.shape).round().to(torch.int64).cpu().numpy()
 
     def forward(self, weight: Tensor) -> Tensor:
+        return weight if self.bypass else self.rounded(weight)
+
+    def rounded(self, weight: Tensor) -> Tensor:
+        """``alpha_r * integers``, in the weight's shape."""
         flat = weight.reshape(len(weight), -1)
         scale = self.scale().unsqueeze(1)
         tops = self._tops()

@@ -11,18 +11,18 @@ from numpy.typing import ArrayLike
 from hwgen.errors import HwgenError
 from hwgen.schemes.base import Scheme
 from hwgen.schemes.binary import BINARY
-from hwgen.schemes.fixed4 import FIXED4
-from hwgen.schemes.fixed8 import FIXED8
-from hwgen.schemes.pot4 import POT4
+from hwgen.schemes.fixed import fixed as _fixed
+from hwgen.schemes.pot import pot as _pot
 from hwgen.schemes.sp2 import sp2 as _sp2
 
-__all__ = ["DISCOVERY_ORDER", "NAMES", "Scheme", "discover", "get", "quant_bits", "signed_bits"]
+__all__ = ["DISCOVERY_ORDER", "NAMES", "Scheme", "discover", "get", "quant_bits", "runs_as", "signed_bits"]
 
-_ALL = (BINARY, _sp2(4), FIXED4, POT4, FIXED8, *(_sp2(m) for m in (3, 5, 6, 7, 8)))
+_ALL = (BINARY, _sp2(4), _fixed(4), _pot(4), _fixed(8), *(_sp2(m) for m in (3, 5, 6, 7, 8)),
+        *(_fixed(m) for m in (2, 3, 5, 6, 7)), _pot(3))
 _BY_NAME = {scheme.name: scheme for scheme in _ALL}
 
 NAMES = tuple(_BY_NAME)
-"""Every scheme; the first five are those the hardware runs."""
+"""Every scheme; the first five are those the hardware runs.  Rows of the others run as one of the five."""
 
 DISCOVERY_ORDER = NAMES[:5]
 """From the most special grid to the most general: the first that holds a row is the cheapest to run.
@@ -46,6 +46,17 @@ def discover(row: ArrayLike) -> tuple[str, ...]:
     """
     values = np.unique(np.asarray(row))
     return tuple(name for name in DISCOVERY_ORDER if values.size and _BY_NAME[name].contains(values).all())
+
+
+def runs_as(name: str) -> str | None:
+    """The hardware's scheme that rows of scheme ``name`` run as: itself, or the first that holds its grid, if any.
+
+    fixed2, fixed3, pot3 and sp2m3 are parts of sp2 or fixed4; fixed5 to fixed7 and sp2m5 run as fixed8; SP2 of more
+    bits has levels beyond all lanes.
+    """
+    if name in DISCOVERY_ORDER:
+        return name
+    return next(iter(discover(get(name).levels)), None)
 
 
 def signed_bits(low: int, high: int) -> int:

@@ -43,3 +43,42 @@ def tiny(seed: int) -> Tiny:
         for _ in range(20):
             network.train()(torch.rand(32, 2, 9, 8))
     return network.eval()
+
+
+class Inverted(nn.Module):
+    """Depthwise and grouped convolutions, ReLU6, an add without projection, a global average; input (N, 3, 8, 7)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU6())
+        self.expand = nn.Sequential(nn.Conv2d(8, 12, 1), nn.BatchNorm2d(12), nn.ReLU6())
+        self.depthwise = nn.Sequential(nn.Conv2d(12, 12, 3, padding=1, groups=12, bias=False), nn.BatchNorm2d(12),
+                                       nn.ReLU6())
+        self.shrink = nn.Sequential(nn.Conv2d(12, 8, 1, bias=False), nn.BatchNorm2d(8))
+        self.grouped = nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, groups=4), nn.ReLU())
+        self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.classify = nn.Linear(8, 4)
+        for module in (self.stem, self.expand, self.depthwise):
+            nn.init.constant_(module[1].weight, 5.0)  # many values above 6
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.shrink(self.depthwise(self.expand(x)))
+        return self.classify(self.flatten(self.pool(self.grouped(x))))
+
+
+def sequence() -> nn.Module:
+    """One dimension, with every pool; input (N, 3, 20)."""
+    return nn.Sequential(
+        nn.Conv1d(3, 8, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2),
+        nn.Conv1d(8, 8, 3, padding=1, groups=2), nn.ReLU(), nn.AvgPool1d(2),
+        nn.Conv1d(8, 6, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(6, 4))
+
+
+def seen(network: nn.Module, shape: tuple[int, ...], seed: int) -> nn.Module:
+    """``network`` with batch norms that have seen random data."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for _ in range(10):
+            network.train()(torch.rand(32, *shape))
+    return network.eval()

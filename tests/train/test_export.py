@@ -2,7 +2,7 @@
 
 import json
 
-from networks import tiny
+from networks import Inverted, seen, sequence, tiny
 import numpy as np
 import pytest
 from qonnx.core.modelwrapper import ModelWrapper
@@ -29,7 +29,7 @@ def random_codes(seed, count, bits=8):
     return np.random.default_rng(seed).integers(0, 1 << bits, size=(count, 2, 9, 8), dtype=np.uint8)
 
 
-POLICIES = [Policy.msq(), Policy.msq((30, 70), residual="fused"), Policy.fixed4(act_bits=3, add_bits=6),
+POLICIES = [Policy.msq((50, 50)), Policy.msq((30, 70), residual="fused"), Policy.fixed4(act_bits=3, add_bits=6),
             Policy.msq(input_bits=4, output_bits=4, pool_bits=6)]
 
 
@@ -41,6 +41,45 @@ def test_golden_equals_the_integer_forward(policy, tmp_path):
     graph = load(export(qmodel, tmp_path / "tiny.onnx"), m_bits=32)
     found = golden.run(graph, codes)[graph.outputs[0]].reshape(1000, -1)
     assert np.array_equal(found, integer_forward(qmodel, codes))
+
+
+def by_turns(name, weight):
+    return tuple(("sp2", "fixed8", "binary", "pot4", "fixed4")[row % 5] for row in range(len(weight)))
+
+
+EVERY_KIND = {
+    "msq_60_40": Policy.msq(), "pot4": Policy.pot4(), "sp2": Policy.sp2(), "fixed8": Policy.fixed8(act_bits=8),
+    "msp": Policy.msp(), "rmsmp": Policy.rmsmp((60, 35, 5), ends="fixed8"), "ilmpq": Policy.ilmpq(),
+    "small": Policy.of({"sp2m3": 25, "fixed3": 25, "fixed2": 25, "pot3": 25}, act_bits=2, add_bits=3),
+    "wide": Policy.of({"sp2m5": 1, "fixed5": 1, "fixed6": 1, "fixed7": 1}, wide_by="variance", act_bits=6),
+    "own": Policy.own(by_turns, act_bits=5), "w4a8": Policy.fixed4(act_bits=8),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_KIND)
+@pytest.mark.parametrize("kind", ["inverted", "sequence"])
+def test_every_policy_on_every_kind_of_layer(name, kind, tmp_path):
+    make, shape = (Inverted, (3, 8, 7)) if kind == "inverted" else (sequence, (3, 20))
+    torch.manual_seed(31)
+    network = seen(make(), shape, 31)
+    qmodel = prepare(network, EVERY_KIND[name], torch.rand(64, *shape))
+    codes = np.random.default_rng(32).integers(0, 256, size=(1000, *shape), dtype=np.uint8)
+    graph = load(export(qmodel, tmp_path / "net.onnx"), m_bits=32)
+    images = codes.reshape(1000, *graph.tensors[graph.input].shape)
+    found = golden.run(graph, images)[graph.outputs[0]].reshape(1000, -1)
+    assert np.array_equal(found, integer_forward(qmodel, codes))
+    assert len(np.unique(found)) > 2
+
+
+def test_schemes_without_hardware_run_as_others_or_are_refused(tmp_path):
+    network = seen(sequence(), (3, 20), 33)
+    path = export(prepare(network, EVERY_KIND["small"], torch.rand(64, 3, 20)), tmp_path / "small.onnx")
+    layers = json.loads({p.key: p.value for p in ModelWrapper(str(path)).model.metadata_props}["hwgen.schemes"])
+    assert {scheme for rows in layers.values() for scheme in rows} == {"sp2", "fixed4"}
+    study = prepare(network, Policy.of({"sp2m6": 1, "sp2m7": 1}), torch.rand(64, 3, 20))
+    with pytest.raises(HwgenError, match=r"go beyond 8 bits(.|\n)*sp2m6, sp2m7") as caught:
+        export(study, tmp_path / "x.onnx")
+    assert len(str(caught.value).splitlines()) == 5
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -67,6 +106,17 @@ def test_training_sees_what_is_exported():
         real = qmodel(torch.from_numpy(codes).float() / 255).numpy()
     scale = freeze(qmodel).steps[-1].settings["scale"]
     trained_codes = np.round(real / scale).astype(int) + 128
+    assert (trained_codes != integer_forward(qmodel, codes)).mean() < 0.01
+
+
+@pytest.mark.parametrize("make, shape", [(Inverted, (3, 8, 7)), (sequence, (3, 20))])
+def test_training_sees_what_is_exported_of_every_kind(make, shape):
+    """torch's own layers against the integers: padding, groups, strides and limits are the same on both sides."""
+    qmodel = prepare(seen(make(), shape, 34), Policy.msq(), torch.rand(64, *shape))
+    codes = np.random.default_rng(35).integers(0, 256, size=(1000, *shape), dtype=np.uint8)
+    with torch.no_grad():
+        real = qmodel(torch.from_numpy(codes).float() / 255).numpy()
+    trained_codes = np.round(real / freeze(qmodel).steps[-1].settings["scale"]).astype(int) + 128
     assert (trained_codes != integer_forward(qmodel, codes)).mean() < 0.01
 
 
