@@ -17,7 +17,7 @@ FIRST_WORD = 1 + READABLE
 DESCRIBED = 4
 """From an answer that names a fetch to the first request of it, less one: through a FIFO between two registers."""
 COMMAND_LATENCY = 4
-"""From a command in the load unit to the sequencer: a FIFO, two registers behind it; a small engine has no registers."""
+"""From a command in the load unit to the sequencer: a FIFO and two registers, which a small engine has not."""
 
 
 @dataclass(frozen=True)
