@@ -105,6 +105,16 @@ def test_unproven_rows_are_counted_with_their_difference():
     assert (requant.proven, requant.worst) == (1, differences[0])
 
 
+def test_wide_layers_need_shifts_beyond_32():
+    """Codes of 8 bits over 200,000 accumulators: no M with S of at most 32 is exact, some with a larger S is."""
+    slope, intercept = [Fraction(0.00111)], [Fraction(0.4)]
+    limits = {"rounding": "half_even", "low": 0, "high": 255, "acc_lo": -2000, "acc_hi": 220_000, "m_bits": 28}
+    assert compile_affine(slope, intercept, shift_max=32, **limits).proven == 0
+    requant = compile_affine(slope, intercept, **limits)
+    assert requant.proven == 1 and 32 < requant.shift[0] <= 48
+    assert compare(slope, intercept, "half_even", 0, True, 0, 255, -2000, 220_000, requant) == [0]
+
+
 def test_the_search_is_complete():
     """With few bits, a row is proven if and only if trying all M, C, S finds a solution."""
     rng = random.Random(5)

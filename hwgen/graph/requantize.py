@@ -66,7 +66,7 @@ def layer_affine(*, scale_in: Real, row_scales: Sequence[Real], scale_out: Real,
 
 def compile_affine(slope: Iterable[Real], intercept: Iterable[Real], *, rounding: str, low: int, high: int,
                    acc_lo, acc_hi, zero_point: int = 0, zero_after: bool = True, m_bits: int = 18,
-                   shift_max: int = 32, threshold_steps: int = MAX_STEPS) -> ir.Requant:
+                   shift_max: int = ir.MAX_SHIFT, threshold_steps: int = MAX_STEPS) -> ir.Requant:
     """Requantizer of a layer without residual: ``clamp(z + round(slope*acc + intercept), low, high)``.
 
     slope, intercept: one number per row.  rounding: one of ROUNDINGS.  With ``zero_after`` false the
@@ -88,7 +88,7 @@ def compile_affine(slope: Iterable[Real], intercept: Iterable[Real], *, rounding
 
 def compile_fused(slope: Iterable[Real], intercept: Iterable[Real], residual_slope: Real | Iterable[Real], *,
                   residual_lo: int = 0, residual_hi: int = 15, rounding: str, low: int, high: int, acc_lo, acc_hi,
-                  zero_point: int = 0, zero_after: bool = True, m_bits: int = 18, shift_max: int = 32,
+                  zero_point: int = 0, zero_after: bool = True, m_bits: int = 18, shift_max: int = ir.MAX_SHIFT,
                   r_bits: int | None = None, span: int = 8) -> ir.Requant:
     """Requantizer with a fused residual: ``clamp(z + round(slope*acc + rho*res + intercept), low, high)``.
 
@@ -249,5 +249,5 @@ def _ranges(acc_lo, acc_hi, rows: int) -> tuple[np.ndarray, np.ndarray]:
 def _check_widths(m_bits: int, shift_max: int) -> None:
     if not 2 <= m_bits <= 32:
         raise ValueError(f"m_bits must be in 2..32, not {m_bits!r}")
-    if not 1 <= shift_max <= 48:
-        raise ValueError(f"shift_max must be in 1..48, not {shift_max!r}")
+    if not 1 <= shift_max <= ir.MAX_SHIFT:
+        raise ValueError(f"shift_max must be in 1..{ir.MAX_SHIFT}, not {shift_max!r}")

@@ -62,7 +62,7 @@ def threshold_steps(slope: Sequence[Fraction], intercept: Sequence[Fraction],
 
 def compile_thresholds(slope: Sequence[Fraction], intercept: Sequence[Fraction],
                        thresholds: Sequence[Sequence[Fraction]], *, acc_lo, acc_hi, low: int = 0,
-                       strict: bool = False, m_bits: int = 18, shift_max: int = 32) -> ir.Requant:
+                       strict: bool = False, m_bits: int = 18, shift_max: int = ir.MAX_SHIFT) -> ir.Requant:
     """Requantizer of a multi-threshold: ``low + #{k : slope*acc + intercept >= thresholds[row][k]}``.
 
     slope, intercept: Fractions, one per row, from accumulators to the unit of the thresholds.  thresholds:
@@ -82,7 +82,7 @@ def compile_thresholds(slope: Sequence[Fraction], intercept: Sequence[Fraction],
 
 
 def requant_of(steps: Steps, slope: Sequence[Fraction], thresholds: Sequence[Sequence[Fraction | float]], low: int,
-               m_bits: int = 18, shift_max: int = 32) -> ir.Requant:
+               m_bits: int = 18, shift_max: int = ir.MAX_SHIFT) -> ir.Requant:
     """(M, C, S) with the given steps where that is exact in every row, else thresholds; see compile_thresholds."""
     rows, count = len(slope), steps.switch.shape[2]
     k = np.arange(1, count + 1, dtype=np.int64)
