@@ -242,3 +242,20 @@ def test_illegal_arguments(wrong):
     arguments = {"rounding": "floor", "low": 0, "high": 3, "acc_lo": 0, "acc_hi": 9} | wrong
     with pytest.raises(ValueError):
         compile_affine([1], [0], **arguments)
+
+
+def test_of_several_widths_a_row_takes_the_narrowest_that_is_exact():
+    """Rows that 18 bits prove keep them; the others take the first width that proves them; all equal their source."""
+    rng = random.Random(8)
+    rows = [(Fraction(rng.uniform(0.004, 0.4)), Fraction(rng.uniform(0, 9))) for _ in range(24)]
+    slope, intercept = [a for a, _ in rows], [b for _, b in rows]
+    options = {"rounding": "half_even", "low": 0, "high": 255, "acc_lo": -500, "acc_hi": 40_000}
+    several = compile_affine(slope, intercept, m_bits=(14, 17, 20, 23), **options)
+    first = []
+    for row in range(24):
+        first.append(next((bits for bits in (14, 17, 20, 23) if compile_affine(
+            slope[row:row + 1], intercept[row:row + 1], m_bits=bits, **options).proven), 0))
+    assert len(set(first)) >= 3
+    assert several.proven == sum(bits > 0 for bits in first) == 24
+    assert all(abs(int(m)) < 1 << bits - 1 for m, bits in zip(several.multiplier, first, strict=True))
+    assert compare(slope, intercept, "half_even", 0, True, 0, 255, -500, 40_000, several) == [0] * 24

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, quant_bits, signed_bits
+from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, quant_bits, signed_bits, values_of
 from hwgen.schemes.sp2 import sp2
 
 
@@ -170,3 +170,13 @@ def test_errors():
     for m in (2, 9):
         with pytest.raises(ValueError, match=f"m must be in 3..8, not {m}"):
             sp2(m)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64])
+def test_values_of_every_row(dtype):
+    rng = np.random.default_rng(3)
+    rows = rng.integers(-128, 128, (40, 3, 5, 2)).astype(dtype)
+    rows[7] = -128
+    rows[8], rows[8, 0, 0, 0] = 127, 0
+    found = values_of(rows)
+    assert [values.tolist() for values in found] == [sorted(set(row.reshape(-1).tolist())) for row in rows]

@@ -7,7 +7,7 @@ from pathlib import Path
 from hwgen.frontend.network import HostStep, Network, NodeReport, Problem
 from hwgen.frontend.steps import reach
 from hwgen.frontend.values import ConvSource, Layer
-from hwgen.schemes import DISCOVERY_ORDER, discover, signed_bits
+from hwgen.schemes import DISCOVERY_ORDER, discover, signed_bits, values_of
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def _report(layer: Layer) -> LayerReport:
     source = layer.pending.source
     assert isinstance(source, ConvSource)
     holds = dict.fromkeys(DISCOVERY_ORDER, 0)
-    for row in source.weight:
-        for name in discover(row):
+    for values in values_of(source.weight):
+        for name in discover(values):
             holds[name] += 1
     chosen = {name: source.schemes.count(name) for name in sorted(set(source.schemes))}
     low, high = reach(layer)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 import math
-from typing import TypeVar
 
 import numpy as np
 
@@ -34,8 +33,6 @@ from hwgen.graph.thresholds import MAX_STEPS
 
 M_BITS = (18, 19, 20, 21, 22, 24, 26, 28, 32)
 """Widths of multipliers that are tried, narrowest first; wider ones cost multipliers in the engine."""
-
-Rule = TypeVar("Rule", Requant, Rescale)
 
 
 def lower(network: Network, m_bits: int | None = None) -> Graph:
@@ -92,14 +89,20 @@ def between(output: str, index: int) -> str:
     return f"{output}.before_pool{index or ''}"
 
 
-def narrowest(widths: Sequence[int], compiled: Callable[[int], Rule], rows: int) -> Rule:
-    """The first rule that is proven in all rows; if none is, the first of those proven in most."""
-    best = compiled(widths[0])
-    for width in widths[1:]:
-        if best.proven == rows:
-            break
-        rule = compiled(width)
-        best = rule if rule.proven > best.proven else best
+def narrowest(widths: Sequence[int], compiled: Callable[[int], Rescale]) -> Rescale:
+    """The rule of the narrowest width that is proven, by bisection: each try takes long.  If none is, the narrowest."""
+    low, high = 0, len(widths) - 1
+    best = None
+    while low < high:
+        middle = (low + high) // 2
+        rule = compiled(widths[middle])
+        if rule.proven:
+            best, high = rule, middle
+        else:
+            low = middle + 1
+    if best is None:
+        rule = compiled(widths[-1])
+        best = rule if rule.proven or len(widths) == 1 else compiled(widths[0])
     return best
 
 
@@ -227,14 +230,11 @@ class _Maker:
         options = {**self._options(layer), "acc_lo": acc_lo, "acc_hi": acc_hi}
         residual = pending.residual
 
-        def compiled(width: int) -> Requant:
-            if residual is None:
-                return compile_affine(slope, intercept, threshold_steps=0, m_bits=width, **options)
-            return compile_fused(slope, intercept, coefficient, residual_lo=0, residual_hi=_top(residual), m_bits=width,
-                                 **options)
-
-        best = narrowest(self.widths, compiled, pending.channels)
-        if residual is None and best.proven < pending.channels and quantizer.code_bits <= 4:
+        if residual is not None:
+            return compile_fused(slope, intercept, coefficient, residual_lo=0, residual_hi=_top(residual),
+                                 m_bits=self.widths, **options)
+        best = compile_affine(slope, intercept, threshold_steps=0, m_bits=self.widths, **options)
+        if best.proven < pending.channels and quantizer.code_bits <= 4:
             # Thresholds take fifteen cycles where a multiplier of any width takes one: only where none is exact.
             return compile_affine(slope, intercept, threshold_steps=MAX_STEPS, m_bits=self.widths[0], **options)
         return best
@@ -248,7 +248,7 @@ class _Maker:
         options = {**self._options(layer), "x_codes": (0, window * _top(source.input)), "y_codes": y_codes}
         other = coefficient[0] if coefficient else 0
         return narrowest(self.widths, lambda width: compile_rescale(slope[0], other, intercept[0], m_bits=width,
-                                                                    **options), 1)
+                                                                    **options))
 
 
 def _top(codes: Codes) -> int:

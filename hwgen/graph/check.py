@@ -20,7 +20,7 @@ from hwgen.graph.ir import (
     Tensor,
 )
 from hwgen.graph.shapes import macs, output_shape, params, scheme_rows
-from hwgen.schemes import NAMES, get
+from hwgen.schemes import NAMES, get, values_of
 
 __all__ = ["check", "macs", "output_shape", "params", "problems", "scheme_rows"]
 
@@ -197,13 +197,14 @@ def _conv(op: Conv, target: Tensor) -> Iterator[str]:
 
 def _grids(op: Conv) -> Iterator[str]:
     """Weights that are not on their row's grid: the first of each row."""
-    for row, (name, weights) in enumerate(zip(op.schemes, op.weight, strict=True)):
+    for row, (name, values) in enumerate(zip(op.schemes, values_of(op.weight), strict=True)):
         if name not in NAMES:
             yield f"row {row}: unknown scheme {name!r}; known are {', '.join(NAMES)}"
             continue
-        legal = get(name).contains(weights)
+        legal = get(name).contains(values)
         if not legal.all():
-            yield f"row {row}: weight {weights[~legal].flat[0]} is not on the grid of {name}: {get(name).describe()}"
+            weights = op.weight[row]
+            yield f"row {row}: weight {weights[~get(name).contains(weights)].flat[0]} is not on the grid of {name}: {get(name).describe()}"
 
 
 def _integers(name: str, values: np.ndarray, rows: int, bounds: tuple[int, int]) -> Iterator[str]:
