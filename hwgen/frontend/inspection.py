@@ -1,7 +1,6 @@
 """What a model file holds: every node, every layer, the schemes that hold its rows, and all problems."""
 
 from dataclasses import dataclass
-import json
 from pathlib import Path
 
 from hwgen.frontend.network import HostStep, Network, NodeReport, Problem
@@ -50,15 +49,15 @@ class Inspection:
     def ok(self) -> bool:
         return not self.problems
 
-    def to_json(self) -> str:
+    def to_json(self) -> dict:
         """The same for scripts."""
-        return json.dumps({
+        return {
             "path": str(self.path), "name": self.name, "input_shape": list(self.input_shape), "ok": self.ok,
             "macs": self.macs, "rows": self.rows,
             "layers": [vars(layer) for layer in self.layers],
             "host": [vars(step) for step in self.host],
             "nodes": [{"node": node.node, "op": node.op, "becomes": node.becomes} for node in self.nodes],
-            "problems": [vars(problem) for problem in self.problems]}, indent=1)
+            "problems": [vars(problem) for problem in self.problems]}
 
 
 def inspect_network(network: Network) -> Inspection:

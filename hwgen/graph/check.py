@@ -204,7 +204,8 @@ def _grids(op: Conv) -> Iterator[str]:
         legal = get(name).contains(values)
         if not legal.all():
             weights = op.weight[row]
-            yield f"row {row}: weight {weights[~get(name).contains(weights)].flat[0]} is not on the grid of {name}: {get(name).describe()}"
+            first = weights[~get(name).contains(weights)].flat[0]
+            yield f"row {row}: weight {first} is not on the grid of {name}: {get(name).describe()}"
 
 
 def _integers(name: str, values: np.ndarray, rows: int, bounds: tuple[int, int]) -> Iterator[str]:
