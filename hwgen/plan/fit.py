@@ -47,7 +47,7 @@ def fits(graph: Graph, boards: Iterable[Board], parts: Iterable[Part],
     result = []
     boards = list(boards)
     used = {board.part.name for board in boards}
-    targets = [(board.name, board.part, board.clock_mhz) for board in boards]
+    targets: list[tuple[str | None, Part, float]] = [(board.name, board.part, board.clock_mhz) for board in boards]
     targets += [(None, part, part.clock_mhz) for part in parts if part.name not in used]
     for name, part, clock in targets:
         if part.name not in found:
