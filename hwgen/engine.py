@@ -7,7 +7,7 @@ import json
 
 from .requantizer import dsp_bits, narrow_bits
 
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 """Rises whenever a program for one engine would not run on the other."""
 
 TOP = "hwgen_engine"
@@ -93,6 +93,8 @@ class Engine:
     swap: bool = False
     """Operands of the multiplier of M change places in layers with a wide M, whose accumulators are narrow then; only
     where blocks have a wide and a narrow operand (7-series)."""
+    upper_blocks: bool = False
+    """The upper bits of an accumulator that a wide M leaves over take a multiplier block of their own, not LUTs."""
     mem_bits: int = 64
     """Width of a memory word: 64, 128, 256 or 512."""
     ports: int = 1
@@ -257,6 +259,11 @@ class Engine:
     def chunks(self) -> int:
         """Row slots per drain lane."""
         return self.rows // self.drain_lanes
+
+    @property
+    def walks_ahead(self) -> bool:
+        """Groups of pixels are prepared while others wait: where a group drains in ``px`` cycles."""
+        return self.chunks == 1 and not self.small
 
     @property
     def tile_chunks(self) -> int:

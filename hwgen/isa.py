@@ -89,8 +89,8 @@ OPCODES = LAYER, TILE, FINISH = 1, 2, 3
 
 TILE_WORDS = (
     _word("tile", ("command", 4), ("words", 12), ("chunks", 8), ("interval", 14), ("wide", 1),
-          ("res_words", 8), ("store_words", 12), ("end", 1)),
-    _word("tile_addresses", ("out_address", 24), ("res_address", 16)),
+          ("blocks", 10), ("store_words", 12), ("end", 1)),
+    _word("tile_addresses", ("out_address", 24), ("res_address", 16), ("base", 16), ("res_words", 8)),
 )
 
 # A point of a map is carried as quotient and remainder of its linear index by the number of banks.
@@ -102,11 +102,10 @@ STEPS = ("pool_column", "pool_row", "column", "row", "origin")
 """Moves of the walker, innermost first; "origin" is absolute."""
 
 LAYER_WORDS = (
-    _word("layer", ("command", 4), ("kernel_w", 6), ("blocks", 10), ("two_planes", 1),
-          ("res_two_planes", 1), ("out_two_planes", 1), ("half_even", 1), ("threshold_mode", 1), ("keep", 1),
-          ("store", 1), ("res_on", 1), ("pool_mode", 2), ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8),
-          ("pool_pad", 8), ("swap", 1)),
-    _word("input_map", ("base", 16), ("block_step", 16), ("plane_step", 16), ("row_q", 12, True), ("row_r", 4)),
+    _word("layer", ("command", 4), ("kernel_w", 6), ("two_planes", 1), ("res_two_planes", 1), ("out_two_planes", 1),
+          ("half_even", 1), ("threshold_mode", 1), ("keep", 1), ("store", 1), ("res_on", 1), ("pool_mode", 2),
+          ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8), ("pool_pad", 8), ("swap", 1)),
+    _word("input_map", ("block_step", 16), ("plane_step", 16), ("row_q", 12, True), ("row_r", 4)),
     _word("input_size", ("height", 12), ("width", 12), ("conv_h", 12), ("conv_w", 12), ("res_step", 16)),
     _word("evaluations", ("pool_h", 6), ("pool_w", 6), ("out_h", 12), ("out_w", 12), ("out_step", 24)),
     _word("clamp", ("zero", 9, True), ("low", 8), ("high", 8), ("zero2", 9, True), ("low2", 8), ("high2", 8),

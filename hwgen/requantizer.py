@@ -26,15 +26,16 @@ def narrow_bits(dsp_bits: int) -> int:
     return NARROW_BITS.get(dsp_bits, dsp_bits)
 
 
-def cut(acc_bits: int, m_bits: int, dsp_bits: int, swap: bool = False) -> Cut:
+def cut(acc_bits: int, m_bits: int, dsp_bits: int, swap: bool = False, upper_blocks: bool = False) -> Cut:
     """Of a signed accumulator of ``acc_bits + 1`` bits times a signed M of ``m_bits``.
 
     With ``swap`` one of the two fits the narrow operand in every layer.  Else a wide M takes the wide operand of the
     block and leaves the accumulator the narrow one; what is then left of the accumulator is a few bits, cheaper in
-    LUTs than in another block.
+    LUTs than in another block, or with ``upper_blocks`` in a block of those that the part has left.
     """
     narrow = narrow_bits(dsp_bits)
     whole = narrow if m_bits > narrow and not swap else dsp_bits
     if acc_bits + 1 <= whole:
         return Cut(0, False)
-    return Cut(whole - 1, narrow < m_bits <= dsp_bits and acc_bits + 2 - whole <= SOFT_BITS)
+    soft = not upper_blocks and narrow < m_bits <= dsp_bits and acc_bits + 2 - whole <= SOFT_BITS
+    return Cut(whole - 1, soft)

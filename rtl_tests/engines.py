@@ -9,7 +9,7 @@ VERILATOR = {
     "pairs": Engine(ki=4, px=2, sp2_rows=8, int4_rows=4, dsp_rows=8, drain_lanes=4, pool_columns=40, mem_bits=256,
                     ports=4, fused=False, m_bits=21, swap=True, family="xilinx7",
                     **COMMON | {"acc_bits": 24}),
-    "dsp_only": Engine(ki=8, px=3, sp2_rows=0, dsp_rows=3, drain_lanes=1, mem_bits=128, pool_columns=16,
+    "dsp_only": Engine(ki=4, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4, mem_bits=128, pool_columns=16,
                        **COMMON),
     "five": Engine(ki=4, px=5, sp2_rows=2, dsp_rows=2, drain_lanes=1, dsp_weights="lut", mem_bits=128, ports=2,
                    **COMMON),

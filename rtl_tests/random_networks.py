@@ -5,7 +5,7 @@ same network.  The generator runs the golden operations while it builds, only to
 requantizers whose outputs vary.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -127,11 +127,14 @@ def _conv(draft: _Draft, source: str, partner: str | None = None, residual: bool
             return _conv(draft, source)
         kernel, strides, pads = window
         rows = draft.tensors[partner].shape[0] if partner else draft.pick([1, draft.upto(1, 12), draft.upto(1, 40)])
+        groups = _groups(draft, shape[0], rows)
+        if draft.chance(0.1) and not partner:
+            rows = groups = shape[0]
         if attempt > 40 and not partner:
-            rows, kernel = 1, kernel if attempt < 50 else (1, 1)
+            rows, groups, kernel = 1, 1, kernel if attempt < 50 else (1, 1)
             pads = pads if attempt < 50 else (0, 0, 0, 0)
-        probe = Conv("probe", source, "", np.zeros((rows, shape[0], *kernel), np.int64), (), np.ones(rows),
-                     Requant(*[np.zeros(rows, np.int64)] * 3), strides, pads)
+        probe = Conv("probe", source, "", np.zeros((rows, shape[0] // groups, *kernel), np.int64), (), np.ones(rows),
+                     Requant(*[np.zeros(rows, np.int64)] * 3), strides, pads, groups=groups)
         out_shape = output_shape(probe, shape)
         if _affordable(draft, probe, out_shape):
             break
@@ -141,6 +144,14 @@ def _conv(draft: _Draft, source: str, partner: str | None = None, residual: bool
     with_residual = partner is not None and residual and draft.engine.residual and draft.engine.fused
     with_residual = with_residual and (draft.engine.wide_residual or draft.tensors[partner].bits <= 4)
     return _finish_conv(draft, probe, out_shape, partner if with_residual else None)
+
+
+def _groups(draft: _Draft, channels: int, rows: int) -> int:
+    """Equal parts of a layer's channels and rows; as many as can be is depthwise where the two are equal."""
+    common = [n for n in range(2, min(channels, rows) + 1) if channels % n == rows % n == 0]
+    if not common or not draft.chance(0.4):
+        return 1
+    return common[-1] if draft.chance(0.5) else draft.pick(common)
 
 
 def _window(draft: _Draft, shape):
@@ -190,6 +201,7 @@ def _matching_window(draft: _Draft, shape, target):
 def _affordable(draft: _Draft, op: Conv, out_shape) -> bool:
     """Whether the layer's words fit the ring and its cycles and weights the budget."""
     e, (rows, channels, kh, kw) = draft.engine, op.weight.shape
+    channels *= op.groups
     words = kh * kw * -(-channels // e.ki)
     tiles = 2 * -(-rows // e.rows)
     planes = 2 if draft.tensors[op.input].bits > 4 else 1
@@ -205,8 +217,7 @@ def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) ->
     schemes = schemes_of(draft, rows)
     weight = np.stack([weights_of(draft, scheme, probe.weight.shape[1:]) for scheme in schemes])
     bits = draft.pick([1, 2, 3, 4, 4, 4, 5, 8])
-    probe = Conv(name, probe.input, f"{name}_out", weight, schemes, probe.row_scales, probe.requant, probe.strides,
-                 probe.pads, residual)
+    probe = replace(probe, name=name, output=f"{name}_out", weight=weight, schemes=schemes, residual=residual)
     codes = draft.maps[probe.input]
     acc = conv_accumulators(probe, codes, draft.tensors[probe.input].zero_point)
     other = draft.tensors[residual] if residual else None
@@ -214,8 +225,7 @@ def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) ->
     if draft.engine.swap and _largest_sum(draft, probe) >= 1 << 17:
         m_bits = 18
     rule = requant(draft, acc, bits, other, m_bits)
-    op = Conv(name, probe.input, probe.output, weight, schemes, probe.row_scales, rule, probe.strides, probe.pads,
-              residual)
+    op = replace(probe, requant=rule)
     result = conv(op, codes, draft.tensors[op.input].zero_point, draft.maps[residual] if residual else None)
     return draft.emit(op, _tensor(draft, op.output, out_shape, bits), result)
 
@@ -223,7 +233,7 @@ def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) ->
 def _largest_sum(draft: _Draft, op: Conv) -> int:
     """Of a lane, corrections included: 15 * 255 at most, 255 with narrow weights."""
     ki = draft.engine.ki
-    positions = op.weight[0, 0].size * -(-op.weight.shape[1] // ki) * ki
+    positions = op.weight[0, 0].size * -(-op.weight.shape[1] * op.groups // ki) * ki
     planes = 17 if draft.tensors[op.input].bits > 4 else 1
     return positions * planes * (255 if set(op.schemes) <= {"sp2", "fixed4"} else 15 * 255)
 

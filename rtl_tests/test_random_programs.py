@@ -78,6 +78,8 @@ def test_generator_covers_what_the_engine_can_do(name):
     layers = [layer for case in cases for layer in case.layout.layers]
     rules = [layer.conv.requant for layer in layers]
     assert {rule.rounding for rule in rules} == {"half_up", "half_even", "floor"}
+    assert any(layer.depthwise and layer.conv.weight[0].size > 1 for layer in layers)
+    assert any(1 < layer.conv.groups and not layer.depthwise for layer in layers)
     assert any(case.layout.planes(layer.input) == 2 for case in cases for layer in case.layout.layers)
     assert any(layer.residual for layer in layers) == engine.residual
     assert any(layer.add for layer in layers) == (engine.residual and engine.rescale)

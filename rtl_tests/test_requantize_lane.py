@@ -173,6 +173,7 @@ def test_random(options):
     {"acc_bits": 32, "c_bits": 52}, {"acc_bits": 17, "m_bits": 21, "dsp_bits": 25},
     {"acc_bits": 20, "m_bits": 21, "dsp_bits": 25}, {"acc_bits": 23, "m_bits": 25, "c_bits": 50, "dsp_bits": 25},
     {"acc_bits": 20, "m_bits": 21, "dsp_bits": 25, "swap": True},
+    {"acc_bits": 19, "m_bits": 22, "dsp_bits": 25, "upper_blocks": True},
     {"acc_bits": 24, "m_bits": 25, "c_bits": 51, "dsp_bits": 25, "swap": True, "fused": False},
     {"fused": False}, {"fused": False, "dsp_bits": 25}, {"fused": False, "dsp_bits": 25, "m_bits": 21},
     {"acc_bits": 26, "m_bits": 22, "c_bits": 50, "dsp_bits": 25}, {"m_bits": 28, "c_bits": 54, "dsp_bits": 25},

@@ -27,16 +27,15 @@ class LayerCommand:
     def __post_init__(self):
         rng = self.rng
         self.kernel = rng.randint(1, 3), rng.randint(1, 3)
-        self.blocks, self.planes = rng.randint(1, 3), rng.randint(1, 2)
-        self.spare = rng.randrange(self.blocks)
+        self.planes = rng.randint(1, 2)
         self.pitch = rng.randint(3, 20)
-        self.base, self.block_step, self.plane_step = (rng.randint(0, 900) for _ in range(3))
+        self.block_step, self.plane_step = (rng.randint(0, 900) for _ in range(2))
         self.res_step = rng.randint(1, 90)
         row_q, row_r = divmod(self.pitch - (self.kernel[1] - 1), BANKS)
         values = [
-            {"command": LAYER, "kernel_w": self.kernel[1] - 1,
-             "blocks": self.blocks - 1, "two_planes": self.planes - 1, "pad": rng.randrange(256)},
-            {"base": self.base, "block_step": self.block_step, "plane_step": self.plane_step, "row_q": row_q,
+            {"command": LAYER, "kernel_w": self.kernel[1] - 1, "two_planes": self.planes - 1,
+             "pad": rng.randrange(256)},
+            {"block_step": self.block_step, "plane_step": self.plane_step, "row_q": row_q,
              "row_r": row_r},
             {"height": rng.randrange(4096), "width": rng.randrange(4096), "res_step": self.res_step},
             {"out_step": rng.randrange(65536), "out_w": rng.randrange(4096)},
@@ -51,22 +50,20 @@ class LayerCommand:
         self.commands = [word.encode(**fields) for word, fields in zip(LAYER_WORDS, values, strict=False)] + self.config
         assert len(self.commands) == len(LAYER_WORDS) and len(values) == N_SETTINGS
 
-    @property
-    def words(self):
-        """Of a tile and plane; some at the end may be left out."""
-        return self.kernel[0] * self.kernel[1] * self.blocks - self.spare
-
 
 class TileCommand:
     def __init__(self, rng, layer, groups, end=0):
         self.layer, self.groups = layer, groups
-        self.values = {"words": layer.words, "chunks": rng.randrange(1, 99), "interval": rng.randrange(4, 9999),
+        self.base, self.blocks = rng.randint(0, 900), rng.randint(1, 3)
+        # Of a plane; some at the end may be left out.
+        self.words = layer.kernel[0] * layer.kernel[1] * self.blocks - rng.randrange(self.blocks)
+        self.values = {"words": self.words, "blocks": self.blocks - 1, "base": self.base,
+                       "chunks": rng.randrange(1, 99), "interval": rng.randrange(4, 9999),
                        "wide": rng.randrange(2), "res_words": rng.choice((0, 0, 1, 3)),
                        "store_words": rng.randrange(512), "end": end, "out_address": rng.randrange(65536),
                        "res_address": rng.randrange(9000)}
-        first = {name: value for name, value in self.values.items() if not name.endswith("address")}
-        self.commands = [TILE_WORDS[0].encode(command=TILE, **first), TILE_WORDS[1].encode(
-            out_address=self.values["out_address"], res_address=self.values["res_address"])]
+        values = {"command": TILE} | self.values
+        self.commands = [word.encode(**{f.name: values[f.name] for f in word.fields}) for word in TILE_WORDS]
 
     def group_words(self, ring_base, final):
         """The words of one group in order, only the fields that must hold."""
@@ -81,12 +78,12 @@ class TileCommand:
             for ky in range(layer.kernel[0]):
                 for kx in range(layer.kernel[1]):
                     tap_q, tap_r = divmod(ky * layer.pitch + kx, BANKS)
-                    for block in range(min(layer.blocks, layer.words - index)):
-                        last = plane == layer.planes - 1 and index == layer.words - 1
+                    for block in range(min(self.blocks, self.words - index)):
+                        last = plane == layer.planes - 1 and index == self.words - 1
                         yield common | {
                             "residual": 0, "high": int(layer.planes == 2 and plane == 0), "last": int(last),
                             "release": int(last and final), "dy": ky, "dx": kx, "tap_q": tap_q,
-                            "tap_r": tap_r, "base": layer.base + plane * layer.plane_step + block * layer.block_step,
+                            "tap_r": tap_r, "base": self.base + plane * layer.plane_step + block * layer.block_step,
                             "ring": (ring_base + index) % RING_DEPTH}
                         index += 1
 
@@ -191,7 +188,7 @@ def test_random_programs(seed):
                 assert was_tile == tile.values
                 found = found[len(expected):]
                 position += 1
-            ring_base += tile.layer.words
+            ring_base += tile.words
         assert found == []
         restarts = [entry for entry in harness.writes if entry[0] == "restart"]
         writes = [entry for entry in harness.writes if entry[0] != "restart"]
@@ -221,7 +218,7 @@ def test_cycles():
         assert [entry[1] for entry in harness.writes if entry[0] == "restart"] == [n]
         cycle, expected = n + 1, []
         for tile in tiles:
-            per_group = tile.values["res_words"] + tile.layer.planes * tile.layer.words
+            per_group = tile.values["res_words"] + tile.layer.planes * tile.words
             # Two cycles for the command, one for the first group.
             expected += range(cycle + 3, cycle + 3 + per_group * tile.groups)
             cycle += 3 + per_group * tile.groups

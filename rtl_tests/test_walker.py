@@ -168,11 +168,11 @@ def check_group(found: int, expected) -> None:
 
 
 @pytest.mark.parametrize("px,banks", [(1, 1), (2, 3), (3, 3), (4, 5), (5, 5), (8, 9)])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_maps_with_stalls(px, banks, seed):
+@pytest.mark.parametrize("seed,ahead", [(1, False), (2, False), (3, True), (4, True)])
+def test_random_maps_with_stalls(px, banks, seed, ahead):
     """Three layers one after the other, each for two walks and a part of the next, its consumer stalling."""
     rng = random.Random(f"walker {px} {seed}")
-    dut = Walker(px=px, banks=banks)
+    dut = Walker(px=px, banks=banks, ahead=ahead)
 
     async def bench(ctx):
         for number in range(3):
@@ -196,12 +196,13 @@ def test_random_maps_with_stalls(px, banks, seed):
     simulate(dut, bench, cycles=60_000)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("px,banks", [(1, 1), (2, 3), (4, 5)])
-def test_cycles(px, banks):
-    """px cycles per group, and one for taking it, when every group is taken at once."""
+def test_cycles(px, banks, ahead):
+    """px cycles per group, and one for taking it unless it waits elsewhere, when every group is taken at once."""
     map_ = Map((3, 5), (1, 1), (1, 1), (0, 0), (1, 1), (1, 1), (3, 5), (5, 5, 5))
     n_groups = -(-15 // px)
-    dut = Walker(px=px, banks=banks)
+    dut = Walker(px=px, banks=banks, ahead=ahead)
 
     async def bench(ctx):
         await configure(ctx, dut, map_)
@@ -214,17 +215,19 @@ def test_cycles(px, banks):
                 taken.append(cycle)
             await ctx.tick()
         # Cycle 1 is the one after the restart.
-        expected = [WALKER_LATENCY + px + group * (px + 1) for group in range(3 * n_groups)]
+        period = max(2, px) if ahead else px + 1
+        expected = [WALKER_LATENCY + px + ahead + group * period for group in range(3 * n_groups)]
         assert taken == expected
 
     simulate(dut, bench)
 
 
-def test_restart_drops_the_group_of_the_layer_before():
+@pytest.mark.parametrize("ahead", [False, True])
+def test_restart_drops_the_group_of_the_layer_before(ahead):
     """A restart in every phase of a group gives the same groups as after power up."""
     first = Map((2, 3), (2, 2), (2, 2), (1, 1), (2, 1), (1, 0), (3, 5), (7, 5, 3))
     second = Map((4, 2), (1, 1), (1, 1), (0, 0), (1, 1), (0, 0), (4, 2), (2, 2, 2))
-    dut = Walker(px=3, banks=3)
+    dut = Walker(px=3, banks=3, ahead=ahead)
 
     async def bench(ctx):
         for phase in range(12):

@@ -1,5 +1,7 @@
 """Random networks as QONNX files, shared by the tests of the model file."""
 
+import math
+
 import numpy as np
 
 from hwgen.frontend.qonnx_writer import QonnxBuilder, Value
@@ -48,11 +50,12 @@ class RandomNetwork:
         kernel = kernel or tuple(min(int(rng.integers(1, 4)), side) for side in x.shape[1:])
         strides = strides or tuple(int(step) for step in rng.integers(1, 3, 2))
         pads = tuple(int(rng.integers(0, side)) for side in kernel * 2) if pads is None else pads
-        integers, schemes = self.weights(rows, (x.shape[0], *kernel))
+        groups = math.gcd(rows, x.shape[0]) if rng.random() < 0.4 else 1
+        integers, schemes = self.weights(rows, (x.shape[0] // groups, *kernel))
         spread = self.spread[x.name] * 0.3 * np.sqrt(x.shape[0] * kernel[0] * kernel[1])
         bias = None if rng.random() < 0.4 else self.real(rng.normal(0, spread, rows))
         y = self.builder.conv(x, integers, self.row_scales(integers), bias, strides, pads,
-                              schemes=schemes if rng.random() < 0.5 else None)
+                              schemes=schemes if rng.random() < 0.5 else None, groups=groups)
         self.spread[y.name] = float(spread)
         return self.batchnorm(y) if not self.dyadic and rng.random() < 0.5 else y
 

@@ -35,9 +35,9 @@ class Builder:
         return f"{kind}{len(self.ops)}"
 
     def conv(self, source, rows, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0), bits=4, residual=None,
-             thresholds=False, schemes=None):
+             thresholds=False, schemes=None, groups=1):
         """``schemes``: one for every row, in order, or a shorter list to choose from."""
-        channels = self.tensors[source].shape[0]
+        channels = self.tensors[source].shape[0] // groups
         picked = tuple(schemes or ())
         if len(picked) != rows:
             picked = tuple(self.rng.choice(schemes or self.schemes, rows).tolist())
@@ -55,7 +55,8 @@ class Builder:
             rule = Requant(zeros, zeros, zeros + 1, "floor", 0, 0, top, thresholds=values,
                            negate=self.rng.random(rows) < 0.5)
         name = self._name("conv")
-        op = Conv(name, source, f"{name}_out", weight, picked, np.ones(rows), rule, strides, pads, residual)
+        op = Conv(name, source, f"{name}_out", weight, picked, np.ones(rows), rule, strides, pads, residual,
+                  groups)
         return self._put(op, output_shape(op, self.tensors[source].shape), bits)
 
     def _rescale(self, top_in, bits, b=False):
@@ -126,4 +127,18 @@ def chain_network(seed, schemes=tuple(GRIDS)):
     return b.graph(out), b.images()
 
 
-NETWORKS = {"residual": residual_network, "odd": odd_network, "chain": chain_network}
+def grouped_network(seed, schemes=tuple(GRIDS)):
+    """Inverted residuals with depthwise layers of both strides, and groups of several channels and rows."""
+    b = Builder(seed, (5, 9, 7), 8, schemes)
+    first = b.conv("input", 5, (3, 2), (1, 1), (1, 0, 1, 1), groups=5)
+    wide = b.conv(first, 37)
+    middle = b.conv(wide, 37, (3, 3), (1, 1), (1, 1, 1, 1), bits=5, groups=37)
+    narrow = b.conv(middle, 5)
+    joined = b.add(narrow, first)
+    again = b.conv(b.conv(joined, 24), 24, (3, 3), (2, 2), (1, 1, 1, 1), groups=24)
+    parts = b.conv(again, 40, (2, 1), (1, 2), (0, 0, 1, 0), groups=8, thresholds=True)
+    out = b.conv(b.conv(parts, 20, groups=4), 40, groups=20, bits=8)
+    return b.graph(out, narrow), b.images()
+
+
+NETWORKS = {"residual": residual_network, "odd": odd_network, "chain": chain_network, "grouped": grouped_network}

@@ -39,6 +39,7 @@ def every_kind() -> Graph:
     return replace(tiny, tensors={**tiny.tensors, "a b/\u00fc": Tensor("a b/\u00fc", (3, 2, 2), 8, 5e-324, 255)}, ops=(
         conv, replace(conv, name="steps", requant=steps, pads=(0, 1, 2, 3), strides=(1, 2)),
         replace(conv, name="fused", requant=fused, residual="y"),
+        replace(conv, name="depthwise", weight=conv.weight[:, :1], groups=3),
         MaxPool("max", "y", "a b/\u00fc", (2, 1), (1, 2), (0, 1, 0, 1)), tiny.ops[1],
         Add("add", "y", "y", "a b/\u00fc", Rescale(a=-3, b=7, constant=-(1 << 33), shift=9, rounding="floor"))))
 

@@ -71,6 +71,15 @@ def test_features_cost_something(family, feature):
     assert estimate(replace(plain, **{feature: True}), PARTS[family]).lut > estimate(plain, PARTS[family]).lut
 
 
+def test_upper_products_take_blocks_in_place_of_luts():
+    """Only where an accumulator is wider than M leaves room for: one block per lane."""
+    wide = replace(SMALL, acc_bits=19, m_bits=22, family="xilinx7")
+    one, other = (estimate(replace(wide, upper_blocks=blocks), PARTS["xilinx7"]) for blocks in (False, True))
+    assert other.dsp == one.dsp + wide.drain_lanes and other.lut < one.lut and other.ff < one.ff
+    narrow = replace(wide, m_bits=18)
+    assert estimate(replace(narrow, upper_blocks=True), PARTS["xilinx7"]) == estimate(narrow, PARTS["xilinx7"])
+
+
 @pytest.mark.parametrize("family", sorted(PARTS))
 def test_the_blocks_add_up(family):
     total = Resources()

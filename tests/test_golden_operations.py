@@ -69,6 +69,25 @@ def test_convolution(geometry, rows, seed, bits, peak):
                 assert got[n, row, y, x] == sum(int(weight[row][at]) * code for at, code in window.items())
 
 
+@given(geometry=geometries(), groups=st.integers(1, 4), rows=st.integers(1, 3), seed=st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None)
+def test_grouped_convolution(geometry, groups, rows, seed):
+    """Group for group a convolution of its own; depthwise when a group has one channel."""
+    (channels, *size), kernel, strides, pads = geometry
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-8, 8, (groups * rows, channels, *kernel))
+    codes = rng.integers(0, 16, (2, groups * channels, *size)).astype(np.uint8)
+    zero_point = int(rng.integers(0, 16))
+    conv = make_conv(weight, strides=strides, pads=pads, groups=groups)
+    got = operations.conv_accumulators(conv, codes, zero_point)
+    for n, image in enumerate(codes):
+        for group in range(groups):
+            own = windows(image[group * channels:(group + 1) * channels], kernel, strides, pads, zero_point)
+            for (y, x), window in own.items():
+                for row in range(group * rows, (group + 1) * rows):
+                    assert got[n, row, y, x] == sum(int(weight[row][at]) * code for at, code in window.items())
+
+
 @given(geometry=geometries(pool=True), seed=st.integers(0, 1 << 32))
 @settings(max_examples=60, deadline=None)
 def test_pools(geometry, seed):

@@ -77,6 +77,9 @@ SP2_ROW = "conv: row 2: weight 24 is not on the grid of sp2: ±{0, 1, 2, 4, 5, 6
     (with_tensor("in", shape=(2, 6, 0)), "tensor in: is empty: shape (2, 6, 0)"),
     (with_tensor("out", shape=(3, 2, 1)), "mean: computes shape (3, 1, 1), its output 'out' has (3, 2, 1)"),
     (with_tensor("in", shape=(4, 6, 6)), "conv: weight has 2 channels, its input 'in' has 4"),
+    (with_op("conv", groups=2), "conv: groups must divide its 3 rows, not 2"),
+    (with_op("conv", groups=0), "conv: groups must divide its 3 rows, not 0"),
+    (with_op("fused", groups=3), "fused: weight has 3 channels in each of 3 groups, its input 'b' has 3"),
     (with_tensor("a", scale=1.0), "pool: max pooling keeps codes: its output must have the scale and zero point of "
                                   "its input and as many bits"),
     (with_op("conv", input="x"), "conv: reads 'x', which is not a tensor"),

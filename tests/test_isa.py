@@ -61,8 +61,10 @@ def test_packets_in_numbers():
     assert isa.HEADERS[isa.WEIGHTS].encode(packet=5, count=1, words=2) == 5 | 1 << 4 | 2 << 28
     assert isa.SLICES.encode(sp2=3, pot=4, int4=5, dsp=6, high=7) == 3 | 4 << 9 | 5 << 18 | 6 << 27 | 7 << 36
     assert isa.HEADERS[isa.END].encode(packet=7, checksum=9) == 7 | 9 << 32
-    assert isa.TILE_WORDS[0].encode(command=2, words=3, chunks=4, interval=5, wide=1, res_words=6, store_words=7,
-                                    end=1) == 2 | 3 << 4 | 4 << 16 | 5 << 24 | 1 << 38 | 6 << 39 | 7 << 47 | 1 << 59
+    assert isa.TILE_WORDS[0].encode(command=2, words=3, chunks=4, interval=5, wide=1, blocks=6, store_words=7,
+                                    end=1) == 2 | 3 << 4 | 4 << 16 | 5 << 24 | 1 << 38 | 6 << 39 | 7 << 49 | 1 << 61
+    assert isa.TILE_WORDS[1].encode(out_address=1, res_address=2, base=3, res_words=4) == (
+        1 | 2 << 24 | 3 << 40 | 4 << 56)
     step = isa.LAYER_WORDS[9]
     assert step.encode(in_q=-1, res_r=3) == 0xFFFF | 3 << 36
 

@@ -1,6 +1,7 @@
 """The file that the builder writes: bytes, weights, widths, metadata."""
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -8,6 +9,7 @@ from onnx import numpy_helper
 import pytest
 from qonnx_networks import GRIDS, random_network
 
+from hwgen.errors import HwgenError
 from hwgen.frontend import load
 from hwgen.frontend.qonnx_writer import QonnxBuilder
 
@@ -54,6 +56,24 @@ def test_integers_come_back(tmp_path, seed):
     assert np.array_equal(op.weight, weight[..., :5, :5])
     assert np.array_equal(op.row_scales, scales.astype(np.float64))
     assert op.schemes == tuple(names)
+
+
+@pytest.mark.parametrize("groups, channels, rows", [(6, 1, 6), (6, 1, 12), (3, 2, 9), (1, 6, 4)])
+def test_groups_come_back(tmp_path, groups, channels, rows):
+    weight = np.random.default_rng(1).integers(-8, 8, (rows, channels, 3, 3))
+    builder = QonnxBuilder("groups", (6, 5, 5), 8, 1 / 255)
+    builder.output(builder.quant(builder.conv(builder.input, weight, 0.5, groups=groups), 0.5))
+    op = load(builder.save(tmp_path / "net.onnx")).ops[0]
+    assert op.groups == groups and np.array_equal(op.weight, weight)
+
+
+@pytest.mark.parametrize("groups, problem", [
+    (2, "weights has 6 input channels in each of 2 groups, its input is (6, 5, 5)"),
+    (4, "the groups of weights must divide its 6 rows, not 4"), (0, "must divide its 6 rows, not 0")])
+def test_wrong_groups(groups, problem):
+    builder = QonnxBuilder("groups", (6, 5, 5), 8, 1 / 255)
+    with pytest.raises(HwgenError, match=re.escape(problem)):
+        builder.conv(builder.input, np.ones((6, 6, 1, 1)), 0.5, groups=groups, name="weights")
 
 
 def test_metadata(tmp_path):

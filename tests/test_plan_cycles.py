@@ -86,8 +86,8 @@ def test_every_word_costs_its_cycles(layout):
     for layer, spent in zip(layout.layers, cycles.layers, strict=True):
         groups = sum(step.walk.groups for step in layout.steps if step.layer is layer)
         tiles = layout.tiles(layer)
-        words = layout.words(layer) * layout.planes(layer.input)
-        assert spent >= sum(groups * (words + layout.residual_words(layer, tile)) for tile in tiles)
+        assert spent >= sum(groups * (layout.words(layer, tile) * layout.planes(layer.input)
+                                     + layout.residual_words(layer, tile)) for tile in tiles)
         assert spent >= sum(groups * tile.chunks(engine.drain_lanes) for tile in tiles) * engine.px * layout.step(layer)
 
 

@@ -212,3 +212,29 @@ def test_8_bit_rows_gather_in_few_tiles():
     engine = Engine(ki=8, px=1, int4_rows=24, dsp_rows=8, drain_lanes=8)
     tiles = tiles_of((["fixed4"] * 15 + ["fixed8"]) * 8, engine)
     assert [tile.wide for tile in tiles] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tile_reads_the_channel_blocks_of_its_groups(kind, seed):
+    """All that its rows need; of a depthwise layer as many as it makes, and without groups all."""
+    engine = ENGINES[kind]
+    network = network_of("grouped", seed, engine)
+    placements = place(network, engine)
+    orders = {layer.output: np.concatenate([tile.rows for tile in placements[layer.name].tiles])
+              for layer in network.layers}
+    orders[network.graph.input] = input_order(network, placements)
+    grouped = 0
+    for layer in network.layers:
+        order, (rows, channels) = orders[layer.input].tolist(), layer.conv.weight.shape[:2]
+        for tile in placements[layer.name].tiles:
+            read = order[tile.first_block * engine.ki:(tile.first_block + tile.blocks) * engine.ki]
+            for row in tile.rows[tile.rows >= 0].tolist():
+                first = row * layer.conv.groups // rows * channels
+                assert set(range(first, first + channels)) <= set(read)
+            if layer.conv.groups == 1:
+                assert (tile.first_block, tile.blocks) == (0, -(-len(order) // engine.ki))
+            elif layer.depthwise:
+                assert tile.blocks == -(-len(tile.rows) // engine.ki)
+                grouped += 1
+    assert grouped >= 4

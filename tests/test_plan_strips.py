@@ -54,7 +54,7 @@ def test_a_stem_in_strips_hides_its_fetches():
     stem = layout.layers[0]
     steps = [step for step in layout.steps if step.layer is stem]
     assert len(steps) > 2 and all(step.walk.raster and step.keep for step in steps)
-    assert layout.words(stem) == 11
+    assert layout.most_words(stem) == 11
     assert layout.in_memory == (layout.network.graph.input, layout.layers[-1].output)
     cycles = count_cycles(layout)
     # Of what one strip after the other would wait, nothing is left but the first one.
@@ -80,14 +80,49 @@ def test_large_inputs_on_the_same_engine(size, channels, depth):
 
 
 def test_the_cheapest_map_goes_to_memory():
-    """Two maps live beside each other: the one that is read once, not the one that is read twice."""
+    """Two maps live beside each other: the one that is read less often, not the other one."""
     b = Builder(2, (4, 16, 16), 4, ("sp2",))
     twice = b.conv("input", 8)
     once = b.conv(twice, 8, (3, 3), (1, 1), (1, 1, 1, 1))
-    graph = b.graph(b.conv(b.conv(once, 8, (3, 3), (1, 1), (1, 1, 1, 1), residual=twice), 4, residual=None))
+    # A layer between them, so that they cannot run in turns.
+    between = b.conv(twice, 1, (16, 16))
+    graph = b.graph(b.conv(once, 8, (3, 3), (1, 1), (1, 1, 1, 1), residual=twice), between)
     whole = laid_out(graph, SMALL)
     layout = lay_out(graph, replace(SMALL, scratch_depth=whole.schedule.depth * 4 // 5))
     assert once in layout.in_memory and twice not in layout.in_memory
+
+
+def inverted_residual(seed=5, rows=24):
+    """A wide map between an expansion and a depthwise layer, and the sum of what is narrow."""
+    b = Builder(seed, (8, 60, 16), 4, ("sp2",))
+    wide = b.conv("input", rows, bits=8)
+    middle = b.conv(wide, rows, (3, 3), (1, 1), (1, 1, 1, 1), groups=rows)
+    return b.graph(b.add(b.conv(middle, 8), "input")), wide
+
+
+def test_layers_run_in_turns_where_the_map_between_them_is_large():
+    graph, wide = inverted_residual()
+    whole = laid_out(graph, SMALL)
+    layout = lay_out(graph, replace(SMALL, scratch_depth=whole.schedule.depth // 2))
+    assert layout.schedule.depth <= whole.schedule.depth // 2
+    assert wide not in layout.in_memory and wide not in layout.schedule.resident
+    steps = layout.steps
+    made = [index for index, step in enumerate(steps) if step.layer.output == wide]
+    rows = []
+    assert len(made) > 1
+    for index in made:
+        maker, reader = steps[index], steps[index + 1]
+        assert reader.layer.input == wide and reader.source == maker.target and maker.keep and not maker.store
+        # What the reader finds are the rows that it reads, each with the row above and below.
+        first, end = reader.walk.first_row, reader.walk.first_row + reader.walk.out_rows
+        top = max(0, first - 1)
+        assert (maker.target.first_row, maker.target.height) == (top, min(60, end + 1) - top)
+        assert (maker.walk.first_row, maker.walk.out_rows) == (maker.target.first_row, maker.target.height)
+        rows += range(first, end)
+    assert rows == list(range(60))
+    # Cheaper than the way out and back, and the same program for the same network.
+    assert count_cycles(layout).total < 1.2 * count_cycles(whole).total
+    assert assemble_layout(layout).words == count_cycles(layout).program_words
 
 
 def test_a_strip_that_does_not_fit_is_refused_by_name_with_numbers():

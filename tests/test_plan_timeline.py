@@ -46,9 +46,10 @@ def test_splits_add_up_and_spans_agree(layout):
     for layer, split, planned, collisions in zip(layout.layers, cycles.splits, cycles.layers, cycles.collisions,
                                                  strict=True):
         assert split.total == planned and min(asdict(split).values()) >= 0
-        taps = layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * layout.blocks(layer)
+        kernel = layer.conv.weight.shape[2] * layer.conv.weight.shape[3]
+        taps = sum(kernel * tile.blocks for tile in layout.tiles(layer))
         groups = sum(step.walk.groups for step in layout.steps if step.layer is layer)
-        assert split.busy == groups * taps * layout.planes(layer.input) * len(layout.tiles(layer))
+        assert split.busy == groups * taps * layout.planes(layer.input)
         assert split.activations >= collisions
     assert {span.unit for span in spans} == set(UNITS)
     for unit in UNITS[:2]:

@@ -85,7 +85,8 @@ def test_the_scratchpad_is_as_deep_as_the_part_holds_or_as_it_may_be():
     free = make_plan(graph, PART, clock_mhz=100, engine="ki=16,px=2,sp2=8,drain=4,mem=128,ports=2")
     held = make_plan(graph, PART, clock_mhz=100, engine="ki=16,px=2,sp2=8,drain=4,mem=128,ports=2,scratch=2048")
     assert held.engine.scratch_depth == 2048 < free.engine.scratch_depth
-    assert free.estimate.bram <= 0.95 * PART.bram and held.cycles >= free.cycles
+    # Layers that run in turns begin when their first strip is there: that may even save a little.
+    assert free.estimate.bram <= 0.95 * PART.bram and held.cycles >= 0.99 * free.cycles
 
 
 def test_the_requantizer_follows_the_network():

@@ -133,7 +133,7 @@ def test_layer_settings(layout):
         found = settings_of(words)
         banks, kw = layout.engine.banks, conv.weight.shape[3]
         expected = {
-            "command": 1, "kernel_w": kw - 1, "blocks": source.blocks - 1,
+            "command": 1, "kernel_w": kw - 1,
             "two_planes": int(layout.tensor(layer.input).bits > 4),
             "out_two_planes": int(layout.tensor(layer.output).bits > 4), "res_on": int(layer.residual is not None),
             "half_even": int(rule.rounding == "half_even"), "threshold_mode": int(rule.thresholds is not None),
@@ -142,7 +142,7 @@ def test_layer_settings(layout):
             "rescale": 1 if layer.add else 2 if second else 0,
             "step": (15 if rule.thresholds is not None else 2 if layout.tensor(layer.output).bits > 4 else 1) - 1,
             "pad": layout.tensor(layer.input).zero_point, "pool_pad": pool.pad_code if pool else 0,
-            "base": source.base, "plane_step": source.plane_step, "block_step": source.plane_step * source.planes,
+            "plane_step": source.plane_step, "block_step": source.plane_step * source.planes,
             "height": source.height, "width": source.width,
             "conv_h": layer.conv_shape[1], "conv_w": layer.conv_shape[2],
             "pool_h": (pool.kernel[0] if pool else 1) - 1, "pool_w": (pool.kernel[1] if pool else 1) - 1,
@@ -207,7 +207,10 @@ def test_tile_commands(layout):
         for planned, tile in zip(layout.tiles(layer), tiles, strict=True):
             values = {**isa.TILE_WORDS[0].decode(tile.command[0]), **isa.TILE_WORDS[1].decode(tile.command[1])}
             n_words, chunks = -(-len(planned.rows) // engine.ki), len(planned.rows) // engine.drain_lanes
-            assert values["words"] == kernel * step.source.blocks - layer.spare_words == bits(tile.header, 28, 12)
+            assert values["blocks"] == planned.blocks - 1
+            offset = planned.first_block * step.source.planes * step.source.plane_step
+            assert values["base"] == step.source.base + offset
+            assert values["words"] == kernel * planned.blocks - layer.spare_words == bits(tile.header, 28, 12)
             assert values["chunks"] == chunks and values["wide"] == planned.wide
             assert values["interval"] == max(4, chunks * engine.px * cycles)
             assert values["out_address"] == target.base + first * target.planes * target.plane_step

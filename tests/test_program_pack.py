@@ -29,17 +29,25 @@ def stored_channels(layout, tensor):
     for layer in layout.layers:
         if layer.output == tensor:
             order = np.concatenate([tile.rows for tile in layout.tiles(layer)])
-        elif order is None and layer.residual == tensor:
+        elif order is None and tensor in (layer.residual, layer.input if layer.depthwise else None):
             order = np.concatenate([tile.rows for tile in layout.tiles(layer)])
     if order is None:
         order = np.arange(layout.tensor(tensor).shape[0])
     return np.pad(order, (0, -len(order) % layout.engine.ki), constant_values=-1)
 
 
-def expected_row(layout, layer, row):
-    """The row's weights in the order in which the engine meets them: kernel row, kernel column, stored channel."""
+def expected_row(layout, layer, tile, row):
+    """The row's weights in the order in which the engine meets them: kernel row, kernel column, stored channel.
+
+    Of the channels that the tile reads; zero for those that are not of the row's group.
+    """
     order, weight = stored_channels(layout, layer.input), layer.conv.weight[row]
-    found = [int(weight[channel, i, j]) if channel >= 0 else 0
+    ki, channels = layout.engine.ki, len(weight)
+    own = list(range(channels * layer.conv.groups))
+    own = own[row * layer.conv.groups // len(layer.conv.weight) * channels:][:channels]
+    order = order[tile.first_block * ki:(tile.first_block + tile.blocks) * ki]
+    assert set(own) <= set(order.tolist())
+    found = [int(weight[own.index(channel), i, j]) if channel in own else 0
              for i in range(weight.shape[1]) for j in range(weight.shape[2]) for channel in order.tolist()]
     # What is left out at the end is zero.
     end = len(found) - layer.spare_words * layout.engine.ki
@@ -75,7 +83,7 @@ def test_weights(layout):
                 if row < 0:
                     continue
                 offset = 0 if slot < engine.rows - engine.dsp_rows else 128 if planned.wide else 8
-                assert [v - offset for v in operands[slot]] == expected_row(layout, layer, row)
+                assert [v - offset for v in operands[slot]] == expected_row(layout, layer, planned, row)
 
 
 @pytest.mark.parametrize("layout", CASES)
@@ -95,7 +103,7 @@ def test_parameters(layout):
                     assert (record["m"], record["c"], record["r"]) == (0, 0, 0)
                     continue
                 assert record["slot"] * engine.drain_lanes + position % engine.drain_lanes == slot
-                k = correction(engine, slot, expected_row(layout, layer, row)) * planes
+                k = correction(engine, slot, expected_row(layout, layer, planned, row)) * planes
                 if rule.thresholds is not None:
                     check_thresholds(rule, row, k, tile.thresholds[8 * position:8 * position + 8], record, engine)
                     continue

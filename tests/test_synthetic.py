@@ -21,7 +21,7 @@ SMALL = "size=32,channels=8"
 
 
 def test_known_generators():
-    assert list_generated() == ["resnet18", "resnet50", "vgg16"]
+    assert list_generated() == ["mobilenet_v2", "resnet18", "resnet50", "vgg16"]
 
 
 def test_thresholds_only_where_no_multiplier_is_exact():
@@ -33,7 +33,8 @@ def test_thresholds_only_where_no_multiplier_is_exact():
 
 @pytest.mark.parametrize("name, multiplies, weights", [
     # torchvision's parameter counts less batch norm and bias
-    ("resnet18", 1_814_073_344, 11_689_512 - 9_600 - 1_000), ("resnet50", 4_089_184_256, 25_557_032 - 53_120 - 1_000)])
+    ("resnet18", 1_814_073_344, 11_689_512 - 9_600 - 1_000), ("resnet50", 4_089_184_256, 25_557_032 - 53_120 - 1_000),
+    ("mobilenet_v2", 300_774_272, 3_504_872 - 34_112 - 1_000)])
 def test_published_shapes(name, multiplies, weights):
     graph = find_model(name).load()
     assert sum(macs(graph).values()) == multiplies and params(graph) == weights
@@ -51,13 +52,20 @@ def test_resnet18_operations():
     assert graph.tensors[graph.outputs[0]].shape == (1000, 1, 1) and graph.tensors[graph.outputs[0]].bits == 8
 
 
+def test_mobilenet_v2_operations():
+    convs = [op for op in find_model("mobilenet_v2@size=32").load().ops if isinstance(op, Conv)]
+    depthwise = [op for op in convs if op.groups > 1]
+    assert len(convs) == 1 + 2 + 16 * 3 + 2 and all(op.groups == len(op.weight) for op in depthwise)
+    assert [len(op.weight) for op in depthwise] == [32, 96, 144, 144, 192, 192, 192, *[384] * 4, *[576] * 3, *[960] * 3]
+
+
 def test_vgg16_operations():
     convs = [op for op in find_model(f"vgg16@{SMALL}").load().ops if isinstance(op, Conv)]
     assert [op.weight.shape[:2] for op in convs[:5]] == [(8, 3), (8, 8), (16, 8), (16, 16), (32, 16)]
     assert [op.weight.shape[0] for op in convs[13:]] == [512, 512, 1000] and len(convs) == 16
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "resnet50", "vgg16"])
 @pytest.mark.parametrize("seed", [1, 5])
 def test_same_bytes_and_equal_to_qonnx(name, seed, tmp_path):
     model = find_model(f"{name}@{SMALL},seed={seed}")

@@ -98,6 +98,9 @@ def known_blocks(engine: Engine, family: str, table: dict) -> Tally:
     if engine.pool_columns:
         lut, ff = ROW_BUFFER[family]
         tally.add("row buffer", count=engine.drain_lanes, lut=lut, ff=ff)
+    if engine.walks_ahead:
+        # A group of slots that waits: three points, two places, flags.
+        tally.add("walker", ff=engine.px * (3 * (engine.point_bits + 4) + 36))
     terms, weights = requantizer_terms(engine), table["requantizer"]
     tally.add("requantizers", count=engine.drain_lanes, lut=weigh(weights["lut"], terms),
               ff=weigh(weights["ff"], terms), dsp=requantizer_dsp(engine, family))
@@ -201,7 +204,7 @@ def requantizer_dsp(e: Engine, family: str) -> int:
 
 
 def _cut(e: Engine) -> Cut:
-    return cut(e.acc_bits, e.m_bits, dsp_bits(e.family), e.swap)
+    return cut(e.acc_bits, e.m_bits, dsp_bits(e.family), e.swap, e.upper_blocks)
 
 
 # Memories

@@ -7,15 +7,16 @@ import math
 import numpy as np
 
 from hwgen.frontend.values import Codes, ConvSource, Layer, Pending, PoolSource, Refusal, pending_codes
+from hwgen.graph.groups import dense
 
 MAX_COPY = 1 << 24
-"""Weights of a convolution that only copies or sums."""
+"""Weights of a convolution that only copies."""
 
 
 def as_convolution(x: Pending) -> Pending:
     """The same values as the result of a convolution, which has a requantizer per row.
 
-    Codes become a 1x1 convolution with the identity as weight, window sums one whose kernels are all ones.
+    Codes become a depthwise 1x1 convolution whose weights are 1, window sums one with larger kernels of ones.
     """
     source = x.source
     if isinstance(source, ConvSource):
@@ -23,19 +24,11 @@ def as_convolution(x: Pending) -> Pending:
     kernel, strides, pads = (1, 1), (1, 1), (0, 0, 0, 0)
     if isinstance(source, PoolSource):
         kernel, strides, pads = source.kernel, source.strides, source.pads
-    weight = _identity(source.input.shape[0], kernel)
+    channels = source.input.shape[0]
+    weight = np.ones((channels, 1, *kernel), np.int8)
     scales = np.full(len(weight), float(source.input.quantizer.scale))
-    conv = ConvSource(source.name, source.input, weight, ("sp2",) * len(weight), scales, strides, pads)
+    conv = ConvSource(source.name, source.input, weight, ("sp2",) * len(weight), scales, strides, pads, channels)
     return replace(x, source=conv)
-
-
-def _identity(channels: int, kernel: tuple[int, int]) -> np.ndarray:
-    if channels * channels * math.prod(kernel) > MAX_COPY:
-        raise Refusal(f"a factor or offset per channel of {channels} channels that are no layer's result",
-                      "move it into the layer before")
-    weight = np.zeros((channels, channels, *kernel), np.int8)
-    weight[range(channels), range(channels)] = 1
-    return weight
 
 
 def padded(codes: Codes) -> tuple[Layer, Codes]:
@@ -55,13 +48,15 @@ def embedded(x: Pending, first: int, channels: int) -> Pending:
     """The result of a convolution as rows ``first``... of a map of ``channels``; the other rows are 0."""
     source = x.source
     assert isinstance(source, ConvSource)
-    rows = len(source.weight)
-    if channels * math.prod(source.weight.shape[1:]) > MAX_COPY:
+    # Rows of 0 have no group.
+    without_groups = dense(source.weight, source.groups)
+    rows = len(without_groups)
+    if channels * math.prod(without_groups.shape[1:]) > MAX_COPY:
         raise Refusal(f"a concatenation of {channels} channels", "use fewer channels")
-    weight: np.ndarray = np.zeros((channels, *source.weight.shape[1:]), source.weight.dtype)
-    weight[first:first + rows] = source.weight
+    weight: np.ndarray = np.zeros((channels, *without_groups.shape[1:]), without_groups.dtype)
+    weight[first:first + rows] = without_groups
     before, after = first, channels - first - rows
-    conv = replace(source, weight=weight, schemes=("sp2",) * before + source.schemes + ("sp2",) * after,
+    conv = replace(source, weight=weight, groups=1, schemes=("sp2",) * before + source.schemes + ("sp2",) * after,
                    row_scales=np.pad(source.row_scales, (before, after), constant_values=1.0))
 
     def placed(values: list, fill) -> list:

@@ -207,8 +207,9 @@ def _integers(pending: Pending, codes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     if isinstance(source, ConvSource):
         none = np.zeros(0, np.int64)
         empty = Requant(none, none, none)
+        weights = source.weight, np.abs(source.weight.astype(np.int64))
         op, sizes = (Conv(source.name, "", "", weight, source.schemes, source.row_scales, empty, source.strides,
-                          source.pads) for weight in (source.weight, np.abs(source.weight.astype(np.int64))))
+                          source.pads, groups=source.groups) for weight in weights)
         terms = int(np.count_nonzero(source.weight.reshape(len(source.weight), -1), axis=1).max())
         return conv_accumulators(op, codes, zero), conv_accumulators(sizes, distance, 0), terms
     if isinstance(source, PoolSource):

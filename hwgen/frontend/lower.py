@@ -231,7 +231,7 @@ class _Maker:
         residual = layer.pending.residual
         op = Conv(self.name(source.name), source.input.tensor, target.tensor, _frozen(source.weight), source.schemes,
                   _frozen(source.row_scales), Requant(empty, empty, empty), source.strides, source.pads,
-                  None if residual is None else residual.tensor)
+                  None if residual is None else residual.tensor, source.groups)
         acc_lo, acc_hi = accumulator_range(op, self.tensors[source.input.tensor])
         return replace(op, requant=self._requant(layer, acc_lo, acc_hi))
 

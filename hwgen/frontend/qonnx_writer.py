@@ -177,8 +177,9 @@ class QonnxBuilder:
         return integers
 
     def conv(self, x: Value, weight_ints, row_scales, bias_real=None, strides: int | Sequence[int] = 1,
-             pads: int | Sequence[int] = 0, name: str | None = None, schemes: Sequence[str] | None = None) -> Value:
-        """2-D convolution; ``weight_ints`` (rows, C, kh, kw), one scale per row, bias real or None.
+             pads: int | Sequence[int] = 0, name: str | None = None, schemes: Sequence[str] | None = None,
+             groups: int = 1) -> Value:
+        """2-D convolution; ``weight_ints`` (rows, C / groups, kh, kw), one scale per row, bias real or None.
 
         ``strides`` is (vertical, horizontal), ``pads`` (top, left, bottom, right), (vertical,
         horizontal) or one number.
@@ -186,8 +187,11 @@ class QonnxBuilder:
         stem = self._fresh(name or "conv")
         integers = self._integers(stem, weight_ints, 4)
         rows, channels, kh, kw = integers.shape
-        if len(x.shape) != 3 or x.shape[0] != channels:
-            raise HwgenError(f"{self.name}: {stem} has {channels} input channels, its input is {x.shape}")
+        if groups < 1 or rows % groups:
+            raise HwgenError(f"{self.name}: the groups of {stem} must divide its {rows} rows, not {groups}")
+        if len(x.shape) != 3 or x.shape[0] != channels * groups:
+            each = f" in each of {groups} groups" if groups > 1 else ""
+            raise HwgenError(f"{self.name}: {stem} has {channels} input channels{each}, its input is {x.shape}")
         top, left, bottom, right = _four(pads)
         sy, sx = _pair(strides)
         height = (x.shape[1] + top + bottom - kh) // sy + 1
@@ -196,7 +200,7 @@ class QonnxBuilder:
             raise HwgenError(f"{self.name}: the kernel {kh}x{kw} of {stem} is larger than its padded input {x.shape}")
         self._record(stem, integers, schemes)
         inputs = [x.name, self._weights(stem, integers, row_scales, schemes), *self._bias(stem, rows, bias_real)]
-        return self._node("Conv", inputs, (rows, height, width), stem, dilations=[1, 1], group=1,
+        return self._node("Conv", inputs, (rows, height, width), stem, dilations=[1, 1], group=groups,
                           kernel_shape=[kh, kw], pads=[top, left, bottom, right], strides=[sy, sx])
 
     def linear(self, x: Value, weight_ints, row_scales, bias_real=None, name: str | None = None,

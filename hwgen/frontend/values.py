@@ -106,6 +106,7 @@ class ConvSource:
     row_scales: np.ndarray
     strides: tuple[int, int]
     pads: tuple[int, int, int, int]
+    groups: int = 1
 
 
 @dataclass(frozen=True)

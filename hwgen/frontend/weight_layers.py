@@ -18,17 +18,18 @@ from hwgen.frontend.weights import Rows
 from hwgen.frontend.windows import in_map_order, spatial, window
 
 MAX_WEIGHTS = 1 << 27
-"""Numbers of a weight with the zeros of its groups and dilation."""
+"""Numbers of a weight with the zeros of its dilation."""
 
 
-def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape) -> Pending:
+def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape, groups: int = 1) -> Pending:
     """``y = s_in * alpha_r * (acc - z_in * sum w) + bias``."""
     quantizer = x.quantizer
     slope = [quantizer.scale * Fraction(scale) for scale in rows.scales.tolist()]
     sums = rows.integers.reshape(len(slope), -1).sum(axis=1, dtype=np.int64).tolist()
     bias = bias or [Fraction(0)] * len(slope)
     intercept = [b - a * quantizer.code_zero * total for a, b, total in zip(slope, bias, sums, strict=True)]
-    source = ConvSource(name, replace(x, border=None), rows.integers, rows.schemes, rows.scales, strides, pads)
+    source = ConvSource(name, replace(x, border=None), rows.integers, rows.schemes, rows.scales, strides, pads,
+                        groups)
     none = [None] * len(slope)
     return Pending(source, shape, slope, intercept, [abs(b) for b in bias], list(none), list(none), flat=x.flat,
                    axes=x.axes)
@@ -49,14 +50,14 @@ def conv(importer: Importer, node: NodeProto, options: dict):
     elif x.shape[0] != channels * group:
         raise Refusal(f"its weight has {channels} input channels{f' in each of {group} groups' if group > 1 else ''}, "
                       f"its input has {x.shape[0]}", "export the model again")
-    grid = _dense(grid, group, dilations)
+    grid = _dilated(grid, dilations)
     rows = importer.rows(node, grid)
     bias = importer.vector(node.input[2], "its bias", count) if len(node.input) > 2 and node.input[2] else None
     strides, pads, size = window(options, x, grid.integers.shape[2:])
-    y = _weight_layer(node_name(node), x, rows, bias, strides, pads, (count, *size))
+    y = _weight_layer(node_name(node), x, rows, bias, strides, pads, (count, *size), group)
     words = f"convolution {kernel[0]}x{kernel[1]}, {x.shape[0]} to {count} channels"
     if group > 1:
-        words += f", {group} groups run as one with zeros"
+        words += ", depthwise" if group == x.shape[0] else f", {group} groups"
     return words + (f", dilation {dilations[0]}x{dilations[1]} run with zeros" if max(dilations) > 1 else ""), y
 
 
@@ -69,23 +70,21 @@ def _dilations(options: dict, letters: str) -> tuple[int, int]:
     return int(by_axis.get("H", 1)), int(by_axis.get("W", 1))
 
 
-def _dense(grid: Grid, group: int, dilations: tuple[int, int]) -> Grid:
-    """The weight of the convolution without groups and dilation that computes the same."""
-    if group == 1 and max(dilations) == 1:
+def _dilated(grid: Grid, dilations: tuple[int, int]) -> Grid:
+    """The weight of the convolution without dilation that computes the same."""
+    if max(dilations) == 1:
         return grid
     rows, channels, *kernel = grid.integers.shape
     reach = [(side - 1) * step + 1 for side, step in zip(kernel, dilations, strict=True)]
-    if rows * channels * group * math.prod(reach) > MAX_WEIGHTS:
-        raise Refusal(f"group={group} and dilation {dilations} make a weight of "
-                      f"{rows * channels * group * math.prod(reach):,} numbers", "use fewer channels or groups")
+    if rows * channels * math.prod(reach) > MAX_WEIGHTS:
+        raise Refusal(f"dilation {dilations} makes a weight of {rows * channels * math.prod(reach):,} numbers",
+                      "use a smaller dilation")
     scales = grid.row_scales()
     if scales is None:
         raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
-    dense: np.ndarray = np.zeros((rows, channels * group, *reach), grid.integers.dtype)
-    for index in range(group):
-        out, into = (slice(index * n, (index + 1) * n) for n in (rows // group, channels))
-        dense[out, into, ::dilations[0], ::dilations[1]] = grid.integers[out]
-    return replace(grid, integers=dense, scales=scales.reshape(rows, 1, 1, 1))
+    spaced: np.ndarray = np.zeros((rows, channels, *reach), grid.integers.dtype)
+    spaced[:, :, ::dilations[0], ::dilations[1]] = grid.integers
+    return replace(grid, integers=spaced, scales=scales.reshape(rows, 1, 1, 1))
 
 
 def _linear(importer: Importer, node: NodeProto, name: str, grid: Grid, bias):

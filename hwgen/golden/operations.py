@@ -23,7 +23,7 @@ def _blas() -> ThreadpoolController:
 def columns_per_image(op: Conv, out_shape: tuple[int, int, int]) -> int:
     """Elements of the unfolded input (or of the accumulators, if more) for one image."""
     rows, height, width = out_shape
-    return max(op.weight[0].size, rows) * height * width
+    return max(op.weight[0].size * op.groups, rows) * height * width
 
 
 def _pad(codes: np.ndarray, pads: tuple[int, int, int, int], value: int) -> np.ndarray:
@@ -67,8 +67,9 @@ def _product(weight: np.ndarray, columns: np.ndarray) -> np.ndarray:
 def conv_accumulators(op: Conv, codes: np.ndarray, zero_point: int) -> np.ndarray:
     """Exact ``acc = sum w*q``, int64 (images, rows, out height, out width).
 
-    acc[r, y, x] = sum over c, i, j of w[r, c, i, j] * q[c, y*sy + i - top, x*sx + j - left], with
-    q = ``zero_point`` outside the map.
+    acc[r, y, x] = sum over c, i, j of w[r, c, i, j] * q[first + c, y*sy + i - top, x*sx + j - left], with
+    q = ``zero_point`` outside the map, and first = r // (rows / groups) * channels of a group: group for
+    group a convolution of its own.
     """
     rows, height, width = output_shape(op, codes.shape[1:])
     images = len(codes)
@@ -76,13 +77,14 @@ def conv_accumulators(op: Conv, codes: np.ndarray, zero_point: int) -> np.ndarra
     step = max(1, CHUNK // columns_per_image(op, (rows, height, width)))
     largest = max(int(codes.max(initial=0)), zero_point)
     dtype = _exact_float(op, largest)
-    weight: np.ndarray = op.weight.reshape(rows, -1).astype(dtype)
+    weight: np.ndarray = op.weight.reshape(op.groups, rows // op.groups, -1).astype(dtype)
     for start in range(0, images, step):
         part = _pad(codes[start:start + step], op.pads, zero_point)
         windows = np.lib.stride_tricks.sliding_window_view(part, op.weight.shape[2:], axis=(2, 3))
         windows = windows[:, :, ::op.strides[0], ::op.strides[1]]
         taps_first = windows.transpose(1, 4, 5, 0, 2, 3)
-        columns: np.ndarray = taps_first.astype(dtype, order="C").reshape(weight.shape[1], -1)
+        # Channels come first, so that those of a group lie together.
+        columns: np.ndarray = taps_first.astype(dtype, order="C").reshape(op.groups, weight.shape[2], -1)
         acc[:, start:start + step] = _product(weight, columns).reshape(rows, len(part), height, width)
     return acc.transpose(1, 0, 2, 3)
 

@@ -166,8 +166,9 @@ def _window(op: Op) -> list[str]:
 
 
 def _shapes(op: Op, source: Tensor, target: Tensor) -> Iterator[str]:
-    if isinstance(op, Conv) and op.weight.shape[1] != source.shape[0]:
-        yield f"weight has {op.weight.shape[1]} channels, its input {source.name!r} has {source.shape[0]}"
+    if isinstance(op, Conv) and op.weight.shape[1] * op.groups != source.shape[0]:
+        groups = f" in each of {op.groups} groups" if op.groups > 1 else ""
+        yield f"weight has {op.weight.shape[1]} channels{groups}, its input {source.name!r} has {source.shape[0]}"
     try:
         shape = output_shape(op, source.shape)
     except HwgenError as error:
@@ -190,6 +191,8 @@ def _conv(op: Conv, target: Tensor) -> Iterator[str]:
     for row, alpha in enumerate(op.row_scales.flat):
         if not (np.isfinite(alpha) and alpha > 0):
             yield f"row {row}: scale must be finite and positive, not {alpha}"
+    if op.groups < 1 or rows % op.groups:
+        yield f"groups must divide its {rows} rows, not {op.groups}"
     yield from _requant(op.requant, rows, target.bits)
     if (op.residual is None) != (op.requant.residual_multiplier is None):
         yield "a fused residual needs both its tensor and residual_multiplier"

@@ -68,15 +68,17 @@ class Requant:
 class Conv:
     """Convolution, and linear layers as a convolution with the whole map as kernel.
 
-    acc[r, y, x] = sum over c, i, j of weight[r, c, i, j] * q[c, y*sy+i-top, x*sx+j-left]
-    with padding equal to the input's zero point.
+    acc[r, y, x] = sum over c, i, j of weight[r, c, i, j] * q[first + c, y*sy+i-top, x*sx+j-left]
+    with padding equal to the input's zero point.  ``first`` is 0 without groups; with ``groups`` rows and
+    input channels are divided into so many equal parts, and a row reads the channels of its own part only:
+    first = r // (rows / groups) * channels.  Depthwise is groups == input channels.
     """
 
     name: str
     input: str
     output: str
     weight: np.ndarray
-    """(rows, channels, kernel height, kernel width)."""
+    """(rows, channels of a group, kernel height, kernel width)."""
     schemes: tuple[str, ...]
     """One scheme name per row."""
     row_scales: np.ndarray
@@ -88,6 +90,8 @@ class Conv:
     """(top, left, bottom, right)."""
     residual: str | None = None
     """Tensor of the output's shape that joins before the one rounding (fused)."""
+    groups: int = 1
+    """Equal parts of rows and of input channels; 1 is an ordinary convolution."""
 
 
 @dataclass(frozen=True)

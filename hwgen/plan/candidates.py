@@ -32,6 +32,7 @@ class Work:
 
     evaluations: int
     channels: int
+    """Of a group."""
     taps: int
     planes: int
     rows: int
@@ -41,10 +42,15 @@ class Work:
     """Words that are left out."""
     times: int = 1
     """Layers of the network that are alike."""
+    groups: int = 1
 
-    def words(self, ki: int) -> int:
-        """Words of a row tile per plane."""
+    def row_words(self, ki: int) -> int:
+        """Words per plane that a row needs at least; without groups those of every tile."""
         return self.taps * -(-self.channels // ki) - self.spare
+
+    def words(self, ki: int, tiles: int) -> int:
+        """Words of all row tiles per plane, at least: some tile reads each channel block."""
+        return max(tiles * self.row_words(ki), self.taps * -(-self.channels * self.groups // ki) - self.spare)
 
     @property
     def macs(self) -> int:
@@ -62,7 +68,7 @@ def work_of(network: Network) -> list[Work]:
         result.append(Work(walk(layer, 1, MAX_COLUMNS).evaluations, channels, kh * kw,
                            2 if network.tensors[layer.input].bits > 4 else 1, rows,
                            tuple((*key, n) for key, n in sorted(mix.items())), _step(network, layer),
-                           layer.spare_words))
+                           layer.spare_words, groups=layer.conv.groups))
     return [replace(work, times=times) for work, times in Counter(result).items()]
 
 
@@ -78,13 +84,13 @@ def bound(work: list[Work], engine: Engine) -> int:
     Per layer the larger of its words and its drain; or the loading of all weights, which
     goes on beside the computing of earlier layers, if that takes longer.
     """
-    compute = sum(layer.times * _computing(layer, layer.words(engine.ki), engine) for layer in work)
+    compute = sum(layer.times * _computing(layer, engine) for layer in work)
     return max(compute, weight_words(work, engine))
 
 
 def weight_words(work: list[Work], engine: Engine) -> int:
     """Memory words that the weights take at least, in the program."""
-    return sum(layer.times * layer.words(engine.ki) * -(-layer.rows * engine.word_bits // engine.mem_bits)
+    return sum(layer.times * layer.row_words(engine.ki) * -(-layer.rows * engine.word_bits // engine.mem_bits)
                for layer in work)
 
 
@@ -96,9 +102,11 @@ def guess(work: list[Work], engine: Engine) -> int:
     total = 0
     beats = -(-engine.rows * engine.word_bits // engine.mem_bits)
     for layer in work:
-        words = layer.words(engine.ki)
-        computing, loading = _computing(layer, words, engine), _tiles(layer, engine) * words * beats
-        total += layer.times * (max(computing, loading) if 2 * words <= engine.ring_depth else computing + loading)
+        tiles = _tiles(layer, engine)
+        words = layer.words(engine.ki, tiles)
+        computing, loading = _computing(layer, engine), words * beats
+        total += layer.times * (max(computing, loading) if 2 * words <= tiles * engine.ring_depth
+                                else computing + loading)
     return total
 
 
@@ -121,11 +129,12 @@ def _tiles(layer: Work, engine: Engine) -> int:
     return least_tiles(layer.mix, engine.group_rows, engine.wide) or -(-layer.rows // engine.rows)
 
 
-def _computing(layer: Work, words: int, engine: Engine) -> int:
+def _computing(layer: Work, engine: Engine) -> int:
     """Cycles of all groups of all tiles: words read, or rows drained."""
+    words = layer.words(engine.ki, _tiles(layer, engine))
     groups = -(-layer.evaluations // engine.px)
     drain = -(-layer.rows // engine.drain_lanes) * engine.px * layer.step
-    return groups * max(_tiles(layer, engine) * words * layer.planes, drain)
+    return groups * max(words * layer.planes, drain)
 
 
 @dataclass(frozen=True)

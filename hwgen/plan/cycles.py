@@ -97,6 +97,8 @@ class _Model:
         """Beginning of the layer."""
         self.walker = 0
         """First cycle in which the next group of slots is complete."""
+        self.built = 0
+        """The same of the group behind it, in an engine whose walker goes on while a group waits."""
         self.split, self.collisions = Split(), 0
         self.drained = 0
         self.spans = spans
@@ -161,7 +163,7 @@ class _Model:
         loader.params(parameter_words(engine, tile))
         if layer.conv.requant.thresholds is not None:
             loader.thresholds(len(tile.rows))
-        words = self.layout.words(layer)
+        words = self.layout.words(layer, tile)
         # One word more says how many slices of each kind there are.
         loader.weights(1 + words * sum(tile.beats(engine).values()), words)
         return loader.commands(commands_of_tile(self.layout, step, tile))
@@ -173,7 +175,9 @@ class _Model:
         for arrival in arrivals[1:]:
             end = max(end + 1, arrival)
         self.free, self.began = end + 2, pop + 1
-        self.walker = end + 1 + WALKER_LATENCY + self.engine.px
+        self.walker = self.built = end + 1 + WALKER_LATENCY + self.engine.px
+        if self.engine.walks_ahead:
+            self._walk(end)
         return pop + (1 if self.engine.small else 2)
 
     def _tile(self, step: Step, tile: Tile, command: list[int], name: str) -> None:
@@ -182,7 +186,7 @@ class _Model:
         pop, groups = max(self.free, command[0]), sum(run.groups for run in runs)
         if engine.small:
             pop = max(pop, self.last_end + READER_IDLE)
-        self.split.busy += groups * layout.words(layer) * layout.planes(layer.input)
+        self.split.busy += groups * layout.words(layer, tile) * layout.planes(layer.input)
         width, interval = layout.step(layer), layout.interval(layer, tile)
         steps = tile.chunks(engine.drain_lanes) * engine.px * width
         self.drained += groups * steps
@@ -194,8 +198,7 @@ class _Model:
         for run in runs:
             before: tuple[int, ...] = ()
             for left in range(run.groups - 1, -1, -1):
-                # The group is taken, and the walker begins the next one a cycle later.
-                self.walker = group_start + 1 + engine.px
+                self._walk(group_start)
                 early, leave = self._group(group_start + 1, n, run.cost, run.tail)
                 end = max(early, self.last_end + self.interval)
                 self.split.drain += end - early
@@ -204,12 +207,14 @@ class _Model:
                 ends.append(end)
                 group_start = leave if self.walker <= leave else max(leave + 1, self.walker)
                 # Everything above is a sum or a maximum: once a group leaves what it found, only later, so do the rest.
-                found = (interval, group_start - end, *(end - other for other in self.ends))
+                found = (interval, group_start - end, self.walker - end, self.built - end,
+                         *(end - other for other in self.ends))
                 if found == before:
                     later = left * delta
                     ends += range(end + delta, end + later + 1, delta)
                     self.split.drain += left * (end - early)
-                    self.walker, leave, group_start = self.walker + later, leave + later, group_start + later
+                    self.walker, self.built = self.walker + later, self.built + later
+                    leave, group_start = leave + later, group_start + later
                     self.last_end = end = end + later
                     self.ends.extend([other + later for other in self.ends])
                     break
@@ -232,6 +237,15 @@ class _Model:
             # Cycles to the memory port; the last memory word waits until nothing can join it.
             left = written + 6 if engine.small else max(written + 8, post + 3)
             self.idle = max(self.idle, left + self.loader.memory.confirm + IDLE_LATENCY)
+
+    def _walk(self, taken: int) -> None:
+        """A group is taken in a cycle: when will the next one be there?"""
+        if self.engine.walks_ahead:
+            # It moves to the place that is empty a cycle later, and the one behind it is begun.
+            moved = max(self.built, taken + 1)
+            self.walker, self.built = moved + 1, moved + self.engine.px
+        else:
+            self.walker = taken + 1 + self.engine.px
 
     def _group(self, first: int, n: int, cost: int, tail: list[int]) -> tuple[int, int]:
         """Run the ``n`` words of a group, which take ``cost`` cycles; returns its end, and when its last word left.
@@ -283,11 +297,12 @@ class _Model:
         if step.residual:
             pitch = step.residual.pitch
             residual = self._cached(("res", *key), lambda: residual_cycles(walk, pitch, banks))
-        return self._cached(("runs", n_words, *key), lambda: runs_of(layout, step, taps, residual, n_words))
+        return self._cached(("runs", n_words, tile.blocks, *key),
+                            lambda: runs_of(layout, step, tile, taps, residual, n_words))
 
     def _words(self, step: Step, tile: Tile) -> int:
         """Words of a group, those of the residual included."""
-        words = self.layout.words(step.layer) * step.source.planes
+        words = self.layout.words(step.layer, tile) * step.source.planes
         return words + (self.layout.residual_words(step.layer, tile) if step.residual else 0)
 
     def _cached(self, key, make):

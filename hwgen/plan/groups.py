@@ -6,6 +6,7 @@ import numpy as np
 
 from ..engine import WORDS_IN_FLIGHT
 from .layout import Layout
+from .place import Tile
 from .steps import Step
 
 
@@ -20,7 +21,7 @@ class Run:
     """Cycles of its last words."""
 
 
-def runs_of(layout: Layout, step: Step, taps: np.ndarray, residual: np.ndarray | None, n_words: int
+def runs_of(layout: Layout, step: Step, tile: Tile, taps: np.ndarray, residual: np.ndarray | None, n_words: int
             ) -> tuple[list[Run], int]:
     """The groups of a step's tile in their order, and how many of their cycles are collisions.
 
@@ -28,7 +29,7 @@ def runs_of(layout: Layout, step: Step, taps: np.ndarray, residual: np.ndarray |
     of the residual operand, which come first.
     """
     layer, planes = step.layer, step.source.planes
-    words, blocks, last = layout.words(layer), layout.blocks(layer), WORDS_IN_FLIGHT + 1
+    words, blocks, last = layout.words(layer, tile), tile.blocks, WORDS_IN_FLIGHT + 1
     costs = (taps.sum(axis=1) * blocks - taps[:, -1] * layer.spare_words) * planes
     tail = [taps[:, np.arange(max(0, words - last), words) // blocks]] * planes
     if residual is not None:

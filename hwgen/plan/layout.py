@@ -15,7 +15,8 @@ from .memory import Region, whole_maps
 from .place import Placement, Tile, Unplaceable, place
 from .shifts import base_of, stored
 from .steps import Schedule, Step
-from .strips import Load, schedule
+from .chains import Load
+from .strips import schedule
 from .timing import MIN_INTERVAL, THRESHOLD_STEP
 
 MULTIPLIER_BITS = 18
@@ -72,13 +73,13 @@ class Layout:
     def tiles(self, layer: Layer) -> tuple[Tile, ...]:
         return self.placements[layer.name].tiles
 
-    def blocks(self, layer: Layer) -> int:
-        """Channel blocks of the layer's input."""
-        return self.maps[layer.input].blocks
+    def words(self, layer: Layer, tile: Tile) -> int:
+        """Ring words of a tile: one per kernel position and channel block that it reads."""
+        return layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * tile.blocks - layer.spare_words
 
-    def words(self, layer: Layer) -> int:
-        """Ring words of a tile: one per kernel position and channel block."""
-        return layer.conv.weight.shape[2] * layer.conv.weight.shape[3] * self.blocks(layer) - layer.spare_words
+    def most_words(self, layer: Layer) -> int:
+        """Of the tile that has the most."""
+        return max(self.words(layer, tile) for tile in self.tiles(layer))
 
     def planes(self, name: str) -> int:
         return self.maps[name].planes
@@ -114,10 +115,14 @@ class Layout:
         """Words of a group of pixels of the largest tile, in the store queue."""
         return max(self.out_words(tile) for tile in self.tiles(layer)) * self.planes(layer.output) * self.engine.px
 
+    def load_words(self, layer: Layer) -> int:
+        """Memory words of the weights of all tiles."""
+        return sum(sum(tile.beats(self.engine).values()) * self.words(layer, tile) for tile in self.tiles(layer))
+
     def group_cycles(self, layer: Layer) -> int:
         """Cycles of a group of pixels over all row tiles, without bank collisions."""
-        words = self.words(layer) * self.planes(layer.input)
-        return sum(max(words + self.residual_words(layer, tile), self.interval(layer, tile))
+        planes = self.planes(layer.input)
+        return sum(max(self.words(layer, tile) * planes + self.residual_words(layer, tile), self.interval(layer, tile))
                    for tile in self.tiles(layer))
 
 
@@ -138,7 +143,8 @@ def lay_out(graph: Graph, engine: Engine) -> Layout:
 def fit_scratchpad(layout: Layout, engine: Engine) -> Layout:
     """The layout on an engine with the same array, and perhaps another scratchpad.  Raises Unplaceable."""
     loads = {layer.name: Load(layout.group_cycles(layer), len(layout.tiles(layer)),
-                              layout.store_words(layer) <= STORE_WORDS) for layer in layout.layers}
+                              layout.store_words(layer) <= STORE_WORDS, layout.load_words(layer))
+             for layer in layout.layers}
     layout = replace(layout, engine=engine, schedule=schedule(layout.network, engine, layout.maps, loads))
     check_steps(layout)
     return layout
@@ -158,8 +164,9 @@ def check_limits(layout: Layout) -> None:
         tiles = layout.tiles(layer)
         walk = layout.walks[layer.name]
         _need(layer, (
-            ("weight words of a tile (kernel positions times channel blocks)", layout.words(layer), MAX_WORDS),
-            ("channel blocks", source.blocks, 1024), ("kernel height", kh, 64), ("kernel width", kw, 64),
+            ("weight words of a tile (kernel positions times channel blocks)", layout.most_words(layer), MAX_WORDS),
+            ("channel blocks", max(tile.blocks for tile in tiles), 1024),
+            ("kernel height", kh, 64), ("kernel width", kw, 64),
             ("rows of the input map", source.height, max_side(layout)),
             ("columns of the input map", source.width, max_side(layout)),
             ("rows before pooling, pads included", walk.last_row + 1 - min(0, walk.origin[0]), max_side(layout)),
@@ -205,7 +212,7 @@ def _largest_sum(layout: Layout, layer: Layer) -> int:
     planes = 17 if layout.planes(layer.input) == 2 else 1
     kinds = [DSP_WIDE if group == "dsp" and tile.wide else KINDS[group] for tile in layout.tiles(layer)
              for group, rows in zip(GROUPS, tile.fetched, strict=True) if rows]
-    return layout.words(layer) * layout.engine.ki * planes * max((kind.largest for kind in kinds), default=0)
+    return layout.most_words(layer) * layout.engine.ki * planes * max((kind.largest for kind in kinds), default=0)
 
 
 def needs(layout: Layout) -> dict:
@@ -236,7 +243,7 @@ def needs(layout: Layout) -> dict:
         "pool": any(layer.pool for layer in layers),
         "pool_columns": max((steps.columns for steps in layout.walks.values() if steps.raster), default=0),
         "thresholds": any(layer.conv.requant.thresholds is not None for layer in layers),
-        "ring_depth": max(layout.words(layer) for layer in layers),
+        "ring_depth": max(layout.most_words(layer) for layer in layers),
         "scratch_depth": max(layout.schedule.depth, max(_span(layout, step) for step in layout.steps)),
     }
 

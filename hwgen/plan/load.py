@@ -16,8 +16,8 @@ FIRST_WORD = 1 + READABLE
 """Cycle after the start in which the first word of the stream can be taken."""
 DESCRIBED = 4
 """From an answer that names a fetch to the first request of it, less one: through a FIFO between two registers."""
-COMMAND_LATENCY = 3
-"""From a command in the load unit to the sequencer: through a FIFO and a register; a small engine has no register."""
+COMMAND_LATENCY = 4
+"""From a command in the load unit to the sequencer: through a FIFO and two registers; a small engine has no registers."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Load:
     def commands(self, count: int) -> list[int]:
         """Take a packet of commands; returns the cycles in which the sequencer can take them."""
         self.take(1)
-        return [cycle + COMMAND_LATENCY - self.engine.small for cycle in self.pieces(count)]
+        return [cycle + COMMAND_LATENCY - 2 * self.engine.small for cycle in self.pieces(count)]
 
     def thresholds(self, rows: int) -> None:
         self.take(1)

@@ -55,6 +55,11 @@ class Layer:
     def window(self) -> Pool:
         return self.pool or Pool((1, 1), (1, 1), (0, 0, 0, 0), None, 0)
 
+    @property
+    def depthwise(self) -> bool:
+        """Row r reads channel r and nothing else."""
+        return self.conv.groups == len(self.conv.weight) and self.conv.weight.shape[1] == 1
+
     @cached_property
     def footprint(self) -> Footprint:
         _, _, kh, kw = self.conv.weight.shape
@@ -145,10 +150,10 @@ def _lower_add(graph, op, layers, made, producer, put):
 
 
 def _identity(graph: Graph, name: str, op: str) -> Conv:
-    """A 1x1 convolution that copies codes, for pools and adds without a convolution to join."""
+    """A depthwise 1x1 convolution that copies codes, for pools and adds without a convolution to join."""
     tensor = graph.tensors[name]
     rows = tensor.shape[0]
     ones, zeros = np.ones(rows, np.int64), np.zeros(rows, np.int64)
     requant = Requant(2 * ones, zeros, ones, "floor", 0, 0, 2**tensor.bits - 1, proven=rows)
-    return Conv(f"{op}/copy", name, op, np.eye(rows, dtype=np.int64)[:, :, None, None], ("sp2",) * rows,
-                np.ones(rows), requant)
+    return Conv(f"{op}/copy", name, op, np.ones((rows, 1, 1, 1), np.int64), ("sp2",) * rows, np.ones(rows), requant,
+                groups=rows)

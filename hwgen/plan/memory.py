@@ -3,12 +3,10 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..engine import Engine
 from .geometry import Walk, input_cycles, residual_cycles
 from .lower import Network
-from .place import Placement, input_order
+from .place import Placement, stored_order
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,8 @@ class Region:
 def whole_maps(network: Network, placements: dict[str, Placement], engine: Engine,
                walks: dict[str, Walk]) -> dict[str, Region]:
     """Every tensor as a whole, without a place yet, with the pitch that has the fewest bank collisions."""
-    channels = {layer.output: len(np.concatenate([tile.rows for tile in placements[layer.name].tiles]))
-                for layer in network.layers}
-    channels[network.graph.input] = len(input_order(network, placements))
+    channels = {name: len(stored_order(network, placements, name))
+                for name in (*(layer.output for layer in network.layers), network.graph.input)}
     result = {}
     for name, count in channels.items():
         _, height, width = network.tensors[name].shape

@@ -65,7 +65,9 @@ def pack_input(graph: Graph, layers: list["Layer"], ki: int, px: int, slots: int
     tensors = dict(graph.tensors)
     readers = [i for i, layer in enumerate(layers) if graph.input in (layer.input, layer.residual)]
     first = layers[readers[0]] if readers else None
-    if first is None or len(readers) != 1 or first.residual == graph.input or graph.input in graph.outputs:
+    # Channels that lie side by side are of one group only where there is one.
+    if (first is None or len(readers) != 1 or first.conv.groups > 1 or first.residual == graph.input
+            or graph.input in graph.outputs):
         return Packed(layers, tensors, None)
     conv, (channels, height, width) = first.conv, tensors[graph.input].shape
     kh, kw = conv.weight.shape[2:]

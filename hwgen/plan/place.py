@@ -2,11 +2,12 @@
 
 from collections import Counter
 from weakref import WeakKeyDictionary
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..engine import GROUPS, Engine
+from ..graph.groups import first_channels
 from ..graph.ir import Graph
 from .assign import DSP, N, Kind, deal, fewest_tiles, kinds_of, shares, spread
 from .cells import packed_order
@@ -28,6 +29,10 @@ class Tile:
     """Per lane group the leading slots whose weights are fetched."""
     wide: bool
     """A weight on the multiplier lanes does not fit 4 bits."""
+    first_block: int = 0
+    """Of the input's channel blocks the first one that the rows read."""
+    blocks: int = 1
+    """Channel blocks from there on to the last one that they read."""
 
     def chunks(self, lanes: int) -> int:
         return len(self.rows) // lanes
@@ -83,10 +88,11 @@ def _place(network: Network, engine: Engine) -> dict[str, Placement]:
         if root in orders:
             tiles = _tiles_in_order(layer, orders[root], kinds[layer.name], engine)
         else:
-            tiles = _free_tiles(layer, kinds[layer.name], engine)
+            tiles = _free_tiles(layer, kinds[layer.name], engine, _ranks(layer, orders.get(groups[layer.input])))
             orders[root] = np.concatenate([tile.rows for tile in tiles])
         result[layer.name] = Placement(tuple(tiles), orders[root])
-    return result
+    return {layer.name: _reading(layer, result[layer.name], stored_order(network, result, layer.input), engine.ki)
+            for layer in network.layers}
 
 
 def describe_rows(engine: Engine) -> str:
@@ -103,8 +109,20 @@ def input_order(network: Network, placements: dict[str, Placement]) -> np.ndarra
     return np.arange(network.tensors[network.graph.input].shape[0])
 
 
+def stored_order(network: Network, placements: dict[str, Placement], tensor: str) -> np.ndarray:
+    """Channel at each stored position of a tensor, -1 for none."""
+    for layer in network.layers:
+        if layer.output == tensor:
+            return np.concatenate([tile.rows for tile in placements[layer.name].tiles])
+    return input_order(network, placements)
+
+
 def _shared_orders(network: Network) -> dict[str, str]:
-    """For every tensor the representative of the tensors that must share its order."""
+    """For every tensor the representative of the tensors that share its order.
+
+    Those that an add joins must.  Depthwise layers store their rows as their input's channels lie: so the rows
+    of a tile read no more channel blocks than they make.
+    """
     parent = {name: name for name in network.tensors}
 
     def root(name):
@@ -115,17 +133,58 @@ def _shared_orders(network: Network) -> dict[str, str]:
     for layer in network.layers:
         if layer.residual:
             parent[root(layer.output)] = root(layer.residual)
+        if layer.depthwise:
+            parent[root(layer.output)] = root(layer.input)
     return {name: root(name) for name in parent}
+
+
+# Which channels the rows of a tile read
+
+
+def _ranks(layer: Layer, order: np.ndarray | None) -> np.ndarray | None:
+    """Where in its input each row of a layer with groups reads, at the least; None without groups.
+
+    ``order``: channels of the input as they are stored, None if that follows from layers behind.
+    """
+    conv = layer.conv
+    if conv.groups == 1:
+        return None
+    firsts = first_channels(len(conv.weight), conv.weight.shape[1], conv.groups)
+    if order is None:
+        return firsts
+    return _places(order)[firsts[:, None] + np.arange(conv.weight.shape[1])].min(axis=1)
+
+
+def _places(order: np.ndarray) -> np.ndarray:
+    """Stored position of each channel."""
+    places = np.empty(int(order.max()) + 1, np.int64)
+    places[order[order >= 0]] = np.flatnonzero(order >= 0)
+    return places
+
+
+def _reading(layer: Layer, placement: Placement, order: np.ndarray, ki: int) -> Placement:
+    """The same with the channel blocks that each tile reads of an input that is stored in ``order``."""
+    conv = layer.conv
+    if conv.groups == 1:
+        return replace(placement, tiles=tuple(replace(tile, blocks=-(-len(order) // ki)) for tile in placement.tiles))
+    firsts = first_channels(len(conv.weight), conv.weight.shape[1], conv.groups)
+    block_of = _places(order) // ki
+    tiles = []
+    for tile in placement.tiles:
+        read = block_of[firsts[tile.rows[tile.rows >= 0], None] + np.arange(conv.weight.shape[1])]
+        tiles.append(replace(tile, first_block=int(read.min()), blocks=int(read.max() - read.min()) + 1))
+    return replace(placement, tiles=tuple(tiles))
 
 
 # Layers whose rows may stand in any order
 
 
-def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
+def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine, ranks: np.ndarray | None) -> list[Tile]:
     """The fewest tiles: every tile but the last holds whole words of ki channels.
 
     Rows are first spread over the groups for all tiles together, so that no group has more than
     the tiles can take; then each tile takes what must not wait and a fair share of the rest.
+    With ``ranks`` rows of a low rank go to the first tiles.
     """
     caps = list(engine.group_rows)
     counts = Counter(kinds)
@@ -152,6 +211,8 @@ def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
         rows = iter(rows_of[kind])
         for group in range(N):
             waiting[group] += [next(rows) for _ in range(flow[kind][group])]
+    if ranks is not None:
+        waiting = _by_rank(rows_of, flow, ranks)
     tiles = []
     for index, parts in enumerate(plan):
         chosen = [group[:part] for group, part in zip(waiting, parts, strict=True)]
@@ -159,6 +220,19 @@ def _free_tiles(layer: Layer, kinds: list[Kind], engine: Engine) -> list[Tile]:
         positions = _positions(sum(parts), engine, last=index == len(plan) - 1)
         tiles.append(_tile(layer, _in_lanes(chosen, positions, engine), kinds, engine))
     return tiles
+
+
+def _by_rank(rows_of: dict[Kind, list[int]], flow: dict[Kind, list[int]], ranks: np.ndarray) -> list[list[int]]:
+    """Rows of each group by their ranks: of every kind, each group gets its share of the low ones."""
+    waiting: list[list[int]] = [[] for _ in range(N)]
+    for kind, rows in rows_of.items():
+        taken = [0] * N
+        for count, row in enumerate(sorted(rows, key=lambda row: (ranks[row], row)), 1):
+            group = max((g for g in range(N) if taken[g] < flow[kind][g]),
+                        key=lambda g: flow[kind][g] * count / len(rows) - taken[g])
+            taken[group] += 1
+            waiting[group].append(row)
+    return [sorted(rows, key=lambda row: (ranks[row], row)) for rows in waiting]
 
 
 def _positions(rows: int, engine: Engine, last: bool) -> int:

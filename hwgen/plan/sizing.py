@@ -52,7 +52,7 @@ class Sized:
         for step in layout.steps:
             fetching += sum(-(-fetch.words // engine.fetch_words) for place in step.fetches for fetch in place)
             for tile in layout.tiles(step.layer):
-                words = layout.words(step.layer) * step.source.planes + layout.residual_words(step.layer, tile)
+                words = layout.words(step.layer, tile) * step.source.planes + layout.residual_words(step.layer, tile)
                 computing += words + (step.walk.groups - 1) * max(words, layout.interval(step.layer, tile))
         return max(computing, program_words(layout) + fetching)
 
@@ -90,9 +90,13 @@ def size(graph: Graph, engine: Engine, part: Part) -> Sized:
 
 
 def size_to_fit(graph: Graph, engine: Engine, part: Part) -> Sized:
-    """The same; where the deepest scratchpad leaves too few LUTs, with a depth that needs fewer."""
-    whole = _whole(graph, engine)
+    """The same; where too few LUTs are left with multiplier blocks that take some of their work, if the part has these,
+    or where the deepest scratchpad leaves too few with a depth that needs fewer."""
+    whole = _whole(graph, replace(engine, upper_blocks=False))
     sized = _sized(whole, part, _most_depth(engine))
+    spared = replace(sized.engine, upper_blocks=True)
+    if not sized.fits(part) and fits(estimate(spared, part) + sized.memory, part):
+        return _sized(replace(whole, engine=replace(whole.engine, upper_blocks=True)), part, _most_depth(engine))
     deepest, power = sized.engine.scratch_depth, 1 << sized.engine.scratch_depth.bit_length() - 1
     # Fewer LUTs choose among block RAMs behind half as deep ones again, none behind powers of two.
     for depth in (power * 3 // 2, power):

@@ -35,7 +35,8 @@ class Step:
     source: Region
     residual: Region | None
     target: Region
-    """Blocks and planes lie as far apart as in the whole map; ``first_row`` is the row of its address 0."""
+    """``first_row`` is the row of its address 0.  Blocks and planes lie as far apart as in the whole map, or of a strip
+    that only the next step reads, as in the strip."""
     keep: bool
     """The output stays in the scratchpad."""
     store: bool

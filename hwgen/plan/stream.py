@@ -63,6 +63,6 @@ def program_words(layout: Layout) -> int:
             total += 1 + parameter_words(engine, tile)
             if layer.conv.requant.thresholds is not None:
                 total += 1 + threshold_words(engine, tile)
-            total += 2 + sum(tile.beats(engine).values()) * layout.words(layer)
+            total += 2 + sum(tile.beats(engine).values()) * layout.words(layer, tile)
             total += 1 + command_words(engine, commands_of_tile(layout, step, tile))
     return total

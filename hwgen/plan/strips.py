@@ -1,7 +1,8 @@
 """Steps: every layer as one LAYER command or several, each on a strip of output rows, and what is fetched when.
 
 A map stays in the scratchpad from the step that makes it to the last one that reads it, or
-it goes to memory and its readers fetch it in strips; so does the network's input.  A strip is fetched while
+it goes to memory and its readers fetch it in strips; so does the network's input.  Or, if that costs less, it is
+never there as a whole: its layer and the next one run strip by strip in turn (chains.py).  A strip is fetched while
 the step before computes, into a place that was free by then, as far as the scratchpad has room.
 """
 
@@ -12,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..engine import Engine
-from .geometry import Walk, walk
+from .chains import Load, can_chain, chains_of, cost, tallest, walks_of
+from .geometry import Walk
 from .heights import Heights, Operand, Rates, options
 from .lower import Layer, Network
 from .memory import Life, Region, first_fit
@@ -21,17 +23,6 @@ from .steps import Fetch, Schedule, Step, distribute, pieces_of
 
 SHRINK, LEAST_SHARE = 0.9, 0.25
 """Strips get lower in steps, of the share of the free scratchpad that they may take, down to the least."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a layer's steps cost, about."""
-
-    group_cycles: int
-    """Cycles of a group of pixels over all row tiles."""
-    tiles: int
-    storable: bool
-    """The store queue holds the words of a tile."""
 
 
 def schedule(network: Network, engine: Engine, maps: dict[str, Region], loads: dict[str, Load]) -> Schedule:
@@ -98,57 +89,85 @@ class _Planner:
         """Tensors that are only in memory."""
         if len(self.read[network.graph.input]) == 1:
             self.spilled.add(network.graph.input)
+        self.chained: set[str] = set()
+        """Tensors that are never there as a whole."""
 
     # Which tensors go to memory.
 
     def live(self, index: int) -> list[str]:
         """Tensors that lie in the scratchpad as a whole while layer ``index`` runs."""
-        return [name for name in self.made if name not in self.spilled
+        return [name for name in self.made if name not in self.spilled | self.chained
                 and self.made[name] <= index <= max(self.read[name])]
 
     def evict(self, full: _Full) -> None:
-        """Send one more tensor to memory: the one that frees what is missing for the fewest words moved."""
-        def cost(name: str) -> tuple:
-            words = self.maps[name].size * (len(self.read[name]) + (self.made[name] >= 0))
-            return words / min(self.maps[name].size, max(1, full.missing)), name
+        """Send one more tensor to memory, or chain the layers around it: what frees enough for the fewest cycles."""
+        def frees(name: str) -> int:
+            return min(self.maps[name].size, max(1, full.missing))
 
-        options = [name for name in self.live(full.index)
-                   if self.made[name] < 0 or self.loads[self.layers[self.made[name]].name].storable]
-        if not options:
+        def moved(name: str) -> tuple:
+            words = self.maps[name].size * (len(self.read[name]) + (self.made[name] >= 0))
+            return words / frees(name), name
+
+        def again(name: str) -> tuple:
+            # A word per bank that is moved takes a cycle for every two banks.
+            number = -(-4 * self.maps[name].size // self.limit)
+            cycles = cost(self.layers, self.made[name], self.maps, self.loads, self.engine, number)
+            return cycles * 2 / self.engine.banks / frees(name), name
+
+        ways = [(moved(name), self.spilled, name) for name in self.live(full.index) if self._storable(name)]
+        ways += [(again(name), self.chained, name) for name in self.live(full.index)
+                 if can_chain(self.network, name, self.made, self.read)]
+        if ways:
+            _, where, name = min(ways, key=lambda way: way[0])
+            where.add(name)
+            return
+        # Nothing more to free: layers that do not fit together run one after the other.
+        chain = next(chain for chain in chains_of(self.layers, self.chained) if full.index in chain)
+        between = [name for name in (self.layers[index].output for index in chain[:-1]) if self._storable(name)]
+        if not between:
             layer = self.layers[full.index]
             raise Unplaceable(f"layer {layer.name!r}: one strip of its maps needs {self.limit + full.missing:,} words "
                               f"per scratchpad bank, {self.limit:,} are there")
-        self.spilled.add(min(options, key=cost))
+        self.chained.remove(between[0])
+        self.spilled.add(between[0])
+
+    def _storable(self, name: str) -> bool:
+        return self.made[name] < 0 or self.loads[self.layers[self.made[name]].name].storable
 
     # One attempt.
 
     def attempt(self) -> Schedule:
         """The steps for what is in memory now.  Raises _Full."""
         shares = [1.0] * len(self.layers)
-        heights = [self._height(index, layer) for index, layer in enumerate(self.layers)]
+        chains = chains_of(self.layers, self.chained)
+        heights = {chain[-1]: self._height(chain) for chain in chains}
         early = set(range(len(self.layers)))
         while True:
-            placed = self._place(heights, early)
+            placed = self._place(chains, heights, early)
             if placed.depth <= self.limit:
                 return self._steps(placed)
-            cramped = self._cramped(placed)
+            tight = self._cramped(placed)
+            cramped = {chain[-1] for chain in chains if not tight.isdisjoint(chain)}
             # Where it is too tight: first strips later, then lower strips.
             later = cramped & early
-            early -= later
+            early -= {index for chain in chains if chain[-1] in later for index in chain}
             lower = [index for index in sorted(cramped) if shares[index] > LEAST_SHARE] if not later else []
             if not later and not lower:
                 busiest = max(range(len(self.layers)), key=lambda i: sum(self.maps[name].size for name in self.live(i)))
                 raise _Full(busiest, placed.depth - self.limit)
             for index in lower:
                 shares[index] *= SHRINK
-                heights[index] = self._height(index, self.layers[index], shares[index])
+                chain = next(chain for chain in chains if chain[-1] == index)
+                heights[index] = self._height(chain, shares[index])
 
     def _streams(self, layer: Layer) -> list[str]:
-        return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled]
+        return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled | self.chained]
 
-    def _strips(self, layer: Layer, heights: Heights) -> list[Walk]:
-        return [walk(layer, self.engine.px, self.engine.pool_columns, strip)
-                for strip in heights.strips(self.network.tensors[layer.output].shape[1])]
+    def _strips(self, chain: range, heights: Heights) -> list[list[Walk]]:
+        """Per strip the walks of a chain's layers."""
+        layers = [self.layers[index] for index in chain]
+        return [walks_of(layers, strip, self.maps, self.engine)
+                for strip in heights.strips(self.network.tensors[layers[-1].output].shape[1])]
 
     def _operand(self, layer: Layer, name: str) -> Operand:
         region = self.maps[name]
@@ -160,11 +179,14 @@ class _Planner:
         return {name: self.maps[name].rows(*self._operand(layer, name).rows(layer.footprint, steps), self.engine.banks)
                 for name in self._streams(layer)}
 
-    def _height(self, index: int, layer: Layer, share: float = 1.0) -> Heights:
-        """Strips of a layer.
+    def _height(self, chain: range, share: float = 1.0) -> Heights:
+        """Strips of a chain's last layer; one layer alone is a chain of one.
 
         ``share`` is the part of the free scratchpad that strips may take.
         """
+        index, layer = chain[-1], self.layers[chain[-1]]
+        if len(chain) > 1:
+            return self._chain_height(chain, share)
         rows = self.network.tensors[layer.output].shape[1]
         room = self.limit - sum(self.maps[name].size for name in self.live(index))
         # An output that is only in memory is addressed from its strip's first row.
@@ -185,11 +207,24 @@ class _Planner:
             raise _Full(index, min(option.room for option in found) - room)
         return min(fitting, key=lambda option: option.cycles).heights
 
-    def _place(self, heights: list[Heights], early: set[int]) -> "_Placed":
+    def _chain_height(self, chain: range, share: float) -> Heights:
+        layers = [self.layers[index] for index in chain]
+        room = self.limit - max(sum(self.maps[name].size for name in self.live(index)) for index in chain)
+        output = layers[-1].output
+        most = rows = self.network.tensors[output].shape[1]
+        if output in self.spilled:
+            most = min(most, self.limit * self.engine.banks // self.maps[output].pitch)
+        heights = tallest(layers, rows, room * share, self.maps, self.engine, self._parts)
+        if heights is None or most < 1:
+            raise _Full(chain[-1], max(1, -room))
+        return Heights(min(heights.first, most), min(heights.others, most), heights.double)
+
+    def _place(self, chains: list[range], heights: dict[int, Heights], early: set[int]) -> "_Placed":
         """Places for all maps and strips; ``early``: layers whose first strip is fetched during the layer before."""
-        plans = [_Planned(layer, index, steps, strips.double and (index in early or number > 0))
-                 for index, (layer, strips) in enumerate(zip(self.layers, heights, strict=True))
-                 for number, steps in enumerate(self._strips(layer, strips))]
+        plans = [_Planned(self.layers[index], index, steps,
+                          heights[chain[-1]].double and (index in early or number > 0))
+                 for chain in chains for number, walks in enumerate(self._strips(chain, heights[chain[-1]]))
+                 for index, steps in zip(chain, walks, strict=True)]
         first_step = {-1: -1}
         last_step = {-1: -1}
         for at, plan in enumerate(plans):
@@ -197,12 +232,13 @@ class _Planner:
             last_step[plan.number] = at
         lives = []
         for name in self.made:
-            if name not in self.spilled:
+            if name not in self.spilled | self.chained:
                 begin = first_step[self.made[name]]
                 lives.append(Life(name, self.maps[name].size, begin, last_step[max(self.read[name])]))
         parts = [self._parts(plan.layer, plan.walk) for plan in plans]
         for at, plan in enumerate(plans):
-            lives += [Life((at, name), part.size, at - plan.ahead, at) for name, part in parts[at].items()]
+            lives += [Life((at, name), part.size, at - (plan.ahead or name in self.chained), at)
+                      for name, part in parts[at].items()]
         return _Placed(plans, parts, lives, first_fit(lives), last_step)
 
     def _cramped(self, placed: "_Placed") -> set[int]:
@@ -223,7 +259,9 @@ class _Planner:
             layer = plan.layer
             local = {name: replace(part, base=bases[at, name]) for name, part in parts[at].items()}
             target, keep = regions[layer.output], layer.output not in self.spilled
-            if not keep:
+            if layer.output in self.chained:
+                target = replace(parts[at + 1][layer.output], base=bases[at + 1, layer.output])
+            elif not keep:
                 target = replace(target, first_row=plan.walk.first_row)
             steps.append(Step(layer, plan.walk, local.get(layer.input, regions[layer.input]),
                               local.get(layer.residual, regions[layer.residual]) if layer.residual else None, target,
@@ -233,7 +271,8 @@ class _Planner:
         begins, ends, bottoms, tops = np.array([(life.begin, life.end, bases[life.key], bases[life.key] + life.size)
                                                 for life in placed.lives]).T
         wanted: list[tuple[int, str, Region, Hashable]] = [(at, name, part, (at, name)) for at in range(len(parts))
-                                                           for name, part in parts[at].items()]
+                                                           for name, part in parts[at].items()
+                                                           if name not in self.chained]
         if network.graph.input not in self.spilled:
             wanted.insert(0, (0, network.graph.input, regions[network.graph.input], network.graph.input))
         for at, name, part, key in wanted:
@@ -246,6 +285,6 @@ class _Planner:
             distribute(pieces, at, wait, fetches)
         done = tuple(replace(step, fetches=tuple(tuple(place) for place in places))
                      for step, places in zip(steps, fetches, strict=True))
-        return Schedule(done, regions, frozenset(set(maps) - self.spilled),
+        return Schedule(done, regions, frozenset(set(maps) - self.spilled - self.chained),
                         (network.graph.input, *(layer.output for layer in self.layers if layer.output in stored)),
                         placed.depth)

@@ -49,7 +49,7 @@ def _step(layout: Layout, step: Step) -> Traffic:
         if layer.conv.requant.thresholds is not None:
             words["parameters"] += 1 + threshold_words(engine, tile)
         # A header, and the numbers of slices of each kind.
-        words["weights"] += 2 + sum(tile.beats(engine).values()) * layout.words(layer)
+        words["weights"] += 2 + sum(tile.beats(engine).values()) * layout.words(layer, tile)
         commands += 1 + command_words(engine, commands_of_tile(layout, step, tile))
     # Every word goes out alone, in a memory word of its own or together with its neighbours.
     rows = step.target.height * step.target.pitch * step.target.blocks * step.target.planes

@@ -10,10 +10,10 @@ from ..errors import HwgenError
 from ..plan.layout import Layout, lacking
 from ..plan.lower import Layer
 from ..plan.packing import pack_codes
-from ..plan.place import Tile
+from ..plan.place import Tile, stored_order
 from ..plan.stream import commands_of_tile, map_words, memory_map, program_words
 from .commands import layer_words, tile_words
-from .pack import arranged, parameter_records, stored_order, threshold_words, weight_words
+from .pack import arranged, parameter_records, threshold_words, weight_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,14 +117,14 @@ def _encode_steps(layout: Layout, stream: _Stream, bases: dict[str, int]) -> Non
 
 def _tile_packets(layout: Layout, layer: Layer, tile: Tile) -> list[tuple[int, bytes, dict[str, int]]]:
     """Kind, payload and fields of the packets before a TILE command."""
-    weights = arranged(layout, layer)
+    weights = arranged(layout, layer, tile)
     result: list[tuple[int, bytes, dict[str, int]]] = [
         (isa.PARAMS, _records(layout.engine, parameter_records(layout, layer, tile, weights)), {})]
     if layer.conv.requant.thresholds is not None:
         result.append((isa.THRESHOLDS, _pieces(threshold_words(layout, layer, tile, weights)), {}))
     data, counts = weight_words(layout, layer, tile, weights)
     slices = isa.SLICES.encode(**counts).to_bytes(layout.engine.mem_bits // 8, "little")
-    result.append((isa.WEIGHTS, slices + data, {"words": layout.words(layer)}))
+    result.append((isa.WEIGHTS, slices + data, {"words": layout.words(layer, tile)}))
     return result
 
 
@@ -142,7 +142,7 @@ def input_words(layout: Layout, codes: np.ndarray) -> bytes:
     region = layout.regions[network.graph.input]
     packed = pack_codes(codes, network.packing, network.graph.tensors[network.graph.input].zero_point)
     full = np.zeros((region.blocks * engine.ki, region.height, region.pitch), np.uint8)
-    order = stored_order(layout, network.graph.input)
+    order = stored_order(network, layout.placements, network.graph.input)
     present = order >= 0
     full[:len(order)][present, :, :region.width] = packed[order[present]]
     full = full.reshape(region.blocks, engine.ki, -1).transpose(0, 2, 1)
@@ -162,7 +162,7 @@ def unpack_words(layout: Layout, tensor: str, words: np.ndarray) -> np.ndarray:
     codes = words[:, 0] if region.planes == 1 else words[:, 0] << 4 | words[:, 1]
     points = codes[:, :region.height * region.pitch].reshape(region.blocks, region.height, region.pitch, -1)
     maps = points.transpose(0, 3, 1, 2).reshape(-1, region.height, region.pitch)[:, :, :region.width]
-    order = stored_order(layout, tensor)
+    order = stored_order(layout.network, layout.placements, tensor)
     channels = layout.tensor(tensor).shape[0]
     result = np.zeros((channels, region.height, region.width), np.uint8)
     present = order >= 0

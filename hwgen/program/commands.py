@@ -9,16 +9,18 @@ from .pack import fit
 
 def tile_words(layout: Layout, step: Step, tile: Tile, first_word: int) -> list[int]:
     """The two words of a TILE command; ``first_word`` is the index of the tile's first output word."""
-    layer, out, residual = step.layer, step.target, step.residual
+    layer, source, out, residual = step.layer, step.source, step.target, step.residual
     stored = layout.out_words(tile) * out.planes * layout.engine.px if step.store else 0
     return [
         isa.TILE_WORDS[0].encode(
-            command=isa.TILE, words=layout.words(layer), chunks=tile.chunks(layout.engine.drain_lanes),
-            interval=layout.interval(layer, tile), wide=tile.wide, res_words=layout.residual_words(layer, tile),
+            command=isa.TILE, words=layout.words(layer, tile), chunks=tile.chunks(layout.engine.drain_lanes),
+            interval=layout.interval(layer, tile), wide=tile.wide, blocks=tile.blocks - 1,
             store_words=stored, end=tile is layout.tiles(layer)[-1]),
         isa.TILE_WORDS[1].encode(
             out_address=out.base + first_word * out.planes * out.plane_step,
-            res_address=residual.base + first_word * residual.planes * residual.plane_step if residual else 0),
+            res_address=residual.base + first_word * residual.planes * residual.plane_step if residual else 0,
+            base=source.base + tile.first_block * source.planes * source.plane_step,
+            res_words=layout.residual_words(layer, tile)),
     ]
 
 
@@ -37,7 +39,7 @@ def layer_words(layout: Layout, step: Step, map_base: int) -> list[int]:
     second = isa.RESCALE_ADD if layer.add else isa.RESCALE_AVERAGE if window.rescale else isa.RESCALE_OFF
     values = {
         "layer": {
-            "command": isa.LAYER, "kernel_w": kw - 1, "blocks": source.blocks - 1,
+            "command": isa.LAYER, "kernel_w": kw - 1,
             "two_planes": source.planes - 1, "res_on": residual is not None,
             "res_two_planes": residual.planes - 1 if residual else 0, "out_two_planes": target.planes - 1,
             "half_even": rule.rounding == "half_even", "threshold_mode": rule.thresholds is not None,
@@ -46,7 +48,7 @@ def layer_words(layout: Layout, step: Step, map_base: int) -> list[int]:
             "pad": layout.tensor(layer.input).zero_point, "pool_pad": window.pad_code,
             "swap": layout.engine.swap and layout.wide_m(layer),
         },
-        "input_map": {"base": source.base, "block_step": source.planes * source.plane_step,
+        "input_map": {"block_step": source.planes * source.plane_step,
                       "plane_step": source.plane_step, "row_q": row_q, "row_r": row_r},
         "input_size": {"height": source.height, "width": source.width, "conv_h": walk.conv_shape[0],
                        "conv_w": walk.conv_shape[1], "res_step": residual.plane_step if residual else 0},

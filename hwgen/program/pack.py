@@ -3,30 +3,31 @@
 import numpy as np
 
 from ..engine import GROUPS, KINDS, SHIFT_BITS, Engine
+from ..graph.groups import first_channels
 from ..lanes import DSP_WIDE, LaneKind
 from ..lanes import KINDS as LANES
 from ..plan.layout import Layout
 from ..plan.lower import Layer
-from ..plan.place import Tile, input_order
+from ..plan.place import Tile, stored_order
 from ..plan.shifts import stored
 
 
-def arranged(layout: Layout, layer: Layer) -> np.ndarray:
-    """Weights in the order in which the engine meets them: (rows, words * ki), 0 where there is no channel."""
-    weight = layer.conv.weight
-    order = stored_order(layout, layer.input)
-    full = np.zeros((weight.shape[0], layout.blocks(layer) * layout.engine.ki, *weight.shape[2:]), np.int64)
-    present = order >= 0
-    full[:, :len(order)][:, present] = weight[:, order[present]]
-    return full.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)[:, :layout.words(layer) * layout.engine.ki]
+def arranged(layout: Layout, layer: Layer, tile: Tile) -> np.ndarray:
+    """Weights of a tile in the order in which the engine meets them: (positions, words * ki).
 
-
-def stored_order(layout: Layout, tensor: str) -> np.ndarray:
-    """Channel at each stored position of a tensor, -1 for none."""
-    for layer in layout.layers:
-        if layer.output == tensor:
-            return np.concatenate([tile.rows for tile in layout.tiles(layer)])
-    return input_order(layout.network, layout.placements)
+    0 where there is no row, where there is no channel, and where a channel is not of the row's group.
+    """
+    weight, ki = layer.conv.weight, layout.engine.ki
+    channels = weight.shape[1]
+    order = stored_order(layout.network, layout.placements, layer.input)
+    order = order[tile.first_block * ki:(tile.first_block + tile.blocks) * ki]
+    full = np.zeros((len(tile.rows), tile.blocks * ki, *weight.shape[2:]), np.int64)
+    firsts = first_channels(len(weight), channels, layer.conv.groups)
+    for position in np.flatnonzero(tile.rows >= 0):
+        row = tile.rows[position]
+        own = np.flatnonzero((order >= firsts[row]) & (order < firsts[row] + channels))
+        full[position, own] = weight[row, order[own] - firsts[row]]
+    return full.transpose(0, 2, 3, 1).reshape(len(full), -1)[:, :layout.words(layer, tile) * ki]
 
 
 def weight_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> tuple[bytes, dict[str, int]]:
@@ -35,8 +36,8 @@ def weight_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) 
     codes: dict[str, np.ndarray] = {
         group: np.zeros((rows, weights.shape[1]), np.uint8)
         for group, rows in zip(GROUPS, tile.fetched, strict=True)}
-    for group, at, rows in rows_by_group(engine, tile):
-        codes[group][tile.slots[at] - engine.first_slot(group)] = lanes_of(group, tile).encode(weights[rows])
+    for group, at in positions_by_group(engine, tile):
+        codes[group][tile.slots[at] - engine.first_slot(group)] = lanes_of(group, tile).encode(weights[at])
     codes["high"] = codes["dsp"] >> 4 if tile.wide else codes["dsp"][:0]
     codes["dsp"] = codes["dsp"] & 15
     counts = tile.beats(engine)
@@ -45,14 +46,14 @@ def weight_words(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) 
     return np.concatenate(parts, axis=1).tobytes(), counts
 
 
-def rows_by_group(engine: Engine, tile: Tile) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(group, positions in the tile, rows) of every lane group that has a row."""
+def positions_by_group(engine: Engine, tile: Tile) -> list[tuple[str, np.ndarray]]:
+    """(group, positions in the tile) of every lane group that has a row."""
     groups = np.array([engine.group_of(int(slot)) for slot in tile.slots])
     found = []
     for group in GROUPS:
         at = np.flatnonzero((groups == group) & (tile.rows >= 0))
         if len(at):
-            found.append((group, at, tile.rows[at]))
+            found.append((group, at))
     return found
 
 
@@ -74,8 +75,8 @@ def corrections(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -
     """K per position of the tile: what the lane adds to the accumulator beyond the share of S_p."""
     planes = 17 if layout.planes(layer.input) == 2 else 1
     excess = np.zeros(len(tile.rows), np.int64)
-    for group, at, rows in rows_by_group(layout.engine, tile):
-        excess[at] = lanes_of(group, tile).correction(weights[rows]) * planes
+    for group, at in positions_by_group(layout.engine, tile):
+        excess[at] = lanes_of(group, tile).correction(weights[at]) * planes
     return excess
 
 

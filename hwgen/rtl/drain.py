@@ -277,14 +277,16 @@ class Drain(wiring.Component):
         codes = self._raster(m, slots, at, busy) if e.pool_columns else self._codes
 
         # The place of the word: what counts on with the words, and what the pixel adds.
-        offset, planes, base, place, address = (Signal(e.out_bits, name=name, reset_less=True) for name in (
-            "offset", "planes", "base", "place", "address"))
+        offset, planes, base, pixel_place, place, second_plane, address = (
+            Signal(e.out_bits, name=name, reset_less=True)
+            for name in ("offset", "planes", "base", "pixel_place", "place", "second_plane", "address"))
         bank, keep = Signal(4, reset_less=True), Signal(reset_less=True)
         m.d.sync += [
             planes.eq(Mux(s.out_two_planes, s.out_step << 1, s.out_step)),
             base.eq(tile.out_address + offset),
-            place.eq(select([q.as_unsigned() for q in slots["out_q"]], pixel) + Mux(second, s.out_step, 0)),
-            address.eq(base + place), bank.eq(select(slots["out_r"], pixel)),
+            pixel_place.eq(select([q.as_unsigned() for q in slots["out_q"]], pixel)),
+            second_plane.eq(Mux(second, s.out_step, 0)), place.eq(pixel_place + second_plane),
+            address.eq(delay(m, base, 1, "base_of_place") + place), bank.eq(select(slots["out_r"], pixel)),
             keep.eq(select([slots["alive"][p] & slots["last"][p] for p in range(e.px)], pixel)),
         ]
         with m.If(start):
@@ -304,7 +306,7 @@ class Drain(wiring.Component):
             self.write.eq(write),
             self.write_skipped.eq(behind(moment_1 & ~keep, "skipped", reset_less=False)),
             self.write_bank.eq(behind(bank, "bank")),
-            self.write_address.eq(behind(address, "address", PLACE_LATENCY - 1)),
+            self.write_address.eq(behind(address, "address", PLACE_LATENCY - 2)),
         ]
         self._gather(m, codes, behind(busy & first, "gather"), behind(piece, "piece"),
                      behind(pixel, "pixel"), behind(first, "first"))

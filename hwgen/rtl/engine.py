@@ -66,7 +66,7 @@ class HwgenEngine(wiring.Component):
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits,
                                                        writes=e.fetch_words)
         m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits)
-        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, size_bits=e.size_bits,
+        walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, size_bits=e.size_bits, ahead=e.walks_ahead,
                         raster=e.pool_columns > 0)
         seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits, bits=e.register_bits,
                         one_tile=e.small)

@@ -67,17 +67,26 @@ class Loader(wiring.Component):
             *(getattr(prefetch, f"answer_{name}").eq(getattr(self, f"answer_{name}"))
               for name in ("valid", "tag", "data")),
             prefetch.stream_take.eq(take & have), self.data.eq(word),
-            commands.r_en.eq(self.command_ready if engine.small else ~self.command_valid | self.command_ready),
             self.moved.eq(prefetch.stream_take | self.scratch_write.any()),
         ]
         if engine.small:
             m.d.comb += [self.command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy),
-                         self.command_kind.eq(_kind(commands.r_data))]
+                         self.command_kind.eq(_kind(commands.r_data)), commands.r_en.eq(self.command_ready)]
         else:
-            command = Signal(64 + kinds, name="command", reset_less=True)
-            m.d.comb += [self.command.eq(command), self.command_kind.eq(command[64:])]
+            # The queue's memory may lie far from the sequencer: behind its output register a word to spare is kept, so
+            # that what asks for the next one is a register.
+            read, command, spare = (Signal(64 + kinds, name=name, reset_less=True)
+                                    for name in ("command_read", "command", "spare"))
+            have_read, spared, free = Signal(), Signal(), ~self.command_valid | self.command_ready
+            m.d.comb += [self.command.eq(command), self.command_kind.eq(command[64:]),
+                         commands.r_en.eq(~have_read | ~spared)]
+            m.d.sync += spared.eq(~free & (spared | have_read))
             with m.If(commands.r_en):
-                m.d.sync += [command.eq(commands.r_data), self.command_valid.eq(commands.r_rdy)]
+                m.d.sync += [read.eq(commands.r_data), have_read.eq(commands.r_rdy)]
+            with m.If(~spared):
+                m.d.sync += spare.eq(read)
+            with m.If(free):
+                m.d.sync += [command.eq(Mux(spared, spare, read)), self.command_valid.eq(spared | have_read)]
         # Commands and thresholds: 64 bits of a memory word at a time.
         n_pieces, last_piece = engine.mem_bits // 64, Signal()
         piece, commands_left, last_command = Signal(range(max(2, n_pieces))), Signal(16), Signal()

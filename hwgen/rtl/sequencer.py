@@ -143,13 +143,15 @@ class Sequencer(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [self.layers.eq(0), self.layers_done.eq(0)]
         m.d.comb += self.slots_take.eq(start_tile)
+        # What a group begins with is loaded before it is known that there is one: the last time counts.
+        begin = ~running | (self.word_ready & run_done)
         active = register(m, self.active, "of_group")
-        with m.If(start_tile):
+        with m.If(begin):
             m.d.sync += [active.eq(self.slots), self.final.eq(self.slots_final)]
-        self._loops(m, start_tile, run_done, ring_base)
+        self._loops(m, begin, run_done, ring_base)
         return m
 
-    def _loops(self, m, start, done, ring_base):
+    def _loops(self, m, begin, done, ring_base):
         settings, tile, word = self.settings, self.tile, self.word
         bits = self._bits
         residual, low_plane = Signal(), Signal()
@@ -164,8 +166,8 @@ class Sequencer(wiring.Component):
         one_block, one_kx, one_word = Signal(), Signal(), Signal()
         row = MixedStep(m, len(tap_q), self.banks, "row")
         m.d.sync += [
-            second_plane.eq(settings.base + settings.plane_step), before_kx.eq(settings.kernel_w - 1),
-            one_block.eq(settings.blocks == 0), one_kx.eq(settings.kernel_w == 0), one_word.eq(tile.words == 1),
+            second_plane.eq(tile.base + settings.plane_step), before_kx.eq(settings.kernel_w - 1),
+            one_block.eq(tile.blocks == 0), one_kx.eq(settings.kernel_w == 0), one_word.eq(tile.words == 1),
             *row.load(settings.row_q, settings.row_r),
         ]
         m.d.comb += [
@@ -179,18 +181,18 @@ class Sequencer(wiring.Component):
         column_q, column_r = next_point(tap_q, tap_r, self.banks)
         row_q, row_r = row.add(tap_q, tap_r)
         # A tile may leave out words at its end that are zero in every row: the words are counted, not the rows.
-        first_block = [blocks_left.eq(settings.blocks), end_block.eq(one_block)]
+        first_block = [blocks_left.eq(tile.blocks), end_block.eq(one_block)]
         first_kx = [kx.eq(0), end_kx.eq(one_kx)]
         first_word = [*first_block, *first_kx, ky.eq(0), tap_q.eq(0), tap_r.eq(0),
                       words_left.eq(tile.words), end_plane.eq(one_word), ring.eq(ring_base)]
-        with m.If(start):
+        with m.If(begin):
             m.d.sync += [
                 residual.eq(tile.res_words != 0), res_left.eq(tile.res_words), res_address.eq(tile.res_address),
                 done.eq((tile.res_words == 0) & one_word & ~settings.two_planes),
-                low_plane.eq(~settings.two_planes), plane_base.eq(settings.base), block_base.eq(settings.base),
+                low_plane.eq(~settings.two_planes), plane_base.eq(tile.base), block_base.eq(tile.base),
                 *first_word,
             ]
-        with m.Elif(self.word_valid & self.word_ready):
+        with m.Elif(self.word_ready):
             with m.If(residual):
                 m.d.sync += [res_left.eq(res_left - 1), res_address.eq(res_address + settings.res_step)]
                 m.d.sync += [residual.eq(res_left != 1), done.eq((res_left == 1) & end_plane & low_plane)]

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..isa import _MOVE, _STEP
 from ..plan.timing import WALKER_LATENCY
-from .bits import MixedStep, fields, radix_bits
+from .bits import MixedStep, fields, radix_bits, register
 
 POINT_BITS = 14
 """Quotient bits of a point; enough for 2**13 words per bank and for windows that begin before the map."""
@@ -51,7 +51,9 @@ class Walker(wiring.Component):
 
     A pipeline of one evaluation per cycle that stands still while a complete group waits: counters, event,
     constants of the event, points, slot.  The first group is there ``LATENCY + px`` cycles after ``restart``,
-    every other one ``px + 1`` cycles after the one before was taken.
+    every other one ``px + 1`` cycles after the one before was taken.  With ``ahead`` a complete group moves to
+    registers of its own, a cycle later, and the next one is begun while it waits: groups can be taken every ``px``
+    cycles.
 
     Ports: ``config_*`` write the layer's constants, ``restart`` begins a walk, ``slots``
     with ``valid`` is a complete group (``final`` marks the last one of a walk) and
@@ -61,8 +63,8 @@ class Walker(wiring.Component):
     LATENCY = WALKER_LATENCY
 
     def __init__(self, *, px: int, banks: int, point_bits: int = POINT_BITS, size_bits: int = PLACE_BITS - 1,
-                 raster: bool = True):
-        self.px, self.banks, self.can_raster, self.size_bits = px, banks, raster, size_bits
+                 raster: bool = True, ahead: bool = False):
+        self.px, self.banks, self.can_raster, self.size_bits, self.ahead = px, banks, raster, size_bits, ahead
         self._slot = slot = slot_layout(point_bits)
         self._flags = data.StructLayout({name: 1 for name, _ in slot if name not in POINTS + ("inside",)})
         super().__init__({
@@ -77,20 +79,24 @@ class Walker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         full, taken, run = Signal(), Signal(), Signal()
-        m.d.sync += taken.eq(self.take)
-        # The group is left alone for one more cycle after it was taken: nothing here hangs on ``take`` itself.
-        m.d.comb += [run.eq(~full | taken), self.valid.eq(full & ~taken)]
+        if self.ahead:
+            # The group moves on when its place was empty: nothing here hangs on ``take`` itself.
+            m.d.comb += [taken.eq(full & ~self.valid), run.eq(~full | taken)]
+        else:
+            m.d.sync += taken.eq(self.take)
+            # The group is left alone for one more cycle after it was taken.
+            m.d.comb += [run.eq(~full | taken), self.valid.eq(full & ~taken)]
 
         event, flags, group_end, final = self._positions(m, run)
         travelling = Cat(flags, group_end, final)
         late, valid = travelling, Const(1)
         for stage in range(3):
-            register, there = Signal(len(late), name=f"flags_{stage + 1}"), Signal(name=f"valid_{stage + 1}")
+            kept, there = Signal(len(late), name=f"flags_{stage + 1}"), Signal(name=f"valid_{stage + 1}")
             with m.If(run):
-                m.d.sync += [register.eq(late), there.eq(valid)]
+                m.d.sync += [kept.eq(late), there.eq(valid)]
             with m.If(self.restart):
                 m.d.sync += there.eq(0)
-            late, valid = register, there
+            late, valid = kept, there
         state = self._points(m, run, event)
 
         # The group under construction is a shift register; slot 0 enters first.
@@ -102,8 +108,15 @@ class Walker(wiring.Component):
             *(getattr(current, name).eq(state[name]) for name in POINTS),
             *(getattr(current, name).eq(getattr(passed, name)) for name, _ in self._flags),
             current.inside.eq((place_x < self.conv_w) & (place_y < self.conv_h)),
-            self.slots.eq(group), self.final.eq(last_group),
         ]
+        if self.ahead:
+            slots = register(m, self.slots, "ready")
+            with m.If(taken):
+                m.d.sync += [slots.eq(group), self.final.eq(last_group), self.valid.eq(1)]
+            with m.If(self.take | self.restart):
+                m.d.sync += self.valid.eq(0)
+        else:
+            m.d.comb += [self.slots.eq(group), self.final.eq(last_group)]
         with m.If(run & valid):
             m.d.sync += [group.eq(Cat(group.as_value()[len(current.as_value()):], current.as_value())),
                          last_group.eq(late[-1])]

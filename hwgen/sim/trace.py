@@ -105,7 +105,9 @@ class _Map:
         self.written += words
         target = step.target
         for bank, address, word, _ in words:
-            at = (address - target.base) * self.banks + bank + target.first_row * target.pitch
+            # Planes of a strip may lie closer together than those of the whole map.
+            plane, point = divmod((address - target.base) * self.banks + bank, target.plane_step * self.banks)
+            at = plane * self.region.plane_step * self.banks + target.first_row * target.pitch + point
             if not (0 <= at < len(self.seen) and bank < self.banks):
                 self.image.stray.append(f"{self.tensor}: a word was written to bank {bank}, address {address}, "
                                         "outside its region")

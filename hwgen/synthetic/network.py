@@ -52,26 +52,27 @@ class SyntheticNetwork:
         self.layers += 1
         return np.random.default_rng([self.options.seed, self.layers])
 
-    def conv(self, x: Activation, rows: int, kernel: int, stride: int = 1, *, name: str) -> Activation:
+    def conv(self, x: Activation, rows: int, kernel: int, stride: int = 1, *, groups: int = 1, name: str) -> Activation:
         """Convolution with padding for an unchanged size (at stride 1), batch norm, ReLU, quantizer."""
-        return self._quantize(*self._normalized(x, rows, kernel, stride, name), relu=True, name=name)
+        return self._quantize(*self._normalized(x, rows, kernel, stride, name, groups), relu=True, name=name)
 
     def branch(self, x: Activation, rows: int, kernel: int, stride: int = 1, *, name: str) -> Activation:
         """The same without ReLU, in signed codes: an operand of :meth:`add`."""
         return self._quantize(*self._normalized(x, rows, kernel, stride, name), relu=False, name=name)
 
-    def residual(self, x: Activation, shortcut: Activation, rows: int, kernel: int, *, name: str) -> Activation:
+    def residual(self, x: Activation, shortcut: Activation, rows: int, kernel: int, *, relu: bool = True,
+                 name: str) -> Activation:
         """The last convolution of a block and its add: rounded twice, or once where the options say ``fused``."""
         if not self.options.fused:
-            return self.add(self.branch(x, rows, kernel, name=name), shortcut, name=f"{name}_add")
+            return self.add(self.branch(x, rows, kernel, name=name), shortcut, relu=relu, name=f"{name}_add")
         value, real = self._normalized(x, rows, kernel, 1, name)
         value = self.builder.add(value, shortcut.value, name=f"{name}_add")
-        return self._quantize(value, real + _real(shortcut), relu=True, name=name)
+        return self._quantize(value, real + _real(shortcut), relu=relu, name=name)
 
-    def add(self, x: Activation, y: Activation, *, name: str) -> Activation:
-        """Sum of two activations, ReLU, quantizer."""
+    def add(self, x: Activation, y: Activation, *, relu: bool = True, name: str) -> Activation:
+        """Sum of two activations, ReLU if it is wanted, quantizer."""
         value = self.builder.add(x.value, y.value, name=name)
-        return self._quantize(value, _real(x) + _real(y), relu=True, name=name)
+        return self._quantize(value, _real(x) + _real(y), relu=relu, name=name)
 
     def max_pool(self, x: Activation, kernel: int, stride: int, pad: int = 0, *, name: str) -> Activation:
         value = self.builder.max_pool(x.value, kernel, stride, pad, name=name)
@@ -101,12 +102,13 @@ class SyntheticNetwork:
 
     # ---- steps ---------------------------------------------------------------------------
 
-    def _normalized(self, x: Activation, rows: int, kernel: int, stride: int, name: str) -> tuple[Value, np.ndarray]:
+    def _normalized(self, x: Activation, rows: int, kernel: int, stride: int, name: str, groups: int = 1
+                    ) -> tuple[Value, np.ndarray]:
         """Convolution and batch norm: the value, and its real numbers on the calibration images."""
         rng, pad = self._rng(), kernel // 2
-        weight, scales, schemes = draw_rows((rows, x.codes.shape[1], kernel, kernel), self.options.mix, rng)
-        value = self.builder.conv(x.value, weight, scales, None, stride, pad, name=name, schemes=schemes)
-        acc = _accumulators(x, weight, stride, pad)
+        weight, scales, schemes = draw_rows((rows, x.codes.shape[1] // groups, kernel, kernel), self.options.mix, rng)
+        value = self.builder.conv(x.value, weight, scales, None, stride, pad, name=name, schemes=schemes, groups=groups)
+        acc = _accumulators(x, weight, stride, pad, groups)
         # Integer sums, so that every machine finds the same constants.
         count = acc[:, 0].size
         mean = acc.sum(axis=(0, 2, 3)) / count
@@ -151,7 +153,8 @@ def _real(x: Activation) -> np.ndarray:
     return x.scale * (x.codes.astype(np.float64) - x.zero)
 
 
-def _accumulators(x: Activation, weight: np.ndarray, stride: int, pad: int) -> np.ndarray:
+def _accumulators(x: Activation, weight: np.ndarray, stride: int, pad: int, groups: int = 1) -> np.ndarray:
     empty = np.zeros(0, np.int64)
-    op = Conv("", "", "", weight, (), np.zeros(0), Requant(empty, empty, empty), (stride, stride), (pad,) * 4)
+    op = Conv("", "", "", weight, (), np.zeros(0), Requant(empty, empty, empty), (stride, stride), (pad,) * 4,
+              groups=groups)
     return conv_accumulators(op, x.codes, x.zero)

@@ -16,8 +16,8 @@ class Options:
 
     mix: Mix = Mix.of(**NAMED["msq"])
     size: int = 224
-    channels: int = 64
-    """Channels of the first layer; the other layers' follow from it."""
+    channels: int | None = None
+    """Channels of the first layer; the other layers' follow from it.  None for the published shape."""
     seed: int = 1
     fused: bool = False
     """Residual adds rounded once instead of twice."""
@@ -49,7 +49,8 @@ class Options:
             name, share = shares.popitem()
             raise HwgenError(f"model option '{name}={share}': say which scheme the other rows have, as in "
                              f"{name}={share},fixed4")
-        if options.size < 32 or options.size % 32 or not 4 <= options.channels <= 256:
-            raise HwgenError(f"a generated model needs a size that is a multiple of 32, and 4 to 256 channels, not "
-                             f"{options.size} and {options.channels}")
+        if options.size < 32 or options.size % 32:
+            raise HwgenError(f"a generated model needs a size that is a multiple of 32, not {options.size}")
+        if options.channels is not None and not 4 <= options.channels <= 256:
+            raise HwgenError(f"a generated model needs 4 to 256 channels, not {options.channels}")
         return replace(options, mix=Mix.of(**shares)) if shares else options

@@ -8,6 +8,8 @@ global average, 1,000 classes.
 from hwgen.synthetic import Activation, Options, SyntheticNetwork
 
 CLASSES = 1000
+STEM = 64
+"""Channels of the first layer."""
 STAGES = (3, 4, 6, 3)
 
 
@@ -22,13 +24,13 @@ def block(net: SyntheticNetwork, x: Activation, rows: int, stride: int, name: st
 
 def make(name: str, options: Options) -> SyntheticNetwork:
     """The network under the given name."""
-    net = SyntheticNetwork(name, options)
-    x = net.conv(net.input, options.channels, 7, 2, name="stem")
+    net, channels = SyntheticNetwork(name, options), options.channels or STEM
+    x = net.conv(net.input, channels, 7, 2, name="stem")
     x = net.max_pool(x, 3, 2, 1, name="stem_pool")
     for stage, blocks in enumerate(STAGES):
         for index in range(blocks):
             stride = 2 if stage and not index else 1
-            x = block(net, x, options.channels << stage, stride, f"stage{stage + 1}_{index + 1}")
+            x = block(net, x, channels << stage, stride, f"stage{stage + 1}_{index + 1}")
     net.logits(net.average(x, name="average"), CLASSES, name="classify")
     return net
 

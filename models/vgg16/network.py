@@ -7,20 +7,22 @@ K. Simonyan and A. Zisserman, Very Deep Convolutional Networks (ICLR 2015), conf
 from hwgen.synthetic import Options, SyntheticNetwork
 
 CLASSES = 1000
+STEM = 64
+"""Channels of the first layer."""
 GROUPS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 """Channels in units of the first group's, and convolutions."""
 
 
 def make(name: str, options: Options) -> SyntheticNetwork:
     """The network under the given name."""
-    net = SyntheticNetwork(name, options)
+    net, channels = SyntheticNetwork(name, options), options.channels or STEM
     x = net.input
     for group, (width, count) in enumerate(GROUPS, 1):
         for index in range(1, count + 1):
-            x = net.conv(x, options.channels * width, 3, name=f"conv{group}_{index}")
+            x = net.conv(x, channels * width, 3, name=f"conv{group}_{index}")
         x = net.max_pool(x, 2, 2, name=f"pool{group}")
-    x = net.linear(x, 64 * options.channels, name="linear1")
-    x = net.linear(x, 64 * options.channels, name="linear2")
+    x = net.linear(x, 64 * channels, name="linear1")
+    x = net.linear(x, 64 * channels, name="linear2")
     net.logits(x, CLASSES, name="classify")
     return net
 

@@ -68,7 +68,8 @@ class RequantLane(wiring.Component):
     In a layer the residual is added in one stage only, so that 7-series lanes make both products with one block;
     without ``fused`` it is the second one, and there is no ``r``.
 
-    ``swap``: in a layer ``m`` has at most 18 bits, or with ``swapped`` the accumulator has.
+    ``swap``: in a layer ``m`` has at most 18 bits, or with ``swapped`` the accumulator has.  ``upper_blocks``: see
+    :func:`hwgen.requantizer.cut`.
 
     ``dsp_bits``: signed operand width of a multiplier block: 18, 25 (7-series) or 16 (iCE40).  A wider
     accumulator is cut in two (:func:`hwgen.requantizer.cut`), so that each block has its own register.
@@ -76,7 +77,8 @@ class RequantLane(wiring.Component):
 
     def __init__(self, *, acc_bits: int, sum_bits: int, m_bits: int, c_bits: int, residual: bool, rescale: bool,
                  pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18,
-                 c2_bits: int | None = None, fused: bool = True, swap: bool = False, shift_base: int = 0):
+                 c2_bits: int | None = None, fused: bool = True, swap: bool = False,
+                 upper_blocks: bool = False, shift_base: int = 0):
         for name, value, lowest, highest in (("acc_bits", acc_bits, 4, 40), ("sum_bits", sum_bits, 1, 40),
                                              ("m_bits", m_bits, 2, 32), ("c_bits", c_bits, 2, 80),
                                              ("pool_depth", pool_depth, 1, 4096)):
@@ -87,7 +89,7 @@ class RequantLane(wiring.Component):
         self.acc_bits, self.sum_bits, self.m_bits, self.c_bits = acc_bits, sum_bits, m_bits, c_bits
         self.residual, self.rescale, self.pool, self.thresholds = residual, rescale, pool, thresholds
         self.pool_depth, self.dsp_bits, self.shift_base = pool_depth, dsp_bits, shift_base
-        self.fused, self.swap = residual and fused, swap
+        self.fused, self.swap, self.upper_blocks = residual and fused, swap, upper_blocks
         self.shared = self.fused and rescale and dsp_bits == 25
         """One multiplier for r*res and b*res: delaying a product costs little where a LUT is a shift register."""
 
@@ -213,7 +215,7 @@ class RequantLane(wiring.Component):
         A narrow accumulator takes one block: its operands wait one cycle, and ``r*res + c`` is
         added meanwhile, so that 7-series parts can do both additions inside their DSP blocks.
         """
-        at, soft = cut(self.acc_bits, self.m_bits, self.dsp_bits, self.swap)
+        at, soft = cut(self.acc_bits, self.m_bits, self.dsp_bits, self.swap, self.upper_blocks)
         extra = [] if product is None else [self.product_bits]
         factor = delay(m, self.m, 1, "m")
         if not at:
@@ -317,4 +319,4 @@ def make_lane(engine: Engine) -> RequantLane:
     return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                        residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
                        dsp_bits=dsp_bits(e.family), pool_depth=e.tile_chunks, c2_bits=e.c2_bits,
-                       fused=e.fused, swap=e.swap, shift_base=e.shift_base)
+                       fused=e.fused, swap=e.swap, upper_blocks=e.upper_blocks, shift_base=e.shift_base)
