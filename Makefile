@@ -100,8 +100,9 @@ test: $(VENV)/.ready
 test-train: $(TRAIN)/.ready
 	$(TRAIN)/bin/python -m pytest $(or $(TESTS),tests/train)
 
-bench: $(VENV)/.ready
+bench: $(VENV)/.ready $(TRAIN)/.ready
 	$(BIN)/python -m benchmarks.bench $(BENCH)
+	$(BIN)/python -m benchmarks.real_networks
 	$(BIN)/python -m pytest -m bench --ignore=tests/train -n $(JOBS) $(TESTS)
 
 lint: $(VENV)/.ready

@@ -49,6 +49,10 @@ WORDS_IN_FLIGHT = 8
 CREDIT_LATENCY together, so that they never wait for each other; a power of two."""
 MAX_COLUMNS = 1024
 """Of the row buffer."""
+SHIFT_BITS = 5
+"""Of a row's stored shift."""
+MAX_SHIFT_BASE = 16
+"""Of what an engine adds to it."""
 
 
 class EngineError(ValueError):
@@ -83,6 +87,9 @@ class Engine:
     """Width of the signed multipliers M, R, A and B."""
     c_extra: int = 0
     """Bits by which the constants are wider than accumulator and multipliers make them."""
+    shift_base: int = 0
+    """Added to the stored shift of a row, 0 to MAX_SHIFT_BASE: S is shift_base + 1 to shift_base + 32.  Sums of many
+    8-bit products need more than 32; rows that need less multiply M and C (hwgen.plan.shifts)."""
     swap: bool = False
     """Operands of the multiplier of M change places in layers with a wide M, whose accumulators are narrow then; only
     where blocks have a wide and a narrow operand (7-series)."""
@@ -157,6 +164,8 @@ class Engine:
              f"pool_columns must be in 0..{MAX_COLUMNS}, and 0 without pool, not {self.pool_columns!r}")
         need(0 <= self.c_extra <= 16, f"c_extra must be in 0..16, not {self.c_extra!r}")
         need(8 <= self.m_bits <= 32, f"m_bits must be in 8..32, not {self.m_bits!r}")
+        need(0 <= self.shift_base <= MAX_SHIFT_BASE,
+             f"shift_base must be in 0..{MAX_SHIFT_BASE}, not {self.shift_base!r}")
         need(self.mem_bits in (64, 128, 256, 512), f"mem_bits must be 64, 128, 256 or 512, not {self.mem_bits!r}")
         need(self.ports in (1, 2, 4), f"ports must be 1, 2 or 4, not {self.ports!r}")
         need(self.port_bits in (64, 128) or self.ports == 1,
@@ -350,7 +359,7 @@ class Engine:
     @property
     def record_fields(self) -> dict[str, int]:
         """Widths of a row's requantizer parameters as they lie in memory, lowest bits first."""
-        fields = {"m": self.m_bits, "c": self.c_bits, "shift": 5, "slot": 8, "negate": 1}
+        fields = {"m": self.m_bits, "c": self.c_bits, "shift": SHIFT_BITS, "slot": 8, "negate": 1}
         return fields | ({"r": self.m_bits} if self.has_r else {})
 
     @property

@@ -17,7 +17,8 @@ VERILATOR = {
                           **COMMON | {"ring_depth": 128}),
     "narrow": Engine(ki=2, px=8, sp2_rows=4, pot_rows=2, dsp_rows=2, drain_lanes=2, wide=False, thresholds=False,
                      wide_residual=False, family="ecp5", **COMMON | {"acc_bits": 24}),
-    "sp2_only": Engine(ki=8, px=4, sp2_rows=4, dsp_rows=0, drain_lanes=2, m_bits=24, pool_columns=64, **COMMON),
+    "sp2_only": Engine(ki=8, px=4, sp2_rows=4, dsp_rows=0, drain_lanes=2, m_bits=24, shift_base=6, pool_columns=64,
+                       **COMMON),
     "wide_memory": Engine(ki=32, px=1, sp2_rows=2, dsp_rows=2, drain_lanes=2, mem_bits=256, ports=2,
                           **COMMON | {"acc_bits": 28, "ring_depth": 512}),
 }
@@ -32,7 +33,7 @@ ICARUS = {
     "least": Engine(ki=2, px=1, sp2_rows=0, dsp_rows=2, drain_lanes=1, wide=False, residual=False, rescale=False,
                     pool=False, thresholds=False, **SMALL),
     "mixed": Engine(ki=4, px=2, sp2_rows=2, pot_rows=2, int4_rows=2, dsp_rows=2, drain_lanes=2, pool_columns=24,
-                    **SMALL | {"ring_depth": 128}),
+                    shift_base=3, **SMALL | {"ring_depth": 128}),
     "lut": Engine(ki=4, px=3, sp2_rows=2, dsp_rows=1, drain_lanes=1, dsp_weights="lut", pool=False, mem_bits=256,
                   ports=2, **SMALL),
     "on_demand": Engine(ki=4, px=2, sp2_rows=2, int4_rows=2, drain_lanes=2, wide=False, rescale=False, small=True,

@@ -74,16 +74,21 @@ def _affine(dice: Dice, values: np.ndarray, codes: int, centre: float, reach: in
             m_bits: int) -> tuple[int, int, int, int]:
     """M, C, S, R of one row so that its codes vary; now and then extremes, often exact ties."""
     largest, limit = 2**(m_bits - 1) - 1, 2**(dice.engine.c_bits - 4) - 1
+    base = dice.engine.shift_base
     if dice.chance(0.04):
+        s = dice.upto(1, 32 + base)
+        largest, limit = (value >> max(0, base + 1 - s) for value in (largest, limit))
         m = dice.pick([largest, -largest, 0, 1, -1])
-        return m, dice.upto(-limit // 8, limit // 8), dice.upto(1, 32), dice.pick([largest, -largest, 0])
+        return m, dice.upto(-limit // 8, limit // 8), s, dice.pick([largest, -largest, 0])
     low, high = np.percentile(values, [3, 97])
     slope = codes * dice.rng.uniform(0.5, 2.5) / (high - low + 1) * dice.pick([1, 1, -1])
     ties = dice.chance(0.3)
     bits = dice.upto(1, 3) if ties else dice.upto(3, m_bits - 1)
-    s = int(np.clip(round(np.log2(2.0**bits / abs(slope))), 1, 32))
+    s = int(np.clip(round(np.log2(2.0**bits / abs(slope))), 1, 32 + base))
     while s > 1 and 2**s * 600 > limit:
         s -= 1
+    # The engine holds a row of a small S multiplied, so that S exceeds its base.
+    largest, limit = (value >> max(0, base + 1 - s) for value in (largest, limit))
     m = int(np.clip(round(slope * 2**s), -largest, largest))
     r = 0
     if reach:

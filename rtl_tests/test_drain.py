@@ -18,7 +18,7 @@ ENGINES = {
     "two lanes": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, **COMMON),
     "whole words": Engine(ki=4, px=1, sp2_rows=4, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=2, **COMMON),
     "one lane": Engine(ki=4, px=3, sp2_rows=1, pot_rows=1, int4_rows=2, dsp_rows=5, drain_lanes=1, pool_columns=5,
-                       **COMMON),
+                       shift_base=7, **COMMON),
     "fewer rows than channels": Engine(ki=8, px=1, sp2_rows=2, dsp_rows=0, drain_lanes=2, mem_bits=128, **COMMON),
     "plain": Engine(ki=4, px=2, sp2_rows=0, dsp_rows=4, drain_lanes=2, residual=False, rescale=False, pool=False,
                     thresholds=False, **COMMON),
@@ -169,6 +169,7 @@ def expected_writes(engine, layer, group, go):
                 record = group.records[chunk * lanes + lane]
                 row = record["slot"] * lanes + lane
                 offset = 0 if row < e.rows - e.dsp_rows else 128 if group.tile["wide"] else 8
+                record = record | {"shift": record["shift"] + e.shift_base}
                 codes[chunk, lane, p] = layer.code(record, group.totals[row * e.px + p], group.sums[p], offset,
                                                    group.residual[chunk * lanes + lane][p], slot, (chunk, lane))
             if (chunk + 1) % per_word and chunk != chunks - 1:

@@ -39,7 +39,7 @@ class Model:
         # The residual joins one stage; a lane with one block for both ignores R where it joins the second.
         r = 0 if get("shared") and get("rescale_on") == 1 else get("r", 0)
         v = acc * get("m") + r * get("res", 0) + get("c")
-        q = clamped(get("zero") + rounded(v, get("shift"), get("half_even")), get("low"), get("high"))
+        q = clamped(get("zero") + rounded(v, get("base") + get("shift"), get("half_even")), get("low"), get("high"))
         if get("override"):
             q = get("override_code")
         index, first, inside = get("pool_index"), get("pool_first"), get("pool_inside")
@@ -111,7 +111,8 @@ def random_operand(rng, dut, layer):
     if dut.fused:
         operand |= {"r": signed(rng, dut.m_bits)}
         v += operand["r"] * operand["res"]
-    near = rng.randrange(-520, 530) * 2**(shift + 1) + rng.choice([0, 0, 2**shift, -1, 1, signed(rng, shift + 2)])
+    whole = dut.shift_base + shift
+    near = rng.randrange(-520, 530) * 2**(whole + 1) + rng.choice([0, 0, 2**whole, -1, 1, signed(rng, whole + 2)])
     c = near - v if rng.random() < 0.7 else signed(rng, dut.c_bits)
     operand["c"] = clamped(c, -2**(dut.c_bits - 1), 2**(dut.c_bits - 1) - 1)
     if dut.thresholds:
@@ -133,7 +134,7 @@ def run(dut, layers, rng, count, density=0.8, model_of=Model, operand_of=random_
     """Feed ``count`` operands per layer; compare codes, and o_valid with the valid input, cycle by cycle."""
     vectors, expected = [], []
     for layer in layers:
-        model = model_of(layer | {"shared": dut.shared})
+        model = model_of(layer | {"shared": dut.shared, "base": dut.shift_base})
         pools = pool_operands(rng, dut, count) if dut.pool else ({} for _ in range(count))
         vectors.append(layer)
         expected.append(None)
@@ -177,7 +178,8 @@ def test_random(options):
     {"fused": False}, {"fused": False, "dsp_bits": 25}, {"fused": False, "dsp_bits": 25, "m_bits": 21},
     {"acc_bits": 26, "m_bits": 22, "c_bits": 50, "dsp_bits": 25}, {"m_bits": 28, "c_bits": 54, "dsp_bits": 25},
     {"m_bits": 8, "c_bits": 30}, {"m_bits": 32, "c_bits": 58}, {"acc_bits": 12, "m_bits": 8, "c_bits": 12},
-    {"c_bits": 12},
+    {"c_bits": 12}, {"shift_base": 5, "m_bits": 28, "c_bits": 54}, {"shift_base": 16, "dsp_bits": 25},
+    {"shift_base": 1, "acc_bits": 32, "m_bits": 26, "c_bits": 62},
 ], ids=str)
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "fused"])
 def test_widths(widths, residual):

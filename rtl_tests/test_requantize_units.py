@@ -12,14 +12,15 @@ from hwgen.rtl.requantize.pooling import PoolState
 
 @pytest.mark.parametrize("v_bits", [2, 6, 12])
 @pytest.mark.parametrize("half_even", [0, 1])
-def test_round_every_value_at_small_widths(v_bits, half_even):
-    dut = RoundClamp(v_bits=v_bits)
+@pytest.mark.parametrize("base", [0, 1, 4, 16])
+def test_round_every_value_at_small_widths(v_bits, half_even, base):
+    dut = RoundClamp(v_bits=v_bits, base=base)
     layer = {"half_even": half_even, "zero": 20, "low": 2, "high": 200}
     shifts = range(32) if v_bits < 12 else (0, 1, 4, 7, 8, 31)
     cases = [(v, shift) for shift in shifts for v in range(-2**(v_bits - 1), 2**(v_bits - 1))]
     expected = []
     for v, shift in cases:
-        q, rest = divmod(v, 2**(shift + 1))
+        q, rest = divmod(v, 2**(base + shift + 1))
         if half_even and rest == 0 and q % 2:
             q -= 1
         expected.append(min(max(20 + q, 2), 200))
@@ -113,6 +114,7 @@ def test_threshold_search(used, gap):
 
 @pytest.mark.parametrize("build,message", [
     (lambda: RoundClamp(v_bits=1), "v_bits must be at least 2, not 1"),
+    (lambda: RoundClamp(v_bits=9, base=17), "base must be in 0..16, not 17"),
     (lambda: PoolState(op="mean", depth=4), "op must be one of .*, not 'mean'"),
     (lambda: PoolState(op="max", depth=0), "depth must be at least 1, not 0"),
     (lambda: ThresholdSearch(acc_bits=0), "acc_bits must be in 1..64, not 0"),

@@ -260,7 +260,8 @@ def test_report_shows_what_there_is(tmp_path, capsys):
 
 def test_check_of_a_model(capsys):
     code, out, err = run(capsys, "check", "digits_mlp")
-    assert (code, err) == (0, "") and out.splitlines()[-1] == "no problems"
+    assert code == 0 and out.splitlines()[-1] == "no problems"
+    assert err.startswith("checking digits_mlp")
     code, out, _ = run(capsys, "check", "digits_mlp", "--json")
     assert code == 0 and json.loads(out)["ok"] is True
 

@@ -129,5 +129,7 @@ def test_program_memory():
     assert (memory_blocks(2048, 64, PARTS["ice40"]), spram_blocks(2048, 64, PARTS["ice40"])) == (0, 4)
     assert spram_blocks(16385, 64, PARTS["ice40"]) == 0
     assert memory_blocks(0, 64, PARTS["ecp5"]) == 0
+    # made of LUTs: no block RAM
+    assert memory_blocks(13, 64, PARTS["ecp5"]) == memory_blocks(17, 64, PARTS["xilinx7"]) == 0
 
 

@@ -65,13 +65,6 @@ def unknown_input(h):
     return h.quant(h.node("Relu", "nowhere", name="bad"), 3.0)
 
 
-def wide_threshold(h):
-    table = np.sort(np.random.default_rng(1).normal(0, 40, (3, 40)), axis=1)
-    h.quant("image", name="x")
-    y = h.node("MultiThreshold", h.conv("x_out"), h.const(table), domain=QONNX, out_dtype="UINT8", name="bad")
-    return h.quant(h.conv(y, channels=3), 9.0)
-
-
 def inner_softmax(h):
     x = h.node("Softmax", h.quant("image"), axis=1, name="soft")
     return h.quant(h.conv(x, name="bad"), 3.0)
@@ -120,7 +113,6 @@ CASES = {
     control_flow: "bad (If): control flow (If)",
     loop: "bad (Loop): control flow (Loop)",
     unknown_input: "bad (Relu): its input 'nowhere' is made by no node before it",
-    wide_threshold: "bad (MultiThreshold): 3 of 3 rows have 40 non-uniform thresholds",
     inner_softmax: "bad (Conv): its input comes from Softmax, which is not supported inside the network",
     reflected_padding: "bad (Pad): padding of the mode 'reflect'",
     concat_without_common_grid: "bad (Conv): its branches have the scales 3.17, 2.3, and no grid of 8 bits",

@@ -53,7 +53,7 @@ def test_products_beyond_int64(rounding):
 
 
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
-ROW = st.tuples(INT32, st.integers(-(1 << 63), (1 << 63) - 1), INT32, st.integers(1, 32))
+ROW = st.tuples(INT32, st.integers(-(1 << 63), (1 << 63) - 1), INT32, st.integers(1, 48))
 NARROW_ROW = st.tuples(st.integers(-40, 40), st.integers(-3000, 3000), st.integers(-40, 40), st.integers(1, 8))
 
 

@@ -117,8 +117,8 @@ SP2_ROW = "conv: row 2: weight 24 is not on the grid of sp2: ±{0, 1, 2, 4, 5, 6
     (with_op("pool", pads=(0, 0, 2, 0)), "pool: pads (0, 0, 2, 0) must be smaller than the kernel (2, 2): a window "
                                          "would be all padding"),
     (with_op("mean", kernel=(4, 3)), "mean: kernel 4x3 does not fit its padded input 3x3"),
-    (with_rule("fused", shift=ints(1, 0, 5)), "fused: shift must be in 1..32, not 0..5"),
-    (with_rule("fused", shift=ints(1, 33, 5)), "fused: shift must be in 1..32, not 1..33"),
+    (with_rule("fused", shift=ints(1, 0, 5)), "fused: shift must be in 1..48, not 0..5"),
+    (with_rule("fused", shift=ints(1, 49, 5)), "fused: shift must be in 1..48, not 1..49"),
     (with_rule("fused", shift=ints(1, 2)), "fused: shift must have shape (3,), not (2,)"),
     (with_rule("fused", multiplier=ints(1, 2, 1 << 31)),
      "fused: multiplier must be in -2147483648..2147483647, not 1..2147483648"),

@@ -14,6 +14,7 @@ from hwgen.program.assemble import assemble_layout
 
 ENGINES = {
     "mixed": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2),
+    "shifts": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, shift_base=14),
     "one lane": Engine(ki=8, px=1, sp2_rows=3, dsp_rows=5, drain_lanes=1, mem_bits=128),
     "multipliers": Engine(ki=16, px=3, sp2_rows=0, dsp_rows=4, drain_lanes=4, mem_bits=256, ports=4),
     "wide words": Engine(ki=32, px=1, sp2_rows=2, dsp_rows=2, drain_lanes=2, mem_bits=128),
@@ -106,13 +107,17 @@ def test_parameters(layout):
                 if rule.thresholds is not None:
                     check_thresholds(rule, row, k, tile.thresholds[8 * position:8 * position + 8], record, engine)
                     continue
-                half = 0 if rule.rounding == "floor" else 2**(int(rule.shift[row]) - 1)
-                assert record["m"] == rule.multiplier[row]
-                assert record["c"] == rule.constant[row] + half - k * rule.multiplier[row]
-                assert record["shift"] == rule.shift[row] - 1
+                s = int(rule.shift[row])
+                half = 0 if rule.rounding == "floor" else 2**(s - 1)
+                # A row whose S is not above the engine's base is multiplied until it is.
+                times = 2**max(0, engine.shift_base + 1 - s)
+                assert record["m"] == times * rule.multiplier[row]
+                assert record["c"] == times * (rule.constant[row] + half - k * rule.multiplier[row])
+                assert times > 1 or engine.shift_base + 1 + record["shift"] == s
+                assert times == 1 or record["shift"] == 0
                 assert record["negate"] == 0
                 residual = rule.residual_multiplier
-                assert record["r"] == (residual[row] if residual is not None else 0)
+                assert record["r"] == (times * residual[row] if residual is not None else 0)
 
 
 SP2_EXCESS = {0: 0, 1: 0, 5: 0, -1: 155, -5: 155, **dict.fromkeys((2, 4, 6, 8), 31),

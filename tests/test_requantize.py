@@ -105,6 +105,16 @@ def test_unproven_rows_are_counted_with_their_difference():
     assert (requant.proven, requant.worst) == (1, differences[0])
 
 
+def test_wide_layers_need_shifts_beyond_32():
+    """Codes of 8 bits over 200,000 accumulators: no M with S of at most 32 is exact, some with a larger S is."""
+    slope, intercept = [Fraction(0.00111)], [Fraction(0.4)]
+    limits = {"rounding": "half_even", "low": 0, "high": 255, "acc_lo": -2000, "acc_hi": 220_000, "m_bits": 28}
+    assert compile_affine(slope, intercept, shift_max=32, **limits).proven == 0
+    requant = compile_affine(slope, intercept, **limits)
+    assert requant.proven == 1 and 32 < requant.shift[0] <= 48
+    assert compare(slope, intercept, "half_even", 0, True, 0, 255, -2000, 220_000, requant) == [0]
+
+
 def test_the_search_is_complete():
     """With few bits, a row is proven if and only if trying all M, C, S finds a solution."""
     rng = random.Random(5)
@@ -232,3 +242,20 @@ def test_illegal_arguments(wrong):
     arguments = {"rounding": "floor", "low": 0, "high": 3, "acc_lo": 0, "acc_hi": 9} | wrong
     with pytest.raises(ValueError):
         compile_affine([1], [0], **arguments)
+
+
+def test_of_several_widths_a_row_takes_the_narrowest_that_is_exact():
+    """Rows that 18 bits prove keep them; the others take the first width that proves them; all equal their source."""
+    rng = random.Random(8)
+    rows = [(Fraction(rng.uniform(0.004, 0.4)), Fraction(rng.uniform(0, 9))) for _ in range(24)]
+    slope, intercept = [a for a, _ in rows], [b for _, b in rows]
+    options = {"rounding": "half_even", "low": 0, "high": 255, "acc_lo": -500, "acc_hi": 40_000}
+    several = compile_affine(slope, intercept, m_bits=(14, 17, 20, 23), **options)
+    first = []
+    for row in range(24):
+        first.append(next((bits for bits in (14, 17, 20, 23) if compile_affine(
+            slope[row:row + 1], intercept[row:row + 1], m_bits=bits, **options).proven), 0))
+    assert len(set(first)) >= 3
+    assert several.proven == sum(bits > 0 for bits in first) == 24
+    assert all(abs(int(m)) < 1 << bits - 1 for m, bits in zip(several.multiplier, first, strict=True))
+    assert compare(slope, intercept, "half_even", 0, True, 0, 255, -500, 40_000, several) == [0] * 24

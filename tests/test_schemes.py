@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, quant_bits, runs_as, signed_bits
+from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, quant_bits, runs_as, signed_bits, values_of
 from hwgen.schemes.mix import BY_VARIANCE, WIDE, Mix
 from hwgen.schemes.fixed import fixed
 from hwgen.schemes.pot import pot
@@ -235,3 +235,13 @@ def test_bad_mixes(parts, message):
 def test_bad_quotas():
     with pytest.raises(HwgenError, match="at least one row to each of fixed4, sp2"):
         Mix.of(sp2=1, fixed4=1).counts(8, {"sp2": 8})
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64])
+def test_values_of_every_row(dtype):
+    rng = np.random.default_rng(3)
+    rows = rng.integers(-128, 128, (40, 3, 5, 2)).astype(dtype)
+    rows[7] = -128
+    rows[8], rows[8, 0, 0, 0] = 127, 0
+    found = values_of(rows)
+    assert [values.tolist() for values in found] == [sorted(set(row.reshape(-1).tolist())) for row in rows]

@@ -261,17 +261,21 @@ def check(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     as_json: Json = False,
 ) -> None:
-    """List what a network holds and everything that keeps it from being built.
+    """List what a network holds, which boards and parts take it, and everything that keeps it from being built.
 
-    Exit code 1 when there is a problem.
+    The engines are a first answer: 'hwgen build' finds the same or faster ones.  Exit code 1 when there is a problem.
     """
     from hwgen.build.models import find_model
+    from hwgen.build.survey import survey
     from hwgen.frontend import inspect
 
     source = find_model(model)
     found = inspect(source.path) if source.options is None else inspect(source.name, source.data)
+    proofs, fits = _work(f"checking {source.name}", lambda progress: survey(source, progress)) if found.ok else ({}, [])
     if as_json:
-        typer.echo(found.to_json())
+        _print_json(found.to_json() | {
+            "proven": {name: list(pair) for name, pair in proofs.items()},
+            "fits": [vars(fit) | {"fps": fit.fps} for fit in fits]})
     else:
         table = Table(*_columns("node", "operator", "becomes"), box=ASCII2, show_edge=False, pad_edge=False)
         for node in found.nodes:
@@ -279,11 +283,14 @@ def check(
         console = _out()
         console.print(table)
         if found.layers:
-            console.print(_layer_table(found.layers))
+            console.print(_layer_table(found.layers, proofs))
         for step in found.host:
             console.print(f"left to the host: {step.op} {step.node} of {step.output}", soft_wrap=True)
         rows = ", ".join(f"{name} {n}" for name, n in found.rows.items()) or "none"
-        console.print(f"{found.name}: {found.macs:,} MAC; rows: {rows}", soft_wrap=True)
+        parameters = sum(layer.parameters for layer in found.layers)
+        console.print(f"{found.name}: {found.macs:,} MAC, {parameters:,} parameters; rows: {rows}", soft_wrap=True)
+        if fits:
+            console.print(_fit_table(fits))
     if not found.ok:
         lines = "\n".join(f"  {problem}" for problem in found.problems)
         count = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
@@ -292,14 +299,26 @@ def check(
         typer.echo("no problems")
 
 
-def _layer_table(layers) -> Table:
-    """Per layer: widths, and in how many rows each number system holds every weight exactly."""
-    table = Table(*_columns("layer", "rows", "pot", "sp2", "4-bit", "8-bit", "in", "out", "sum"), box=ASCII2,
-                  show_edge=False, pad_edge=False, caption="rows that a number system holds exactly; bits of codes and "
-                  "sums", caption_justify="left")
+def _fit_table(fits) -> Table:
+    """Boards and parts: an engine with its frame rate, or what is missing."""
+    table = Table(*_columns("board or part", "MHz", "engine, or what is missing", "MAC/cycle", "images/s"), box=ASCII2,
+                  show_edge=False, pad_edge=False, caption_justify="left", caption="channels x pixels x rows of an "
+                  "engine found quickly; 'hwgen build' finds the same or faster ones")
+    for fit in fits:
+        table.add_row(fit.board or fit.part, f"{fit.clock_mhz:g}", fit.engine or fit.missing,
+                      f"{fit.macs_per_cycle:,}" if fit.cycles else "-", f"{fit.fps:,.1f}" if fit.cycles else "-")
+    return table
+
+
+def _layer_table(layers, proofs) -> Table:
+    """Per layer: widths, in how many rows each number system holds every weight exactly, and rows proven equal."""
+    table = Table(*_columns("layer", "rows", "proven", "pot", "sp2", "4-bit", "8-bit", "in", "out", "sum"), box=ASCII2,
+                  show_edge=False, pad_edge=False, caption="rows whose codes are proven equal to the file's; rows that "
+                  "a number system holds exactly; bits of codes and sums", caption_justify="left")
     for layer in layers:
-        table.add_row(layer.layer, *(f"{n:,}" for n in (layer.rows, *(layer.holds[name] for name in (
-            "pot4", "sp2", "fixed4", "fixed8")))), str(layer.input_bits), str(layer.output_bits),
+        proven = f"{proofs[layer.layer][0]:,}" if layer.layer in proofs else "-"
+        table.add_row(layer.layer, f"{layer.rows:,}", proven, *(f"{layer.holds[name]:,}" for name in (
+            "pot4", "sp2", "fixed4", "fixed8")), str(layer.input_bits), str(layer.output_bits),
             str(layer.accumulator_bits))
     return table
 

@@ -242,7 +242,9 @@ def memory_blocks(words: int, bits: int, part: Part) -> float:
     """
     if words <= 0 or spram_blocks(words, bits, part):
         return 0
-    return map_memory(bits, words, part.family, checked=False).units
+    mapped = map_memory(bits, words, part.family, checked=False)
+    # A few words are made of LUTs.
+    return mapped.units if mapped.kind == "block" else 0
 
 
 def spram_blocks(words: int, bits: int, part: Part) -> int:

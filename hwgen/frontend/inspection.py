@@ -1,13 +1,12 @@
 """What a model file holds: every node, every layer, the schemes that hold its rows, and all problems."""
 
 from dataclasses import dataclass
-import json
 from pathlib import Path
 
 from hwgen.frontend.network import HostStep, Network, NodeReport, Problem
 from hwgen.frontend.steps import reach
 from hwgen.frontend.values import ConvSource, Layer
-from hwgen.schemes import DISCOVERY_ORDER, discover, signed_bits
+from hwgen.schemes import DISCOVERY_ORDER, discover, signed_bits, values_of
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,15 @@ class Inspection:
     def ok(self) -> bool:
         return not self.problems
 
-    def to_json(self) -> str:
+    def to_json(self) -> dict:
         """The same for scripts."""
-        return json.dumps({
+        return {
             "path": str(self.path), "name": self.name, "input_shape": list(self.input_shape), "ok": self.ok,
             "macs": self.macs, "rows": self.rows,
             "layers": [vars(layer) for layer in self.layers],
             "host": [vars(step) for step in self.host],
             "nodes": [{"node": node.node, "op": node.op, "becomes": node.becomes} for node in self.nodes],
-            "problems": [vars(problem) for problem in self.problems]}, indent=1)
+            "problems": [vars(problem) for problem in self.problems]}
 
 
 def inspect_network(network: Network) -> Inspection:
@@ -79,8 +78,8 @@ def _report(layer: Layer) -> LayerReport:
     source = layer.pending.source
     assert isinstance(source, ConvSource)
     holds = dict.fromkeys(DISCOVERY_ORDER, 0)
-    for row in source.weight:
-        for name in discover(row):
+    for values in values_of(source.weight):
+        for name in discover(values):
             holds[name] += 1
     chosen = {name: source.schemes.count(name) for name in sorted(set(source.schemes))}
     low, high = reach(layer)

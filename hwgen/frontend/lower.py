@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 import math
-from typing import TypeVar
 
 import numpy as np
 
@@ -30,12 +29,10 @@ from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Resc
 from hwgen.graph.ranges import accumulator_range
 from hwgen.graph.requantize import compile_affine, compile_fused
 from hwgen.graph.rescale import compile_rescale
-from hwgen.graph.thresholds import MAX_STEPS
+from hwgen.graph.thresholds import MAX_STEPS, parts_of
 
 M_BITS = (18, 19, 20, 21, 22, 24, 26, 28, 32)
 """Widths of multipliers that are tried, narrowest first; wider ones cost multipliers in the engine."""
-
-Rule = TypeVar("Rule", Requant, Rescale)
 
 
 def lower(network: Network, m_bits: int | None = None) -> Graph:
@@ -92,14 +89,20 @@ def between(output: str, index: int) -> str:
     return f"{output}.before_pool{index or ''}"
 
 
-def narrowest(widths: Sequence[int], compiled: Callable[[int], Rule], rows: int) -> Rule:
-    """The first rule that is proven in all rows; if none is, the first of those proven in most."""
-    best = compiled(widths[0])
-    for width in widths[1:]:
-        if best.proven == rows:
-            break
-        rule = compiled(width)
-        best = rule if rule.proven > best.proven else best
+def narrowest(widths: Sequence[int], compiled: Callable[[int], Rescale]) -> Rescale:
+    """The rule of the narrowest width that is proven, by bisection: each try takes long.  If none is, the narrowest."""
+    low, high = 0, len(widths) - 1
+    best = None
+    while low < high:
+        middle = (low + high) // 2
+        rule = compiled(widths[middle])
+        if rule.proven:
+            best, high = rule, middle
+        else:
+            low = middle + 1
+    if best is None:
+        rule = compiled(widths[-1])
+        best = rule if rule.proven or len(widths) == 1 else compiled(widths[0])
     return best
 
 
@@ -152,6 +155,9 @@ class _Maker:
             split_at(layer.pending, layer.quantizer)
         if pivot is None:
             op = self._operation(layer, target)
+            if isinstance(op, Conv) and op.requant.thresholds is not None and layer.quantizer.code_bits > 4:
+                self._counted(op, target)
+                return
             pivot = self._worth_a_cut(layer, op)
             if pivot is None:
                 self.tensor(target)
@@ -170,6 +176,30 @@ class _Maker:
         self.tensor(target)
         name = self.name(f"{layer.pending.source.name}.sum")
         self.ops.append(Add(name, parts[0], parts[1], target.tensor, total))
+
+    def _counted(self, op: Conv, target: Codes) -> None:
+        """Thresholds for codes of more than 4 bits: convolutions that count some of them each, and running sums."""
+        self.names.discard(op.name)
+        rules = parts_of(op.requant)
+        done, reached = "", 0
+        for index, rule in enumerate(rules):
+            last = index == len(rules) - 1
+            part = replace(target, tensor=f"{target.tensor}.count{index}",
+                           quantizer=Quantizer(target.quantizer.scale, bits=4))
+            self.tensor(part)
+            self.ops.append(replace(op, name=self.name(op.name), output=part.tensor, requant=rule))
+            reached += rule.high
+            if not index and not last:
+                done = part.tensor
+                continue
+            low = op.requant.low if last else 0
+            total = target if last else replace(target, tensor=f"{target.tensor}.sum{index}")
+            self.tensor(total)
+            name = self.name(f"{op.name}.sum")
+            rescale = Rescale(2, 2 * low, 1, 2 if index else 0, "floor", 0, low, low + reached, True)
+            self.ops.append(Add(name, part.tensor, done, total.tensor, rescale) if index else
+                            AvgPool(name, part.tensor, total.tensor, (1, 1), (1, 1), rescale))
+            done = total.tensor
 
     def _worth_a_cut(self, layer: Layer, op: Op) -> list[Fraction] | None:
         """Where to cut a layer whose ties below zero go another way than those above, if it is not proven."""
@@ -227,14 +257,11 @@ class _Maker:
         options = {**self._options(layer), "acc_lo": acc_lo, "acc_hi": acc_hi}
         residual = pending.residual
 
-        def compiled(width: int) -> Requant:
-            if residual is None:
-                return compile_affine(slope, intercept, threshold_steps=0, m_bits=width, **options)
-            return compile_fused(slope, intercept, coefficient, residual_lo=0, residual_hi=_top(residual), m_bits=width,
-                                 **options)
-
-        best = narrowest(self.widths, compiled, pending.channels)
-        if residual is None and best.proven < pending.channels and quantizer.code_bits <= 4:
+        if residual is not None:
+            return compile_fused(slope, intercept, coefficient, residual_lo=0, residual_hi=_top(residual),
+                                 m_bits=self.widths, **options)
+        best = compile_affine(slope, intercept, threshold_steps=0, m_bits=self.widths, **options)
+        if best.proven < pending.channels and quantizer.code_bits <= 4:
             # Thresholds take fifteen cycles where a multiplier of any width takes one: only where none is exact.
             return compile_affine(slope, intercept, threshold_steps=MAX_STEPS, m_bits=self.widths[0], **options)
         return best
@@ -248,7 +275,7 @@ class _Maker:
         options = {**self._options(layer), "x_codes": (0, window * _top(source.input)), "y_codes": y_codes}
         other = coefficient[0] if coefficient else 0
         return narrowest(self.widths, lambda width: compile_rescale(slope[0], other, intercept[0], m_bits=width,
-                                                                    **options), 1)
+                                                                    **options))
 
 
 def _top(codes: Codes) -> int:

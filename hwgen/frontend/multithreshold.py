@@ -7,7 +7,6 @@ from fractions import Fraction
 
 from onnx import NodeProto
 
-from hwgen.errors import HwgenError
 from hwgen.frontend.copies import as_convolution
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
@@ -16,6 +15,7 @@ from hwgen.frontend.quantize_nodes import activation
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.steps import by_switch_points
 from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal
+from hwgen.graph.thresholds import parts_of
 
 LAYOUTS = {3: "NWC", 4: "NCHW"}
 """What the operator assumes by rank where nothing is said."""
@@ -52,21 +52,17 @@ def multi_threshold(importer: Importer, node: NodeProto, options: dict):
     if x.pools and x.bend is not None:
         raise Refusal("MultiThreshold of a max pool of a leaky ReLU", "quantize before the max pool")
     layer = Layer(as_convolution(x), quantizer, node.output[0], node_name(node), tuple(rows))
-    if quantizer.bits > 4:
-        _check_uniform(layer)
+    layers = _layers_of(layer) if quantizer.bits > 4 else 1
     importer.network.layers.append(layer)
-    words = f"{quantizer.bits}-bit codes of {count} thresholds"
+    how = f", counted by {layers} layers" if layers > 1 else ""
+    words = f"{quantizer.bits}-bit codes of {count} thresholds{how}"
     return words, Codes(node.output[0], x.shape, quantizer, x.flat, x.axes)
 
 
-def _check_uniform(layer: Layer) -> None:
-    try:
-        requant = by_switch_points(layer)
-    except HwgenError as error:
-        raise Refusal(str(error), "use uniform thresholds, or at most 15 of them") from error
-    if requant.thresholds is not None:
-        raise Refusal(f"non-uniform thresholds for codes of {layer.quantizer.bits} bits",
-                      "use an out_bias of at most 15 steps, or uniform thresholds")
+def _layers_of(layer: Layer) -> int:
+    """How many layers the engine needs to count the thresholds: one where a multiplier is exact."""
+    requant = by_switch_points(layer)
+    return 1 if requant.thresholds is None else len(parts_of(requant))
 
 
 def _check_layout(x: Pending, options: dict, rows: int) -> None:

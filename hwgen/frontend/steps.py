@@ -16,6 +16,10 @@ ROUNDINGS = {"HALF_EVEN": "half_even", "FLOOR": "floor", "CEIL": "ceil", "DOWN":
 """QONNX's names to those of hwgen.graph.requantize."""
 
 
+MOST = 255
+"""Switch points of a layer: of more than 15 several layers are made."""
+
+
 def reach(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest accumulator per row, int64, for any codes of the input's width."""
     source = layer.pending.source
@@ -27,10 +31,7 @@ def reach(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_switch_points(layer: Layer, m_bits: int = 18) -> Requant:
-    """The requantizer of a layer without residual, exact in every row.
-
-    HwgenError where more than 15 steps are not uniform.
-    """
+    """The requantizer of a layer without residual, exact in every row: a multiplier, or its switch points."""
     x, given = layer.pending, layer.thresholds
     ends = (layer.quantizer.low, layer.quantizer.high) if given is None else (0, len(given[0]))
     low = min(ends[0] if limit is None else layer.code(channel, limit) for channel, limit in enumerate(x.low))
@@ -52,7 +53,7 @@ def by_switch_points(layer: Layer, m_bits: int = 18) -> Requant:
                        start if x.bend is None else x.bend.undo(channel, start)
                        for code, start in enumerate(row, low + 1)])
     steps = threshold_steps(x.slope, x.intercept, points, *reach(layer), strict)
-    return requant_of(steps, x.slope, points, low, m_bits)
+    return requant_of(steps, x.slope, points, low, m_bits, most=MOST)
 
 
 def _uniform(layer: Layer, low: int, high: int) -> tuple[list[Fraction], list[bool]]:

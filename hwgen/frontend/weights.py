@@ -11,7 +11,7 @@ from hwgen.frontend.lookup import UNKNOWN, Lookup, Skipped
 from hwgen.frontend.model_file import node_name
 from hwgen.frontend.quantizers import Grid
 from hwgen.frontend.values import Refusal
-from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, signed_bits
+from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, signed_bits, values_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +66,28 @@ class Weights(Lookup):
             raise Refusal(f"hwgen.schemes has {len(listed)} schemes for its {count} rows", "list one per row")
         if listed is None:
             grid, scales = divided(grid, scales)
+            return Rows(grid.integers, scales, self._discovered(node, values_of(grid.integers)))
         found = []
         for index, row in enumerate(grid.integers):
             try:
-                found.append(_row_scheme(index, row, None if listed is None else listed[index]))
+                found.append(_listed_scheme(index, row, listed[index]))
             except Refusal as refusal:  # the first row that fails speaks for the layer
                 self.note(node, refusal)
                 found = ["fixed8"] * count
                 break
         return Rows(grid.integers, scales, tuple(found))
+
+    def _discovered(self, node: NodeProto, values: list[np.ndarray]) -> tuple[str, ...]:
+        """The most special scheme of every row, of which ``values`` are the distinct integers."""
+        found = []
+        for index, row in enumerate(values):
+            names = discover(row)
+            if not names:  # the first row that fails speaks for the layer
+                self.note(node, Refusal(f"row {index} of its weight holds integers from {row.min()} to {row.max()}, "
+                                        "which no scheme holds", "quantize weights to int8 with zero point 0"))
+                return ("fixed8",) * len(values)
+            found.append(names[0])
+        return tuple(found)
 
     def _scheme_metadata(self) -> dict[str, list[str]]:
         text = self.file.metadata.get("hwgen.schemes")
@@ -110,33 +123,27 @@ def divided(grid: Grid, scales: np.ndarray) -> tuple[Grid, np.ndarray]:
     """
     integers, scales = grid.integers, scales.copy()
     flat = integers.reshape(len(integers), -1)
-    lowest, highest = flat.min(axis=1), flat.max(axis=1)
-    for index in np.flatnonzero((lowest < -8) | (highest > 7)).tolist():
-        row = flat[index].astype(np.int64)
-        factor = int(np.gcd.reduce(row))
-        names = discover(row)
+    for index, values in enumerate(values_of(integers)):
+        factor = int(np.gcd.reduce(values))
+        if factor == 1 or values[0] >= -8 and values[-1] <= 7:
+            continue
+        names = discover(values)
         best = (DISCOVERY_ORDER.index(names[0]) if names else len(DISCOVERY_ORDER), 1)
         for part in range(2, factor + 1) if best[0] > DISCOVERY_ORDER.index("fixed4") else ():
-            names = discover(row // part) if factor % part == 0 else ()
+            names = discover(values // part) if factor % part == 0 else ()
             # the product must be the exact scale: it always is for scales of float32
             if names and Fraction(float(scales[index]) * part) == Fraction(float(scales[index])) * part:
                 best = min(best, (DISCOVERY_ORDER.index(names[0]), part))
         if best[1] > 1:
             if integers is grid.integers:
-                integers = integers.astype(np.int64)
+                integers = integers.copy()
                 flat = integers.reshape(len(integers), -1)
-            flat[index] = row // best[1]
+            flat[index] //= best[1]
             scales[index] *= best[1]
     return replace(grid, integers=integers), scales
 
 
-def _row_scheme(index: int, row: np.ndarray, listed: str | None) -> str:
-    if listed is None:
-        candidates = discover(row)
-        if not candidates:
-            raise Refusal(f"row {index} of its weight holds integers from {row.min()} to {row.max()}, which no scheme "
-                          "holds", "quantize weights to int8 with zero point 0")
-        return candidates[0]
+def _listed_scheme(index: int, row: np.ndarray, listed: str) -> str:
     if listed not in NAMES:
         raise Refusal(f"hwgen.schemes names the unknown scheme {listed!r} for row {index}",
                       f"known are {', '.join(NAMES)}")

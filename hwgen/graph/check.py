@@ -5,13 +5,25 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.graph.ir import ROUNDINGS, Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale, Tensor
+from hwgen.graph.ir import (
+    MAX_RESCALE_SHIFT,
+    MAX_SHIFT,
+    ROUNDINGS,
+    Add,
+    AvgPool,
+    Conv,
+    Graph,
+    MaxPool,
+    Op,
+    Requant,
+    Rescale,
+    Tensor,
+)
 from hwgen.graph.shapes import macs, output_shape, params, scheme_rows
-from hwgen.schemes import NAMES, get
+from hwgen.schemes import NAMES, get, values_of
 
 __all__ = ["check", "macs", "output_shape", "params", "problems", "scheme_rows"]
 
-MAX_SHIFT = 32
 MAX_THRESHOLD_BITS = 4
 _INT32 = (-(1 << 31), (1 << 31) - 1)
 _INT64 = (-(1 << 63), (1 << 63) - 1)
@@ -188,13 +200,15 @@ def _conv(op: Conv, target: Tensor) -> Iterator[str]:
 
 def _grids(op: Conv) -> Iterator[str]:
     """Weights that are not on their row's grid: the first of each row."""
-    for row, (name, weights) in enumerate(zip(op.schemes, op.weight, strict=True)):
+    for row, (name, values) in enumerate(zip(op.schemes, values_of(op.weight), strict=True)):
         if name not in NAMES:
             yield f"row {row}: unknown scheme {name!r}; known are {', '.join(NAMES)}"
             continue
-        legal = get(name).contains(weights)
+        legal = get(name).contains(values)
         if not legal.all():
-            yield f"row {row}: weight {weights[~legal].flat[0]} is not on the grid of {name}: {get(name).describe()}"
+            weights = op.weight[row]
+            first = weights[~get(name).contains(weights)].flat[0]
+            yield f"row {row}: weight {first} is not on the grid of {name}: {get(name).describe()}"
 
 
 def _integers(name: str, values: np.ndarray, rows: int, bounds: tuple[int, int]) -> Iterator[str]:
@@ -251,6 +265,7 @@ def _thresholds(rule: Requant, thresholds: np.ndarray, rows: int, bits: int) -> 
 def _rescale(rule: Rescale, bits: int) -> Iterator[str]:
     yield from _codes(rule, bits)
     for name, value, (low, high) in (("a", rule.a, _INT32), ("b", rule.b, _INT32),
-                                     ("constant", rule.constant, _INT64), ("shift", rule.shift, (1, MAX_SHIFT))):
+                                     ("constant", rule.constant, _INT64), ("shift", rule.shift,
+                                                                                    (1, MAX_RESCALE_SHIFT))):
         if not low <= value <= high:
             yield f"rescale {name} must be in {low}..{high}, not {value}"

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 ROUNDINGS = ("half_up", "half_even", "floor")
+MAX_SHIFT, MAX_RESCALE_SHIFT = 48, 32
+"""S of a Requant and of a Rescale at most."""
 
 
 @dataclass(frozen=True)

@@ -65,13 +65,14 @@ def layer_affine(*, scale_in: Real, row_scales: Sequence[Real], scale_out: Real,
 
 
 def compile_affine(slope: Iterable[Real], intercept: Iterable[Real], *, rounding: str, low: int, high: int,
-                   acc_lo, acc_hi, zero_point: int = 0, zero_after: bool = True, m_bits: int = 18,
-                   shift_max: int = 32, threshold_steps: int = MAX_STEPS) -> ir.Requant:
+                   acc_lo, acc_hi, zero_point: int = 0, zero_after: bool = True, m_bits: int | Sequence[int] = 18,
+                   shift_max: int = ir.MAX_SHIFT, threshold_steps: int = MAX_STEPS) -> ir.Requant:
     """Requantizer of a layer without residual: ``clamp(z + round(slope*acc + intercept), low, high)``.
 
     slope, intercept: one number per row.  rounding: one of ROUNDINGS.  With ``zero_after`` false the
     zero point is added before rounding.  acc_lo, acc_hi: the accumulators that can occur, inclusive, per
-    row or one for all.  Where a row has no exact (M, C, S) the whole layer goes to thresholds if
+    row or one for all.  m_bits: width of M, or several, narrowest first, of which a row takes the first that is
+    exact.  Where a row has no exact (M, C, S) the whole layer goes to thresholds if
     ``high - low <= threshold_steps``; otherwise ``proven`` and ``worst`` of the result tell.
     """
     slope, intercept = _exact_rows(slope, intercept)
@@ -82,13 +83,14 @@ def compile_affine(slope: Iterable[Real], intercept: Iterable[Real], *, rounding
         return _constant(source)
     best = source.search(m_bits, shift_max)
     if best.proven < len(slope) and high - low <= threshold_steps:
-        return threshold_requant(source.steps(slice(None)), low, high, rounding)
+        return threshold_requant(source.steps(np.arange(len(slope))), low, high, rounding)
     return best
 
 
 def compile_fused(slope: Iterable[Real], intercept: Iterable[Real], residual_slope: Real | Iterable[Real], *,
                   residual_lo: int = 0, residual_hi: int = 15, rounding: str, low: int, high: int, acc_lo, acc_hi,
-                  zero_point: int = 0, zero_after: bool = True, m_bits: int = 18, shift_max: int = 32,
+                  zero_point: int = 0, zero_after: bool = True, m_bits: int | Sequence[int] = 18,
+                  shift_max: int = ir.MAX_SHIFT,
                   r_bits: int | None = None, span: int = 8) -> ir.Requant:
     """Requantizer with a fused residual: ``clamp(z + round(slope*acc + rho*res + intercept), low, high)``.
 
@@ -107,7 +109,7 @@ def compile_fused(slope: Iterable[Real], intercept: Iterable[Real], residual_slo
     source = _Source(slope, intercept, rho, residuals, rounding, low, high, zero_point, zero_after,
                      *_ranges(acc_lo, acc_hi, len(slope)))
     _check_widths(m_bits, shift_max)
-    _check_widths(m_bits if r_bits is None else r_bits, shift_max)
+    _check_widths(r_bits or m_bits, shift_max)
     if low == high or not slope:
         return _constant(source)
     return source.search(m_bits, shift_max, r_bits, span)
@@ -146,6 +148,11 @@ def constant_bits(requant: ir.Requant) -> int:
     return max((value if value >= 0 else ~value).bit_length() + 1 for value in values)
 
 
+def picked(values: Sequence[Fraction], index: np.ndarray) -> list[Fraction]:
+    """Some of a list's values."""
+    return [values[i] for i in index.tolist()]
+
+
 class _Source:
     """A layer as its network states it, and the search over the roundings of the hardware."""
 
@@ -159,64 +166,98 @@ class _Source:
         self.low, self.high, self.zero_point = low, high, zero_point if zero_after else 0
         self.k = np.arange(low + 1, high + 1, dtype=np.int64) - self.zero_point
         self.acc_lo, self.acc_hi = acc_lo, acc_hi
+        self.points = max(1, len(self.k) * len(residuals))
+        """Switch points of a row."""
+        self._steps: Steps | None = None
 
-    def steps(self, index: slice) -> Steps:
-        """The steps the source network asks for, in some of the rows."""
-        rho = None if self.rho is None else self.rho[index]
-        return affine_steps(self.slope[index], self.intercept[index], self.k, self.rounding,
+    def steps(self, index: np.ndarray) -> Steps:
+        """The steps the source network asks for, in some of the rows; kept where they are few."""
+        if self._steps is None and len(self.slope) * self.points <= CHUNK:
+            self._steps = self._steps_of(np.arange(len(self.slope)))
+        return self._steps_of(index) if self._steps is None else self._steps.rows(index)
+
+    def _steps_of(self, index: np.ndarray) -> Steps:
+        rho = None if self.rho is None else picked(self.rho, index)
+        return affine_steps(picked(self.slope, index), picked(self.intercept, index), self.k, self.rounding,
                             self.acc_lo[index], self.acc_hi[index], rho, self.residuals)
 
-    def search(self, m_bits: int, shift_max: int, r_bits: int | None = None, span: int = 0) -> ir.Requant:
+    def search(self, m_bits: int | Sequence[int], shift_max: int, r_bits: int | None = None,
+               span: int = 0) -> ir.Requant:
         """The requantizer with the most proven rows over the roundings of the hardware, the source's first.
 
-        half_up and floor express the same functions (C takes up half a code), so one of them is enough.
+        half_up and floor express the same functions (C takes up half a code), so one of them is enough.  Of several
+        widths a wider one is tried only for the rows that no narrower one proves.
         """
         others = {"half_even": ("half_even", "floor"), "half_up": ("half_up",), "floor": ("floor",)}
-        best: ir.Requant | None = None
-        for rounding in others.get(self.rounding, ("floor", "half_even")):
-            found = self._with(rounding, (m_bits, shift_max, r_bits), span)
-            if best is None or (found.proven, -found.worst) > (best.proven, -best.worst):
-                best = found
-            if best.proven == len(self.slope):
-                break
-        assert best is not None
-        return best
+        attempts = [_Attempt(self, rounding) for rounding in others.get(self.rounding, ("floor", "half_even"))]
+        for width in (m_bits,) if isinstance(m_bits, int) else m_bits:
+            for attempt in attempts:
+                attempt.widen((width, shift_max, r_bits), span)
+                if attempt.good.all():
+                    return attempt.requant()
+        return max(attempts, key=lambda attempt: (attempt.good.sum(), -attempt.worst)).requant()
 
-    def _with(self, rounding: str, widths: tuple[int, int, int | None], span: int) -> ir.Requant:
-        rows = len(self.slope)
-        size = max(1, CHUNK // (len(self.k) * len(self.residuals)))
-        parts, proven, worst = [], 0, 0
-        for first in range(0, rows, size):
-            index = slice(first, min(first + size, rows))
-            steps = self.steps(index)
-            part = self._requant(self._find(steps, index, rounding, widths, span), steps, rounding)
-            good, difference = verify(part, steps)
-            proven, worst = proven + int(good.sum()), max(worst, difference)
-            parts.append(part)
-        residual = None if self.rho is None else np.concatenate([part.residual_multiplier for part in parts])
-        return ir.Requant(np.concatenate([part.multiplier for part in parts]),
-                          np.concatenate([part.constant for part in parts]),
-                          np.concatenate([part.shift for part in parts]), rounding, self.zero_point, self.low,
-                          self.high, residual, proven=proven, worst=worst)
-
-    def _find(self, steps: Steps, index: slice, rounding: str, widths: tuple[int, int, int | None],
-              span: int) -> Candidate:
+    def find(self, steps: Steps, index: np.ndarray, rounding: str, widths: tuple[int, int, int | None],
+             span: int) -> Candidate:
+        """The best integers of some rows in one rounding and width."""
         lim = limits(steps, self.k, *widths)
-        slopes = np.abs(floats(self.slope[index]))
+        slope, intercept = picked(self.slope, index), picked(self.intercept, index)
+        slopes = np.abs(floats(slope))
         if self.rho is None:
             return search_affine(steps, slopes, self.k, rounding, lim)
-        pairs = zip(self.slope[index], self.intercept[index], strict=True)
+        pairs = zip(slope, intercept, strict=True)
         intercepts = floats([b - a if a < 0 else b for a, b in pairs])
         twice, _ = boundary(self.rounding, self.k)
-        return search_plane(steps, slopes, floats(self.rho[index]), intercepts, self.k, twice, rounding, lim, span)
+        rho = floats(picked(self.rho, index))
+        return search_plane(steps, slopes, rho, intercepts, self.k, twice, rounding, lim, span)
 
-    def _requant(self, found: Candidate, steps: Steps, rounding: str) -> ir.Requant:
+    def of(self, found: Candidate, steps: Steps, rounding: str) -> ir.Requant:
         """From v back to the accumulator: ``M*(-acc-1) + C = -M*acc + (C - M)`` in falling rows."""
         sign = np.where(steps.falling, -1, 1)
         constant = found.constant - np.where(steps.falling, found.multiplier, 0)
         residual = None if self.rho is None else found.residual
         return ir.Requant(sign * found.multiplier, constant, found.shift, rounding, self.zero_point, self.low,
                           self.high, residual)
+
+
+class _Attempt:
+    """The search with one rounding of the hardware, from narrow multipliers to wide ones."""
+
+    def __init__(self, source: _Source, rounding: str):
+        rows = len(source.slope)
+        self.source, self.rounding = source, rounding
+        self.multiplier, self.constant, self.shift, self.residual = (np.zeros(rows, dtype=np.int64) for _ in range(4))
+        self.good = np.zeros(rows, dtype=bool)
+        """Rows that are proven."""
+        self.worst = 255
+        """Largest difference of the others."""
+
+    def widen(self, widths: tuple[int, int, int | None], span: int) -> None:
+        """One width for the rows that are not proven; without success they stay as they were."""
+        open_rows = np.flatnonzero(~self.good)
+        size = max(1, CHUNK // self.source.points)
+        found, worst, first = [], 0, not self.shift.any()
+        for begin in range(0, len(open_rows), size):
+            index = open_rows[begin:begin + size]
+            steps = self.source.steps(index)
+            part = self.source.of(self.source.find(steps, index, self.rounding, widths, span), steps, self.rounding)
+            good, difference = verify(part, steps)
+            found.append((index, part, good))
+            worst = max(worst, difference)
+        if not first and not any(good.any() for _, _, good in found):
+            return
+        self.worst = worst
+        for index, part, good in found:
+            self.multiplier[index], self.constant[index], self.shift[index] = part.multiplier, part.constant, part.shift
+            if part.residual_multiplier is not None:
+                self.residual[index] = part.residual_multiplier
+            self.good[index] = good
+
+    def requant(self) -> ir.Requant:
+        source = self.source
+        return ir.Requant(self.multiplier, self.constant, self.shift, self.rounding, source.zero_point, source.low,
+                          source.high, None if source.rho is None else self.residual, proven=int(self.good.sum()),
+                          worst=self.worst)
 
 
 def _constant(source: _Source) -> ir.Requant:
@@ -246,8 +287,9 @@ def _ranges(acc_lo, acc_hi, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def _check_widths(m_bits: int, shift_max: int) -> None:
-    if not 2 <= m_bits <= 32:
-        raise ValueError(f"m_bits must be in 2..32, not {m_bits!r}")
-    if not 1 <= shift_max <= 48:
-        raise ValueError(f"shift_max must be in 1..48, not {shift_max!r}")
+def _check_widths(m_bits: int | Sequence[int], shift_max: int) -> None:
+    for bits in (m_bits,) if isinstance(m_bits, int) else m_bits:
+        if not 2 <= bits <= 32:
+            raise ValueError(f"m_bits must be in 2..32, not {bits!r}")
+    if not 1 <= shift_max <= ir.MAX_SHIFT:
+        raise ValueError(f"shift_max must be in 1..{ir.MAX_SHIFT}, not {shift_max!r}")

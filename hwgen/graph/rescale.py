@@ -16,7 +16,7 @@ SPAN = 64
 
 def compile_rescale(a: Real, b: Real, c: Real, *, x_codes: tuple[int, int], y_codes: tuple[int, int] = (0, 0),
                     rounding: str, low: int, high: int, zero_point: int = 0, zero_after: bool = True,
-                    m_bits: int = 18, shift_max: int = 32) -> ir.Rescale:
+                    m_bits: int = 18, shift_max: int = ir.MAX_RESCALE_SHIFT) -> ir.Rescale:
     """``clamp(z + round(a*x + b*y + c), low, high)`` for all x and y in the inclusive ranges.
 
     a, b: output codes per code of x and y; c holds both zero points: for a residual add

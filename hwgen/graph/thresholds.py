@@ -1,6 +1,7 @@
 """Threshold mode: the sorted switch points themselves, for what no multiplier expresses."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import isinf
 
@@ -62,7 +63,7 @@ def threshold_steps(slope: Sequence[Fraction], intercept: Sequence[Fraction],
 
 def compile_thresholds(slope: Sequence[Fraction], intercept: Sequence[Fraction],
                        thresholds: Sequence[Sequence[Fraction]], *, acc_lo, acc_hi, low: int = 0,
-                       strict: bool = False, m_bits: int = 18, shift_max: int = 32) -> ir.Requant:
+                       strict: bool = False, m_bits: int = 18, shift_max: int = ir.MAX_SHIFT) -> ir.Requant:
     """Requantizer of a multi-threshold: ``low + #{k : slope*acc + intercept >= thresholds[row][k]}``.
 
     slope, intercept: Fractions, one per row, from accumulators to the unit of the thresholds.  thresholds:
@@ -82,8 +83,11 @@ def compile_thresholds(slope: Sequence[Fraction], intercept: Sequence[Fraction],
 
 
 def requant_of(steps: Steps, slope: Sequence[Fraction], thresholds: Sequence[Sequence[Fraction | float]], low: int,
-               m_bits: int = 18, shift_max: int = 32) -> ir.Requant:
-    """(M, C, S) with the given steps where that is exact in every row, else thresholds; see compile_thresholds."""
+               m_bits: int = 18, shift_max: int = ir.MAX_SHIFT, most: int = MAX_STEPS) -> ir.Requant:
+    """(M, C, S) with the given steps where that is exact in every row, else ``most`` thresholds at most.
+
+    See compile_thresholds; of more than MAX_STEPS the caller makes several layers (:func:`parts_of`).
+    """
     rows, count = len(slope), steps.switch.shape[2]
     k = np.arange(1, count + 1, dtype=np.int64)
 
@@ -97,8 +101,16 @@ def requant_of(steps: Steps, slope: Sequence[Fraction], thresholds: Sequence[Seq
         sign = np.where(steps.falling, -1, 1)
         constant = found.constant - np.where(steps.falling, found.multiplier, 0)
         return ir.Requant(sign * found.multiplier, constant, found.shift, "floor", low, low, low + count, proven=rows)
-    if count > MAX_STEPS:
+    if count > most:
         missing = int((~found.exact).sum())
-        raise HwgenError(f"{missing} of {rows} rows have {count} non-uniform thresholds, and at most {MAX_STEPS} fit "
+        raise HwgenError(f"{missing} of {rows} rows have {count} non-uniform thresholds, and at most {most} fit "
                          "the hardware; use an output of at most 4 bits or uniform steps")
     return threshold_requant(steps, low, low + count)
+
+
+def parts_of(rule: ir.Requant) -> list[ir.Requant]:
+    """Requantizers that count up to MAX_STEPS thresholds of ``rule`` each: its code is ``low`` plus their sum."""
+    assert rule.thresholds is not None
+    starts = range(0, rule.thresholds.shape[1], MAX_STEPS)
+    tables = [rule.thresholds[:, start:start + MAX_STEPS] for start in starts]
+    return [replace(rule, low=0, high=table.shape[1], thresholds=table) for table in tables]

@@ -164,12 +164,13 @@ def demand_of(work: list[Work]) -> Demand:
                   sum(part for (cheap, every), part in plain.items() if cheap and cheap != every))
 
 
-def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: int = 0) -> Iterator[Engine]:
+def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: int = 0,
+               every: int = 1) -> Iterator[Engine]:
     """Every engine within the part's arithmetic that can run all rows, in a fixed order.
 
     Multipliers are made of logic where the part has too few blocks for a useful number of
     rows; with ``idle_blocks`` also where more rows than the blocks can hold may be faster.
-    ``ports``: memory ports of 64 bits; 0 is on-chip memory.
+    ``ports``: memory ports of 64 bits; 0 is on-chip memory.  ``every``: of the row counts of a shape only every n-th.
     """
     demand = demand_of(work)
     most = max(layer.rows for layer in work)
@@ -180,7 +181,7 @@ def candidates(work: list[Work], part: Part, idle_blocks: bool = False, ports: i
                 shape = Engine(ki=ki, px=px, dsp_rows=drain, drain_lanes=drain, family=part.family,
                                small=part.small, mem_bits=64 * max(1, ports), ports=max(1, ports),
                                ring_depth=block_words(part))
-                for rows in _row_counts(drain, min(96, most + drain)):
+                for rows in _row_counts(drain, min(96, most + drain))[::every]:
                     if ki * px * rows * lane_luts // 2 > part.lut:
                         break
                     yield from _engines(shape, rows, demand, work, part, idle_blocks)

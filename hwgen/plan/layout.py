@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from ..graph.ir import Graph, Tensor
+from ..graph.ir import Graph, Requant, Tensor
 from ..engine import GROUPS, STORE_WORDS, Engine
 from ..lanes import DSP_WIDE, KINDS
 from ..requantizer import dsp_bits, narrow_bits
@@ -12,6 +13,7 @@ from .geometry import Walk, walk
 from .lower import Layer, Network, lower
 from .memory import Region, whole_maps
 from .place import Placement, Tile, Unplaceable, place
+from .shifts import base_of, stored
 from .steps import Schedule, Step
 from .chains import Load
 from .strips import schedule
@@ -82,9 +84,14 @@ class Layout:
     def planes(self, name: str) -> int:
         return self.maps[name].planes
 
+    @cached_property
+    def shift_base(self) -> int:
+        """The engine's, or what the network needs if that is more."""
+        return max(self.engine.shift_base, base_of(layer.conv.requant for layer in self.layers))
+
     def wide_m(self, layer: Layer) -> bool:
         """Whether M of a layer exceeds the narrow operand of the engine's multiplier blocks."""
-        values = layer.conv.requant.multiplier
+        values = stored(layer.conv.requant, self.shift_base).multiplier
         return signed_bits(int(values.min()), int(values.max())) > narrow_bits(dsp_bits(self.engine.family))
 
     def step(self, layer: Layer) -> int:
@@ -212,9 +219,9 @@ def needs(layout: Layout) -> dict:
     """Engine features and sizes that this layout asks for; names are those of Engine."""
     layers = layout.layers
     assert layout.schedule
-    multipliers = [abs(int(v)) for layer in layers for array in
-                   (layer.conv.requant.multiplier, layer.conv.requant.residual_multiplier) if array is not None
-                   for v in array]
+    rules = [stored(layer.conv.requant, layout.shift_base) for layer in layers]
+    multipliers = [abs(int(v)) for rule in rules for array in (rule.multiplier, rule.residual_multiplier)
+                   if array is not None for v in array]
     for layer in layers:
         for scale in (layer.add, layer.window.rescale):
             if scale is not None:
@@ -225,8 +232,9 @@ def needs(layout: Layout) -> dict:
     return {
         "acc_bits": acc_bits,
         "m_bits": m_bits,
+        "shift_base": layout.shift_base,
         "swap": narrow_bits(block) < m_bits <= block and acc_bits < block and _swappable(layout),
-        "c_extra": max(0, _constant_bits(layout, acc_bits) - m_bits),
+        "c_extra": max(0, _constant_bits(layout, rules, acc_bits) - m_bits),
         "wide": any(tile.wide for layer in layers for tile in layout.tiles(layer)),
         "residual": any(layer.residual for layer in layers),
         "fused": any(layer.conv.requant.residual_multiplier is not None for layer in layers),
@@ -261,15 +269,14 @@ def lacking(layout: Layout) -> str | None:
     return None
 
 
-def _constant_bits(layout: Layout, acc_bits: int) -> int:
+def _constant_bits(layout: Layout, rules: Sequence[Requant], acc_bits: int) -> int:
     """Least ``m_bits + c_extra`` for the constants, whose widths in the engine follow from it.
 
     c_bits = acc_bits + m_bits + c_extra + 2 leaves |C| + 2**(S-1) the half below 2**(acc_bits + m_bits),
     because a lane's correction times M stays below 2**(acc_bits + m_bits - 1).
     """
     least = 0
-    for layer in layout.layers:
-        rule = layer.conv.requant
+    for layer, rule in zip(layout.layers, rules, strict=True):
         if rule.thresholds is None:
             for c, s in zip(rule.constant.tolist(), rule.shift.tolist(), strict=True):
                 least = max(least, (abs(c) + (1 << s - 1)).bit_length() - acc_bits)

@@ -20,8 +20,8 @@ from .place import Unplaceable
 from .refuse import fill, refuse_early
 from .sizing import Sized, area, describe, program_memory, shares, size_to_fit
 
-KEEP = 40
-"""Engines that are looked at when none fits."""
+KEEP, QUICK = 40, 6
+"""Engines that are looked at when none fits, and for a first answer."""
 TRIES, LAYERS = 10, 250
 """Engines of a shape of which the best is taken; fewer of networks with many layers, which take longer to count: so
 many that their layers are about LAYERS together."""
@@ -78,9 +78,10 @@ class Rough:
 class Search:
     """All candidates of a network on a part, cheap figures first."""
 
-    def __init__(self, graph: Graph, part: Part, progress: Callable[[str], None] = lambda text: None):
+    def __init__(self, graph: Graph, part: Part, progress: Callable[[str], None] = lambda text: None, every: int = 1):
+        """``every``: of the row counts of a shape only every n-th is tried, for an answer that much sooner."""
         refuse_early(graph, part)
-        self.graph, self.part, self.progress = graph, part, progress
+        self.graph, self.part, self.progress, self.every = graph, part, progress, every
         self.work: list[Work] = work_of(lower(graph, 8))
         self._work_at = functools.lru_cache(maxsize=None)(lambda ki: work_of(lower(graph, ki)))
         self.features = self._features()
@@ -104,14 +105,14 @@ class Search:
         # Too wide for any engine: the exact layout says so.
         asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
         asked["c_extra"] = min(16, asked["c_extra"])
-        widths = ("acc_bits", "m_bits", "c_extra", "residual", "fused", "wide_residual", "rescale", "pool",
-                  "pool_columns", "thresholds")
+        widths = ("acc_bits", "m_bits", "shift_base", "c_extra", "residual", "fused", "wide_residual", "rescale",
+                  "pool", "pool_columns", "thresholds")
         # Whether operands of a wide M can change places is seen on the engine itself.
         return {name: asked[name] for name in widths} | {"swap": False}
 
     def candidates(self, idle_blocks: bool = False, ports: int | None = None) -> Iterator[Engine]:
         """Engines of all shapes, with the part's memory ports or some of them."""
-        return candidates(self.work, self.part, idle_blocks, self.part.ports if ports is None else ports)
+        return candidates(self.work, self.part, idle_blocks, self.part.ports if ports is None else ports, self.every)
 
     def measure(self, engine: Engine) -> Rough:
         """The cheap figures of an engine."""
@@ -145,6 +146,30 @@ class Search:
         improved step by step.
         """
         tries = tries or max(3, min(TRIES, LAYERS // sum(layer.times for layer in self.work)))
+        found = self._best_of_shapes(tries, KEEP, starts)
+        if not found:
+            raise HwgenError(self._refusal())
+        best = found[0]
+        for start in found[:climbs]:
+            # What is further behind than a climb ever led saves its time.
+            if start.cycles.total <= CLOSE * best.cycles.total:
+                best = min(best, self._climb(start, self._cycles), key=self._cycles)
+        return best
+
+    def quick(self) -> Sized:
+        """An engine that fits, within seconds: the likely best of its shape, up to a few tens of percent slower than
+        :meth:`fastest`.  HwgenError, with what is missing, when a few engines of all sizes do not fit.
+        """
+        found = self._best_of_shapes(1, QUICK, ())
+        if found:
+            return found[0]
+        several = [sized for sized in self._of_all_sizes(QUICK) if sized is not None and sized.fits(self.part)]
+        if not several:
+            raise HwgenError(self._refusal(others=False))
+        return min(several, key=self._cycles)
+
+    def _best_of_shapes(self, tries: int, keep: int, starts: Iterable[Engine]) -> list[Sized]:
+        """The best engine of every promising shape that fits, fastest first."""
         rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
@@ -159,20 +184,12 @@ class Search:
             if least is not None:
                 shapes.setdefault((item.engine.ki, item.engine.dsp_weights), []).append(item)
         # Resources take longer to estimate than cycles: only of those that are looked at.
-        choices = [islice((item.engine for item in items if item.fits), KEEP) for items in shapes.values()]
+        choices = [islice((item.engine for item in items if item.fits), keep) for items in shapes.values()]
         found: list[Sized] = []
         for engines in (*choices, starts):
             first = self._first(engines, tries, min((sized.cycles.total for sized in found), default=math.inf))
             found += [first] if first is not None else []
-        if not found:
-            raise HwgenError(self._refusal())
-        found.sort(key=self._cycles)
-        best = found[0]
-        for start in found[:climbs]:
-            # What is further behind than a climb ever led saves its time.
-            if start.cycles.total <= CLOSE * best.cycles.total:
-                best = min(best, self._climb(start, self._cycles), key=self._cycles)
-        return best
+        return sorted(found, key=self._cycles)
 
     def _first(self, engines: Iterable[Engine], tries: int, known: float) -> Sized | None:
         """The fastest of the first few that fit; of all when none of them does.
@@ -248,11 +265,13 @@ class Search:
 
     def any_fits(self) -> bool:
         """Whether one of a few engines of all sizes fits: small ones save logic, large ones program memory."""
-        engines = sorted(self.candidates(), key=lambda engine: engine.macs_per_cycle)
-        found = (self.exact(engine) for engine in engines[::max(1, len(engines) // KEEP)])
-        return any(sized is not None and sized.fits(self.part) for sized in found)
+        return any(sized is not None and sized.fits(self.part) for sized in self._of_all_sizes(KEEP))
 
-    def _refusal(self) -> str:
+    def _of_all_sizes(self, count: int) -> Iterator[Sized | None]:
+        engines = sorted(self.candidates(), key=lambda engine: engine.macs_per_cycle)
+        return (self.exact(engine) for engine in engines[::max(1, len(engines) // count)])
+
+    def _refusal(self, others: bool = True) -> str:
         """Why nothing fits, in numbers, and what would."""
         everything = sorted(self.rough(), key=lambda item: item.area)
         smallest = next((s for s in (self.exact(item.engine) for item in everything[:KEEP]) if s), None)
@@ -264,9 +283,10 @@ class Search:
                     for name, what in smallest.over(self.part).items()]
             lines.append(f"the smallest engine ({describe(smallest.engine)}) with its program memory needs "
                          + ", ".join(over))
-            others = [part.name for part in sorted(PARTS.values(), key=lambda p: p.lut)
+        if smallest is not None and others:
+            fitting = [part.name for part in sorted(PARTS.values(), key=lambda p: p.lut)
                       if part.name != self.part.name and _fits_other(self.graph, part)]
-            lines.append(f"parts that it fits: {', '.join(others)}" if others else "it fits no known part")
+            lines.append(f"parts that it fits: {', '.join(fitting)}" if fitting else "it fits no known part")
         return "; ".join(lines)
 
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from ..engine import GROUPS, KINDS, Engine
+from ..engine import GROUPS, KINDS, SHIFT_BITS, Engine
 from ..graph.groups import first_channels
 from ..lanes import DSP_WIDE, LaneKind
 from ..lanes import KINDS as LANES
 from ..plan.layout import Layout
 from ..plan.lower import Layer
 from ..plan.place import Tile, stored_order
+from ..plan.shifts import stored
 
 
 def arranged(layout: Layout, layer: Layer, tile: Tile) -> np.ndarray:
@@ -81,11 +82,12 @@ def corrections(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -
 
 def parameter_records(layout: Layout, layer: Layer, tile: Tile, weights: np.ndarray) -> list[int]:
     """A record per position, fields as in ``Engine.record_fields``: C with its corrections, R if the engine has it."""
-    engine, rule = layout.engine, layer.conv.requant
+    engine = layout.engine
+    rule = stored(layer.conv.requant, engine.shift_base)
     records = []
     excess = corrections(layout, layer, tile, weights)
     for row, slot, k in zip(tile.rows.tolist(), tile.slots.tolist(), excess.tolist(), strict=True):
-        m, c, shift, negate, r = 0, 0, 1, 0, 0
+        m, c, shift, negate, r = 0, 0, engine.shift_base + 1, 0, 0
         if row >= 0 and rule.thresholds is None:
             m, c, shift = int(rule.multiplier[row]), int(rule.constant[row]), int(rule.shift[row])
             c += (0 if rule.rounding == "floor" else 1 << shift - 1) - k * m
@@ -96,7 +98,11 @@ def parameter_records(layout: Layout, layer: Layer, tile: Tile, weights: np.ndar
         fit(m, engine.m_bits, layer, "multiplier M")
         fit(r, engine.m_bits, layer, "residual multiplier R")
         fit(c, engine.c_bits, layer, "constant C")
-        values = {"m": m, "c": c, "shift": shift - 1, "slot": slot // engine.drain_lanes, "negate": negate, "r": r}
+        if shift > engine.shift_base + (1 << SHIFT_BITS):
+            raise ValueError(f"layer {layer.name!r}: shift S = {shift} is more than the engine's "
+                             f"{engine.shift_base + (1 << SHIFT_BITS)}")
+        values = {"m": m, "c": c, "shift": shift - 1 - engine.shift_base, "slot": slot // engine.drain_lanes,
+                  "negate": negate, "r": r}
         record = position = 0
         for name, bits in engine.record_fields.items():
             record |= (values[name] & (1 << bits) - 1) << position

@@ -15,7 +15,7 @@ from hwgen.schemes.fixed import fixed as _fixed
 from hwgen.schemes.pot import pot as _pot
 from hwgen.schemes.sp2 import sp2 as _sp2
 
-__all__ = ["DISCOVERY_ORDER", "NAMES", "Scheme", "discover", "get", "quant_bits", "runs_as", "signed_bits"]
+__all__ = ["DISCOVERY_ORDER", "NAMES", "Scheme", "discover", "get", "quant_bits", "runs_as", "signed_bits", "values_of"]
 
 _ALL = (BINARY, _sp2(4), _fixed(4), _pot(4), _fixed(8), *(_sp2(m) for m in (3, 5, 6, 7, 8)),
         *(_fixed(m) for m in (2, 3, 5, 6, 7)), _pot(3))
@@ -57,6 +57,20 @@ def runs_as(name: str) -> str | None:
     if name in DISCOVERY_ORDER:
         return name
     return next(iter(discover(get(name).levels)), None)
+
+
+def values_of(rows: np.ndarray) -> list[np.ndarray]:
+    """The distinct integers of every row (first axis), sorted, int64: in one pass where the rows are int8."""
+    flat = rows.reshape(len(rows), -1)
+    if flat.dtype != np.int8:
+        return [np.unique(row) for row in flat]
+    found = []
+    for row in np.ascontiguousarray(flat).view(np.uint8):
+        seen = np.zeros(256, dtype=bool)
+        seen[row] = True
+        # From -128: negative integers are stored as 128 to 255.
+        found.append(np.flatnonzero(np.roll(seen, 128)) - 128)
+    return found
 
 
 def signed_bits(low: int, high: int) -> int:

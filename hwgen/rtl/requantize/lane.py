@@ -48,7 +48,7 @@ class RequantLane(wiring.Component):
 
     First stage, always: ``acc = raw - offset * operand_sum`` (``offset`` 0, 1, 2: nothing,
     8, 128; 3 is illegal), ``v = acc*m + r*res + c``, ``q1 = clamp(zero + round(v / 2**S), low, high)`` with
-    ``S = shift + 1`` and :class:`RoundClamp`'s rounding; with ``override`` q1 is
+    ``S = shift_base + shift + 1`` and :class:`RoundClamp`'s rounding; with ``override`` q1 is
     ``override_code``.  ``acc`` is exact while 0 <= offset * operand_sum <= 2**acc_bits; ``v`` is
     exact always.
 
@@ -78,7 +78,7 @@ class RequantLane(wiring.Component):
     def __init__(self, *, acc_bits: int, sum_bits: int, m_bits: int, c_bits: int, residual: bool, rescale: bool,
                  pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18,
                  c2_bits: int | None = None, fused: bool = True, swap: bool = False,
-                 upper_blocks: bool = False):
+                 upper_blocks: bool = False, shift_base: int = 0):
         for name, value, lowest, highest in (("acc_bits", acc_bits, 4, 40), ("sum_bits", sum_bits, 1, 40),
                                              ("m_bits", m_bits, 2, 32), ("c_bits", c_bits, 2, 80),
                                              ("pool_depth", pool_depth, 1, 4096)):
@@ -88,7 +88,7 @@ class RequantLane(wiring.Component):
             raise ValueError(f"dsp_bits must be 16, 18 or 25, not {dsp_bits!r}")
         self.acc_bits, self.sum_bits, self.m_bits, self.c_bits = acc_bits, sum_bits, m_bits, c_bits
         self.residual, self.rescale, self.pool, self.thresholds = residual, rescale, pool, thresholds
-        self.pool_depth, self.dsp_bits = pool_depth, dsp_bits
+        self.pool_depth, self.dsp_bits, self.shift_base = pool_depth, dsp_bits, shift_base
         self.fused, self.swap, self.upper_blocks = residual and fused, swap, upper_blocks
         self.shared = self.fused and rescale and dsp_bits == 25
         """One multiplier for r*res and b*res: delaying a product costs little where a LUT is a shift register."""
@@ -193,7 +193,7 @@ class RequantLane(wiring.Component):
         else:
             product = None
         v = self._multiply(m, acc, product, addend)
-        m.submodules.round = round_1 = RoundClamp(v_bits=self.v_bits)
+        m.submodules.round = round_1 = RoundClamp(v_bits=self.v_bits, base=self.shift_base)
         m.d.comb += [
             round_1.v.eq(v),
             round_1.shift.eq(delay(m, self.shift, MULTIPLY_LATENCY, "shift")),
@@ -319,4 +319,4 @@ def make_lane(engine: Engine) -> RequantLane:
     return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                        residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
                        dsp_bits=dsp_bits(e.family), pool_depth=e.tile_chunks, c2_bits=e.c2_bits,
-                       fused=e.fused, swap=e.swap, upper_blocks=e.upper_blocks)
+                       fused=e.fused, swap=e.swap, upper_blocks=e.upper_blocks, shift_base=e.shift_base)

@@ -7,6 +7,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.engine import MAX_SHIFT_BASE
+
 FIELD_BITS = 10
 """Bits kept of the shifted value: -512..511 plus any zero point of -256..255 covers every code."""
 
@@ -49,22 +51,25 @@ class _Shifted:
 
 
 class RoundClamp(wiring.Component):
-    """``q = clamp(zero + (v >> S) - tie, low, high)`` with ``S = shift + 1`` in 1..32.
+    """``q = clamp(zero + (v >> S) - tie, low, high)`` with ``S = base + shift + 1`` in base + 1..base + 32.
 
     ``tie`` is 1 if ``half_even`` is set, the S discarded bits are all 0 and v >> S is odd
     (``v`` already contains the rounding constant 2**(S-1)).  Correct for every ``v``:
     values that do not fit the narrow field behind the shifter saturate.
 
     ``low`` <= ``high``.  ``v`` and ``shift`` may change every cycle; the others are layer
-    constants.  Latency: 4 cycles.  Cost: about 175 LUT4 (ECP5) for 45 bits.
+    constants.  Latency: 4 cycles.  Cost: about 175 LUT4 (ECP5) for 45 bits; ``base`` costs nothing, it leaves out
+    bits.
     """
 
     latency = 4
 
-    def __init__(self, *, v_bits: int):
+    def __init__(self, *, v_bits: int, base: int = 0):
         if v_bits < 2:
             raise ValueError(f"v_bits must be at least 2, not {v_bits!r}")
-        self.v_bits = v_bits
+        if not 0 <= base <= MAX_SHIFT_BASE:
+            raise ValueError(f"base must be in 0..{MAX_SHIFT_BASE}, not {base!r}")
+        self.v_bits, self.base = v_bits, base
         super().__init__({
             "v": In(signed(v_bits)),
             "shift": In(unsigned(5)),
@@ -77,8 +82,9 @@ class RoundClamp(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Shift by 1, then by 16 and 8 in the first cycle and by 4, 2 and 1 in the second.
-        state = _Shifted(list(self.v[1:]), self.v[-1], Const(0, 1), self.v[0])
+        # Shift by base + 1, then by 16 and 8 in the first cycle and by 4, 2 and 1 in the second.
+        always = self.base + 1
+        state = _Shifted(list(self.v[always:]), self.v[-1], Const(0, 1), _any(list(self.v[:always])))
         fine = Signal(3, reset_less=True)
         m.d.sync += fine.eq(self.shift[:3])
         for steps, shift in (((16, 8), self.shift), ((4, 2, 1), fine)):
