@@ -252,7 +252,7 @@ def test_giant_map_from_a_small_file():
 
 
 @pytest.mark.parametrize("attributes, words", [
-    ({"dilations": [1 << 20, 1 << 20]}, "make a weight of"), ({"pads": [1 << 40] * 4}, "padding"),
+    ({"dilations": [1 << 20, 1 << 20]}, "makes a weight of"), ({"pads": [1 << 40] * 4}, "padding"),
     ({"strides": [0, 1]}, "strides must be"), ({"group": 1 << 40}, "groups for"), ({"group": 0}, "groups for"),
     ({"pads": [1]}, "pads must be")])
 def test_giant_attributes(attributes, words):

@@ -98,7 +98,8 @@ SP2_ROW = "conv: row 2: weight 24 is not on the grid of sp2: ±{0, 1, 2, 4, 5, 6
     (with_op("conv", schemes=("sp2",)), "conv: has 1 schemes for 3 rows"),
     (with_op("conv", schemes=("sp2", "int4", "sp2")),
      "conv: row 1: unknown scheme 'int4'; known are binary, sp2, fixed4, pot4, fixed8, sp2m3, sp2m5, sp2m6, sp2m7, "
-     "sp2m8"),
+     "sp2m8, fixed2, fixed3, "
+     "fixed5, fixed6, fixed7, pot3"),
     (with_op("conv", schemes=("sp2", "sp2", "fixed4")), "conv: row 1: weight 7 is not on the grid of sp2: "
                                                         "±{0, 1, 2, 4, 5, 6, 8}"),
     (with_op("conv", schemes=("sp2", "sp2", "fixed4")), "conv: row 2: weight 8 is not on the grid of fixed4: -8..7"),

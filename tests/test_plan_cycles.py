@@ -170,7 +170,7 @@ def test_commands_and_thresholds_cost_a_cycle_per_64_bits():
     engine = Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, mem_bits=256, ports=2)
     load = loader(engine)
     # The header in cycle 4, 18 commands from memory words of four each.
-    assert load.commands(18) == [FIRST_WORD + 2 + 3 + k for k in range(18)]
+    assert load.commands(18) == [FIRST_WORD + 2 + 4 + k for k in range(18)]
     assert (load.words, load.at) == (1 + 1 + 5, FIRST_WORD + 2 + 18)
     load.thresholds(3)
     assert (load.words, load.at) == (7 + 1 + 6, FIRST_WORD + 20 + 1 + 24)
