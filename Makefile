@@ -95,7 +95,7 @@ report: $(VENV)/.ready
 
 .PHONY: test test-train bench lint
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -m 'not bench' --ignore=tests/train -n $(JOBS) $(TESTS)
+	$(BIN)/python -m pytest -m 'not bench' --ignore=tests/train -n $(JOBS) --durations 20 $(TESTS)
 
 test-train: $(TRAIN)/.ready
 	$(TRAIN)/bin/python -m pytest $(or $(TESTS),tests/train)
