@@ -1,14 +1,13 @@
 """What ``hwgen compare`` prints."""
 
-from rich.box import ASCII2
 from rich.console import Console
-from rich.table import Column, Table
+
+from hwgen.report.tables import numbers, plain_table
 
 
 def print_comparison(tree: dict, console: Console) -> None:
     """The table of layers and the sums of the tree that :func:`hwgen.build.comparison.compare_step` gives."""
-    numbers = [Column(title, justify="right") for title in ("codes", "equal", "ties", "different")]
-    table = Table(Column("layer", overflow="fold"), *numbers, box=ASCII2, show_edge=False, pad_edge=False)
+    table = plain_table("layer", *numbers("codes", "equal", "ties", "different"))
     for layer in tree["layers"]:
         counts = (layer[key] for key in ("compared", "equal", "ties", "different"))
         table.add_row(layer["layer"], *(f"{count:,}" for count in counts))

@@ -2,10 +2,10 @@
 
 import io
 
-from rich.box import ASCII2
 from rich.console import Console, Group
 from rich.table import Table
 
+from hwgen.report.tables import numbers, plain_table
 from hwgen.report.text import count
 
 AXES = {"lut": "LUT", "dsp": "DSP", "bram": "block RAM", "bandwidth": "bytes per cycle of the memory ports"}
@@ -21,9 +21,10 @@ def print_exploration(found: dict, console: Console) -> None:
 
 def front_table(found: dict) -> Table:
     """Engines that are best in latency against one axis; thinned out where there are many."""
-    table = _table(f"{found['model']} on {found['part']} at {found['clock_mhz']:g} MHz: engines that none beats",
-                   "ms", "fps", "LUT", "DSP", "BRAM", "B/cycle")
-    table.add_column("channels x pixels x rows, drain lanes; full first", overflow="fold")
+    table = plain_table(*numbers("ms", "fps", "LUT", "DSP", "BRAM", "B/cycle"),
+                        "channels x pixels x rows, drain lanes; full first",
+                        title=f"{found['model']} on {found['part']} at {found['clock_mhz']:g} MHz: engines that none "
+                              "beats")
     front = [point for point in found["pareto"] if point["fronts"]]
     step = max(1.0, (len(front) - 1) / (ROWS - 1))
     for index in sorted({round(step * i) for i in range(ROWS)} & set(range(len(front)))):
@@ -35,9 +36,8 @@ def front_table(found: dict) -> Table:
 
 def ratio_table(found: dict) -> Table:
     """Frame rate by share of SP2 rows, with a bar."""
-    table = _table("frame rate by share of SP2 rows, the others fixed4", "SP2", "fps", "LUT", "DSP")
-    table.add_column("")
-    table.add_column("channels x pixels x rows, drain lanes", overflow="fold")
+    table = plain_table(*numbers("SP2", "fps", "LUT", "DSP"), "", "channels x pixels x rows, drain lanes",
+                        title="frame rate by share of SP2 rows, the others fixed4")
     most = max(ratio["fps"] for ratio in found["ratios"])
     for ratio in found["ratios"]:
         bar = "#" * round(20 * ratio["fps"] / most)
@@ -58,11 +58,6 @@ def shape(point: dict) -> str:
     return f"{values['ki']} x {values['px']} x ({rows}), {values['drain_lanes']}"
 
 
-def _table(title: str, *numbers: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=ASCII2, show_edge=False, pad_edge=False)
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table
 
 
 def draw(found: dict) -> bytes:

@@ -1,10 +1,10 @@
 """The report as tables in a terminal; readable without colour too."""
 
-from rich.box import ASCII2
 from rich.console import Console, Group
 from rich.table import Table
 
 from hwgen.device.resources import FIELDS
+from hwgen.report.tables import numbers, plain_table
 from hwgen.report.text import (clock_state, count, critical_path, cycles_pair, memory_state, percent, rows_text,
                                signed_percent)
 
@@ -22,14 +22,10 @@ def print_report(report: dict, console: Console, *, layers: bool = True) -> None
     console.print(Group(*parts))
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=ASCII2, show_edge=False, pad_edge=False)
-
-
 def summary_table(report: dict) -> Table:
     """Accuracy, mismatches, cycles, frame rate."""
     where = report["board"] or report["part"]
-    table = _table(f"{report['model']} on {where}")
+    table = plain_table(title=f"{report['model']} on {where}")
     table.show_header = False
     table.add_column("what")
     table.add_column("value")
@@ -83,12 +79,9 @@ def resource_table(report: dict) -> Table:
     """Used of available, estimated beside synthesized."""
     resources = report["resources"]
     protocol = report["engine"].get("protocol")
-    table = _table(f"resources of {report['part']} " + (
-        f"(engine with its {protocol.upper()} ports)" if protocol else
-        "(engine; placed: with its program memory)"))
-    table.add_column("")
-    for title in ("available", "estimate", "synthesis", "used", "error", "placed"):
-        table.add_column(title, justify="right")
+    ports = f"(engine with its {protocol.upper()} ports)" if protocol else "(engine; placed: with its program memory)"
+    table = plain_table("", *numbers("available", "estimate", "synthesis", "used", "error", "placed"),
+                        title=f"resources of {report['part']} {ports}")
     for name in FIELDS:
         cells = [resources[kind][name] if resources[kind] else None
                  for kind in ("available", "estimated", "synthesized", "placed")]
@@ -101,10 +94,7 @@ def resource_table(report: dict) -> Table:
 
 
 def layer_table(report: dict) -> Table:
-    table = _table("layers")
-    table.add_column("layer")
-    for title in ("MAC", "planned", "simulated", "utilization"):
-        table.add_column(title, justify="right")
+    table = plain_table("layer", *numbers("MAC", "planned", "simulated", "utilization"), title="layers")
     for layer in report["cycles"]["layers"]:
         table.add_row(layer["name"], count(layer["macs"]), count(layer["planned"]), count(layer["simulated"]),
                       percent(layer["utilization"]))
@@ -113,10 +103,8 @@ def layer_table(report: dict) -> Table:
 
 def split_table(report: dict) -> Table:
     """What the array's cycles go into, and what every layer moves."""
-    table = _table("cycles planned: busy, or waiting for; kB through the memory ports")
-    table.add_column("layer", overflow="fold")
-    for title in (*SPLIT, "kB"):
-        table.add_column(title, justify="right")
+    table = plain_table("layer", *numbers(*SPLIT, "kB"),
+                        title="cycles planned: busy, or waiting for; kB through the memory ports")
     for layer in report["cycles"]["layers"]:
         table.add_row(layer["name"], *(count(layer["split"][part]) for part in SPLIT),
                       f"{sum(layer['bytes'].values()) / 1000:,.1f}")
