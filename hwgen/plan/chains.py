@@ -63,19 +63,20 @@ def walks_of(layers: list[Layer], strip: tuple[int, int], maps: dict[str, Region
     return result[::-1]
 
 
-def tallest(layers: list[Layer], rows: int, room: float, maps: dict[str, Region], engine: Engine,
-            parts: Callable[[Layer, Walk], dict[str, Region]]) -> Heights | None:
+def tallest(rows: int, room: float, sizes_of: Callable[[tuple[int, int]], list[int]]) -> Heights | None:
     """The fewest strips of a chain with ``rows`` output rows that ``room`` words per bank hold; None if none do.
 
-    ``parts``: of a layer and its walk the rows that it reads of maps that are not there as a whole.
+    ``sizes_of``: of a strip, per layer the words per bank that it reads of maps that are not there as a whole.
     """
+    tried = 0
     for number in range(1, rows + 1):
         height = -(-rows // number)
+        if height == tried:
+            continue
+        tried = height
         # A strip in the middle reads most.
         first = (rows - height) // 2
-        walks = walks_of(layers, (first, first + height), maps, engine)
-        sizes = [sum(part.size for part in parts(layer, steps).values())
-                 for layer, steps in zip(layers, walks, strict=True)]
+        sizes = sizes_of((first, first + height))
         if max(a + b for a, b in zip(sizes, (*sizes[1:], 0), strict=True)) <= room:
             return Heights(height, height, True)
     return None

@@ -91,6 +91,8 @@ class _Planner:
             self.spilled.add(network.graph.input)
         self.chained: set[str] = set()
         """Tensors that are never there as a whole."""
+        self.known: dict[tuple, list[tuple[Walk, dict[str, Region]]]] = {}
+        """Strips that were tried."""
 
     # Which tensors go to memory.
 
@@ -163,11 +165,17 @@ class _Planner:
     def _streams(self, layer: Layer) -> list[str]:
         return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled | self.chained]
 
-    def _strips(self, chain: range, heights: Heights) -> list[list[Walk]]:
-        """Per strip the walks of a chain's layers."""
+    def _strip(self, chain: range, strip: tuple[int, int]) -> list[tuple[Walk, dict[str, Region]]]:
+        """Of some of a chain's output rows: per layer its walk, and the rows that it reads of streamed maps.
+
+        Remembered: the same strips are tried again whenever another map goes to memory.
+        """
         layers = [self.layers[index] for index in chain]
-        return [walks_of(layers, strip, self.maps, self.engine)
-                for strip in heights.strips(self.network.tensors[layers[-1].output].shape[1])]
+        key = chain, strip, tuple(tuple(self._streams(layer)) for layer in layers)
+        if key not in self.known:
+            self.known[key] = [(steps, self._parts(layer, steps)) for layer, steps in zip(
+                layers, walks_of(layers, strip, self.maps, self.engine), strict=True)]
+        return self.known[key]
 
     def _operand(self, layer: Layer, name: str) -> Operand:
         region = self.maps[name]
@@ -214,17 +222,22 @@ class _Planner:
         most = rows = self.network.tensors[output].shape[1]
         if output in self.spilled:
             most = min(most, self.limit * self.engine.banks // self.maps[output].pitch)
-        heights = tallest(layers, rows, room * share, self.maps, self.engine, self._parts)
+        heights = tallest(rows, room * share, lambda strip: [
+            sum(part.size for part in parts.values()) for _, parts in self._strip(chain, strip)])
         if heights is None or most < 1:
             raise _Full(chain[-1], max(1, -room))
         return Heights(min(heights.first, most), min(heights.others, most), heights.double)
 
     def _place(self, chains: list[range], heights: dict[int, Heights], early: set[int]) -> "_Placed":
         """Places for all maps and strips; ``early``: layers whose first strip is fetched during the layer before."""
-        plans = [_Planned(self.layers[index], index, steps,
-                          heights[chain[-1]].double and (index in early or number > 0))
-                 for chain in chains for number, walks in enumerate(self._strips(chain, heights[chain[-1]]))
-                 for index, steps in zip(chain, walks, strict=True)]
+        plans, parts = [], []
+        for chain in chains:
+            choice, rows = heights[chain[-1]], self.network.tensors[self.layers[chain[-1]].output].shape[1]
+            for number, strip in enumerate(choice.strips(rows)):
+                for index, (steps, read) in zip(chain, self._strip(chain, strip), strict=True):
+                    plans.append(_Planned(self.layers[index], index, steps,
+                                          choice.double and (index in early or number > 0)))
+                    parts.append(read)
         first_step = {-1: -1}
         last_step = {-1: -1}
         for at, plan in enumerate(plans):
@@ -235,7 +248,6 @@ class _Planner:
             if name not in self.spilled | self.chained:
                 begin = first_step[self.made[name]]
                 lives.append(Life(name, self.maps[name].size, begin, last_step[max(self.read[name])]))
-        parts = [self._parts(plan.layer, plan.walk) for plan in plans]
         for at, plan in enumerate(plans):
             lives += [Life((at, name), part.size, at - (plan.ahead or name in self.chained), at)
                       for name, part in parts[at].items()]
