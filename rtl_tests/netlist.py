@@ -12,7 +12,7 @@ from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 import pyosys
 
-from hwgen.synth.output_registers import rewrite_netlist
+from hwgen.synth.rewrite import rewrite_netlist
 from hwgen.synth.yosys import WRONG
 
 CELLS = Path(__file__).parent / "cells"
@@ -80,7 +80,7 @@ def synthesize(dut, family, folder, passes=()):
 def map_design(reading, top, family, folder):
     """Map what the passes ``reading`` have read; returns the path of the netlist in Verilog and its cells by type.
 
-    Block RAMs of ECP5 take the registers behind them, as before place and route.
+    What is changed for ECP5 before place and route is changed here too.
     """
     folder = Path(folder)
     netlist, mapped = folder / "netlist.v", folder / "netlist.json"
@@ -89,10 +89,22 @@ def map_design(reading, top, family, folder):
     assert WRONG not in log, "ABC9 finds its own result not equivalent"
     if family == "ecp5":
         rewrite_netlist(mapped, top)
+        _leave_open(mapped)
     run_yosys([f"read_json {mapped}", f"hierarchy -top {top}", f"write_verilog -noattr {netlist}",
                f"tee -q -o {folder / 'stat.json'} stat -json"])
     statistics = json.loads((folder / "stat.json").read_text())
     return netlist, statistics["design"]["num_cells_by_type"]
+
+
+def _leave_open(path):
+    """Outputs that go nowhere are connected to x for nextpnr, which Verilog does not take."""
+    design = json.loads(path.read_text())
+    for module in design["modules"].values():
+        for cell in module["cells"].values():
+            for port, bits in cell["connections"].items():
+                if cell["port_directions"].get(port) == "output" and bits == ["x"]:
+                    cell["connections"][port] = []
+    path.write_text(json.dumps(design))
 
 
 def run_yosys(script):

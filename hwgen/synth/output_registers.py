@@ -5,25 +5,12 @@ of a flip-flop, without it more than half of a cycle at 120 MHz; a product needs
 Neither Yosys nor nextpnr uses them, so the netlist is changed between the two.
 """
 
-from collections import defaultdict
-import json
-from pathlib import Path
+from .loads import Loads, loads_of
 
 RAM_PINS = [f"DO{port}{index}" for port in "AB" for index in range(18)]
 PRODUCT_PINS = [f"P{index}" for index in range(36)]
 PLAIN = {"REGSET": "RESET", "LSRMUX": "LSR", "CLKMUX": "CLK"}
 """Of the flip-flops that can be taken.  Their constant set or reset has to be 0 as well."""
-
-Loads = dict[int | str, list[tuple[str, str]]]
-"""Cells and ports that read a bit, by its number in Yosys' JSON."""
-
-
-def rewrite_netlist(path: Path, top: str) -> int:
-    """Move the registers of the netlist in a file, as Yosys' write_json leaves it; how many were moved."""
-    design = json.loads(path.read_bytes())
-    moved = take_output_registers(design["modules"][top])
-    path.write_text(json.dumps(design), encoding="utf-8")
-    return moved
 
 
 def take_output_registers(module: dict) -> int:
@@ -34,16 +21,7 @@ def take_output_registers(module: dict) -> int:
     place.
     """
     cells = module["cells"]
-    loads: Loads = defaultdict(list)
-    for name, cell in cells.items():
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"].get(port) != "output":
-                for bit in bits:
-                    loads[bit].append((name, port))
-    for port in module["ports"].values():
-        for bit in port["bits"]:
-            loads[bit].append(("", ""))
-
+    loads = loads_of(module)
     moved = 0
     gone: set[int | str] = set()
     for block in [cell for cell in cells.values() if cell["type"] in ("DP16KD", "MULT18X18D")]:

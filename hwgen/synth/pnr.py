@@ -13,8 +13,8 @@ from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
 from hwgen.synth.names import Names
-from hwgen.synth.output_registers import rewrite_netlist
 from hwgen.synth.process import Progress, run_tool, silent
+from hwgen.synth.rewrite import rewrite_netlist
 from hwgen.synth.wrapper import TOP, make_wrapper, memory_ports, parse_ports
 from hwgen.synth.yosys import map_design
 
@@ -113,7 +113,8 @@ def synthesize_wrapped(verilog_path: Path, top: str, part: Part, out_dir: Path, 
     netlist = out_dir / "netlist.json"
     map_design([verilog_path, wrapper], TOP, part, out_dir, netlist=netlist, progress=progress)
     if part.family == "ecp5":
-        progress(f"{rewrite_netlist(netlist, TOP)} registers moved into block RAMs and multipliers")
+        moved, saved = rewrite_netlist(netlist, TOP)
+        progress(f"{moved} registers moved into block RAMs and multipliers, {saved} carry cells saved")
     return [verilog_path, wrapper]
 
 
