@@ -49,6 +49,9 @@ EXPERIMENTS = (
     Experiment("resnet18_xc7z045", "ResNet-18 on XC7Z045", f"resnet18@{MIX}", part="XC7Z045"),
     Experiment("resnet18_xc7z045_rmsmp", "the same, RMSMP's rows for this part", "resnet18@pot4=65,fixed4=30,fixed8=5",
                part="XC7Z045"),
+    Experiment("mobilenet_v2_xc7z020", "MobileNet-v2 on XC7Z020", "mobilenet_v2@fixed4",
+               steps=("plan", "synth", "simulate"),
+               targets={"ms@32": 5.5, "lut": 0.75, "ff": 0.75, "dsp": 1.0, "bram": 0.95}),
     Experiment("clock_demo", "clock of the demo's engine", "fmnist_cnn", part="LFE5U-85F", clock_mhz=50.0,
                engine="ki=4,px=3,sp2=8,int4=8,drain=2,mem=64,ports=1", steps=("plan", "place"), bandwidths=(),
                target_mhz=130.0, targets={"period_ns": 1e3 / 120}),
@@ -70,6 +73,8 @@ PUBLISHED = (
     ("ResNet-18", "XC7Z020", "MSD", 26.31, 38_100, 214, 139, "FCCM 2023"),
     ("ResNet-18", "XC7Z045", "MSQ, SP2 : fixed 67 : 33", 10.1, 145_000, 900, 225.5, "HPCA 2021, arXiv 2012.04240"),
     ("ResNet-18", "XC7Z045", "RMSMP", 8.6, None, None, None, "ICCV 2021, arXiv 2111.00153"),
+    ("MobileNet-v2", "XC7Z020", "MSQ", 8.3, None, None, None, "HPCA 2021, arXiv 2012.04240"),
+    ("MobileNet-v2", "XC7Z020", "MSD", 16.4, 38_100, 214, 139, "FCCM 2023"),
     ("VGG-16", "XC7Z020", "MSD", 287.0, None, None, None, "FCCM 2023"),
 )
 """Figures as published, at 100 MHz; partly quoted from the literature without the table in hand."""

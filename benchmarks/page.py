@@ -11,7 +11,7 @@ that answers after {EXTERNAL.latency} cycles. The bound is what the engine could
 (`hwgen/plan/ideal.py`). Networks have generated weights (`models/resnet18`): cycles and resources do not depend on what
 a network has learnt, and accuracy is not part of this page.
 """
-NETWORKS = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "vgg16": "VGG-16"}
+NETWORKS = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "vgg16": "VGG-16", "mobilenet_v2": "MobileNet-v2"}
 PUBLISHED_NOTE = """All at 100 MHz. Figures of others are as published, not measured here; figures of hwgen are planned
 or simulated with the first bandwidth above, and did not run on a board.
 """

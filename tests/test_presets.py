@@ -8,7 +8,7 @@ from hwgen.device.parts import get_part
 from hwgen.engine import Engine
 from hwgen.errors import HwgenError
 from hwgen.plan import make_plan
-from hwgen.plan.presets import PRESETS, parse_engine
+from hwgen.plan.presets import PRESETS, engine_text, parse_engine
 from hwgen.plan.search import Search
 
 PART = get_part("XC7Z020")
@@ -114,3 +114,11 @@ def test_rough_figures_of_an_engine_that_swaps():
     search.features |= {"acc_bits": 25, "m_bits": 21}
     engine = Engine(ki=8, px=2, sp2_rows=8, drain_lanes=4, acc_bits=20, m_bits=21, swap=True, family="xilinx7")
     assert search.measure(engine).resources.lut > 1000
+
+
+@pytest.mark.parametrize("text", ["ki=16,px=8,int4=12,dsp=4,drain=16,mem=256,ports=4,upper=1",
+                                  "ki=4,px=1,dsp=2,drain=2,wide=1,weights=lut", "ki=8,px=3,sp2=4,drain=4,scratch=4096"])
+def test_an_engine_is_the_same_after_its_text(text):
+    engine = parse_engine(text, PART)
+    assert parse_engine(engine_text(engine), PART) == engine
+    assert text.endswith("upper=1") == engine.upper_blocks

@@ -21,10 +21,10 @@ PRESETS: dict[str, dict] = {
 product per DSP block, and what exceeds the blocks in multipliers of LUTs."""
 
 NAMES = {"ki": "ki", "px": "px", "drain": "drain_lanes", "mem": "mem_bits", "ports": "ports", "ring": "ring_depth",
-         "scratch": "scratch_depth",
-         "wide": "wide",
+         "scratch": "scratch_depth", "wide": "wide", "upper": "upper_blocks",
          "weights": "dsp_weights", **{group: f"{group}_rows" for group in GROUPS}}
 """Names in an engine's free form, and what they stand for."""
+SWITCHES = ("wide", "upper")
 
 
 def parse_engine(text: str, part: Part) -> Engine:
@@ -73,7 +73,7 @@ def _pair(item: str, text: str) -> tuple[str, object]:
         number = int(value)
     except ValueError:
         raise HwgenError(f"--engine {text}: {name} must be a whole number, not {value!r}") from None
-    return NAMES[name], bool(number) if name == "wide" else number
+    return NAMES[name], bool(number) if name in SWITCHES else number
 
 
 def size_engine(graph: Graph, engine: Engine, part: Part) -> Sized:
