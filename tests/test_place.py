@@ -290,3 +290,12 @@ def test_nextpnr_report_takes_the_slowest_clock(tmp_path):
     assert result.critical == pnr.CriticalPath("A", "C", logic_ns=1.25, routing_ns=2.5)
     assert (result.target_mhz, result.seed) == (90, 4)
     assert result.resources.to_json() == {"lut": 110, "ff": 60, "dsp": 0, "bram": 7}
+
+
+@pytest.mark.parametrize("luts,chain,options", [
+    (30_000, 1_000, []), (30_000, 3_000, ["--placer", "static", "--router", "router2"])])
+def test_large_netlists_are_placed_and_routed_in_another_way(luts, chain, options):
+    cells = {f"lut_{i}": {"type": "LUT4"} for i in range(luts)} | {f"add_{i}": {"type": "CCU2C"} for i in range(chain)}
+    cells["scope"] = {"type": "$scopeinfo"}
+    assert pnr._effort(get_part("LFE5U-85F"), cells) == options
+    assert pnr._effort(get_part("iCE40UP5K"), cells) == []

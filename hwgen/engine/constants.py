@@ -12,8 +12,6 @@ GROUPS = ("sp2", "pot", "int4", "dsp")
 KINDS = (*GROUPS, "high")
 """What a ring word holds, in this order: codes of each group, and the high nibbles of 8-bit weights on dsp lanes."""
 FAMILIES = ("", "xilinx7", "ecp5", "ice40")
-BLOCK_ROWS = 16
-"""Rows that share one copy of the operands, so that no operand bit drives more."""
 PREFETCH = 64
 """Memory words of the program that may be on their way: hides a latency of 44 cycles."""
 DESCRIPTORS = PREFETCH // 2 + 1
@@ -35,6 +33,14 @@ matters: such memories belong into block RAM.  Smaller ones are better made of L
 def unchecked_words(family: str) -> int:
     """The same for a family: where LUTs hold no memory, smaller ones go into block RAM too."""
     return 2 if family == "ice40" else UNCHECKED
+
+
+def block_rows(family: str) -> int:
+    """Rows that share one copy of the operands, so that no operand bit drives more.
+
+    Where routing takes most of a cycle (ECP5), a block of fewer rows lies closer together.
+    """
+    return 4 if family == "ecp5" else 16
 
 
 WORDS_IN_FLIGHT = 8

@@ -5,7 +5,8 @@ from functools import cached_property
 import hashlib
 import json
 
-from .constants import BLOCK_ROWS, ENGINE_VERSION, GROUPS, KINDS, PREFETCH, RESIDUAL_CYCLES, SHIFT_BITS, STORE_WORDS
+from .constants import (ENGINE_VERSION, GROUPS, KINDS, PREFETCH, RESIDUAL_CYCLES, SHIFT_BITS, STORE_WORDS,
+                        block_rows)
 from .parameters import Parameters
 
 
@@ -32,9 +33,9 @@ class Engine(Parameters):
         return next(group for group in reversed(GROUPS) if self.rows_of(group) and slot >= self.first_slot(group))
 
     def blocks(self, group: str) -> list[int]:
-        """Rows of the blocks that a lane group is made of: as equal as even sizes can be, none above BLOCK_ROWS."""
+        """Rows of the blocks that a lane group is made of: as equal as even sizes can be, none above ``block_rows``."""
         rows = self.rows_of(group)
-        count, sizes = -(-rows // BLOCK_ROWS), []
+        count, sizes = -(-rows // block_rows(self.family)), []
         while rows:
             # An even number of rows, because multipliers take rows in pairs.
             size = min(rows, -(-rows // (2 * count)) * 2)
@@ -50,7 +51,7 @@ class Engine(Parameters):
     @property
     def broadcast_latency(self) -> int:
         """Cycles that operands need to reach the lanes: one when there are several blocks, each with a copy."""
-        return int(sum(len(self.blocks(group)) for group in GROUPS) > 1 and self.rows > BLOCK_ROWS)
+        return int(sum(len(self.blocks(group)) for group in GROUPS) > 1 and self.rows > block_rows(self.family))
 
     @property
     def banks(self) -> int:

