@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hwgen.errors import HwgenError
-from hwgen.quantize.layers import plane
+from hwgen.quantize.layers import pads, plane
 from hwgen.quantize.tracing import kind_of, window
 
 SNAP_BITS = 15
@@ -26,7 +26,8 @@ class Step:
     settings: dict[str, Any]
     """quant: scale, bits, signed.  conv, linear: weight (int64), alpha, bias, schemes; conv: groups.
 
-    Windows: kernel, strides, pads as (vertical, horizontal); whole for a global average.
+    Windows: kernel, strides as (vertical, horizontal); pads as (top, left, bottom, right) of a convolution, with those
+    of the padding in front of it, and (vertical, horizontal) of a pool; whole for a global average.
     """
 
 
@@ -56,8 +57,8 @@ def freeze(qmodel: fx.GraphModule) -> Frozen:
         if kind == "output":
             output = sources[0]
             continue
-        if kind in ("same", "norm"):
-            alias[node] = sources[0]  # a batch norm is in the step of its layer
+        if kind in ("same", "norm", "pad"):
+            alias[node] = sources[0]  # a batch norm and padding are in the step of their layer
             continue
         if kind == "input":
             shape = tuple(int(side) for side in node.meta["tensor_meta"].shape[1:])
@@ -87,7 +88,7 @@ def _settings(qmodel: fx.GraphModule, node: fx.Node, kind: str) -> dict[str, Any
         settings = _folded(module, _norm_after(qmodel, node))
         if kind == "conv":
             weight = settings["weight"]
-            settings |= {"strides": plane(module, module.stride, 1), "pads": plane(module, module.padding, 0),
+            settings |= {"strides": plane(module, module.stride, 1), "pads": _pads_before(qmodel, node),
                          "groups": module.groups, "weight": weight.reshape(*weight.shape[:2], -1, weight.shape[-1])}
         return settings
     if kind in ("max_pool", "avg_pool"):
@@ -97,6 +98,16 @@ def _settings(qmodel: fx.GraphModule, node: fx.Node, kind: str) -> dict[str, Any
         return {"kernel": kernel, "strides": plane(module, module.stride, 1), "pads": plane(module, module.padding, 0),
                 "whole": False}
     return {}
+
+
+def _pads_before(qmodel: fx.GraphModule, node: fx.Node) -> tuple[int, ...]:
+    """A convolution's padding and that of the modules in front of it that pad."""
+    total = pads(qmodel.get_submodule(str(node.target)))
+    source = node.all_input_nodes[0]
+    while source.op == "call_module" and kind_of(qmodel, source) == "pad":
+        total = total + pads(qmodel.get_submodule(str(source.target)))
+        source = source.all_input_nodes[0]
+    return tuple(int(side) for side in total)
 
 
 def _norm_after(qmodel: fx.GraphModule, node: fx.Node) -> Any:
@@ -174,6 +185,7 @@ def integer_forward(network: fx.GraphModule | Frozen, codes: np.ndarray, keep: b
     values: dict[str, Tensor] = {}
     scales: dict[str, float] = {}
     stored: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
     for step in frozen.steps:
         inputs = [values[name] for name in step.inputs]
         s = step.settings
@@ -185,7 +197,9 @@ def integer_forward(network: fx.GraphModule | Frozen, codes: np.ndarray, keep: b
             scales[step.name] = float(s["scale"])
             low = -(1 << (s["bits"] - 1)) if s["signed"] else 0
             high = low + (1 << s["bits"]) - 1
-            whole = inputs[0] if step.inputs[0] == frozen.steps[0].name else inputs[0] / float(s["scale"])
+            # An average is divided once, by an exact number, so that a sum that ends in a half is one here too.
+            unit = float(s["scale"]) * counts.get(step.inputs[0], 1)
+            whole = inputs[0] if step.inputs[0] == frozen.steps[0].name else inputs[0] / unit
             values[step.name] = whole.round().clamp(low, high)
             stored[step.name] = (values[step.name] - low).to(torch.uint8).numpy()
         elif step.kind in ("max_pool", "flatten"):
@@ -201,7 +215,7 @@ def integer_forward(network: fx.GraphModule | Frozen, codes: np.ndarray, keep: b
         elif step.kind == "relu6":
             values[step.name] = inputs[0].clamp(0, 6)
         elif step.kind == "avg_pool":
-            values[step.name] = _average(step, inputs[0]) * scale
+            values[step.name], counts[step.name] = _window_sums(step, inputs[0]) * scale, int(np.prod(s["kernel"]))
         else:
             values[step.name] = _layer(step, inputs[0], scale)
     return stored if keep else stored[frozen.output]
@@ -223,7 +237,9 @@ def _layer(step: Step, codes: Tensor, scale: float) -> Tensor:
     bias = torch.from_numpy(s["bias"].astype(np.float64)).view(-1, *side)
     if step.kind == "linear":
         return (codes @ weight.T) * alpha + bias
-    sums = nn.functional.conv2d(codes, weight, stride=s["strides"], padding=s["pads"], groups=s["groups"])
+    top, left, bottom, right = s["pads"]
+    padded = nn.functional.pad(codes, (left, right, top, bottom))
+    sums = nn.functional.conv2d(padded, weight, stride=s["strides"], groups=s["groups"])
     return sums * alpha + bias
 
 
@@ -234,6 +250,6 @@ def _moved(step: Step, codes: Tensor) -> Tensor:
     return nn.functional.max_pool2d(codes, s["kernel"], s["strides"], s["pads"])
 
 
-def _average(step: Step, codes: Tensor) -> Tensor:
+def _window_sums(step: Step, codes: Tensor) -> Tensor:
     s = step.settings
-    return nn.functional.avg_pool2d(codes, s["kernel"], s["strides"], s["pads"])
+    return nn.functional.avg_pool2d(codes, s["kernel"], s["strides"], s["pads"], divisor_override=1)

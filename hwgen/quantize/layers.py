@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,7 +39,7 @@ class QuantLinear(nn.Linear):
 
 
 QUANTIZED: dict[type, type] = {nn.Conv2d: QuantConv2d, nn.Conv1d: QuantConv1d, nn.Linear: QuantLinear}
-FLAT = (nn.Conv1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
+FLAT = (nn.Conv1d, nn.ConstantPad1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
 """Modules over one dimension: the hardware sees maps of height 1."""
 
 
@@ -66,6 +67,14 @@ def plane(module: nn.Module, value: int | tuple[int, ...], flat: int) -> tuple[i
     return pair(value, flat if isinstance(module, FLAT) else None)
 
 
+def pads(module: nn.Module) -> np.ndarray:
+    """(top, left, bottom, right) of a layer's own padding, or of a module that pads."""
+    if isinstance(module, (nn.ConstantPad2d, nn.ConstantPad1d)):
+        left, right, top, bottom = (*module.padding, 0, 0)[:4]
+        return np.array([top, left, bottom, right])
+    return np.array(plane(module, module.padding, 0) * 2)  # type: ignore[arg-type]
+
+
 def _conv(m: nn.Conv2d | nn.Conv1d) -> str | None:
     if max(m.dilation) != 1:
         return f"dilation is not supported (dilation={m.dilation})"
@@ -73,6 +82,12 @@ def _conv(m: nn.Conv2d | nn.Conv1d) -> str | None:
         return "padding must be numbers of zeros; write padding=(vertical, horizontal)"
     if max(m.kernel_size) > MAX_KERNEL or max(m.stride) > MAX_STRIDE:
         return f"kernels up to {MAX_KERNEL} and strides up to {MAX_STRIDE} are supported"
+    return None
+
+
+def _pad(m: nn.ConstantPad2d | nn.ConstantPad1d) -> str | None:
+    if m.value != 0 or min(m.padding) < 0:
+        return f"only padding with zeros that takes nothing away is supported, not {tuple(m.padding)} with {m.value:g}"
     return None
 
 
@@ -106,6 +121,8 @@ MODULES: dict[type, tuple[str, Callable]] = {
     nn.Conv2d: ("conv", _conv),
     nn.Conv1d: ("conv", _conv),
     nn.Linear: ("linear", lambda m: None),
+    nn.ConstantPad2d: ("pad", _pad),
+    nn.ConstantPad1d: ("pad", _pad),
     nn.BatchNorm1d: ("norm", _norm),
     nn.BatchNorm2d: ("norm", _norm),
     nn.ReLU: ("relu", lambda m: None),

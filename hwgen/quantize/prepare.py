@@ -138,7 +138,7 @@ class _Insertion:
     def _max_pool(self, node: fx.Node) -> None:
         self.quantizer[node] = self.quantizer[self._codes(node.all_input_nodes[0], self.policy.act_bits)]
 
-    _flatten = _same = _max_pool
+    _flatten = _same = _pad = _max_pool
 
     def _avg_pool(self, node: fx.Node) -> None:
         source = self._codes(node.all_input_nodes[0], self.policy.act_bits)

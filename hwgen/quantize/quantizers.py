@@ -1,6 +1,7 @@
 """Quantizers with straight-through gradients: a grid per weight row, a uniform range per activation tensor."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 
 from hwgen import schemes as number_systems
 from hwgen.errors import HwgenError
+
+AVERAGE_BITS = 15
+"""Length of the multiplier that an average pool with halves is given."""
 
 
 class _Uniform(torch.autograd.Function):
@@ -191,11 +195,25 @@ class InputQuant(nn.Module):
         return (x * self.high).round().clamp(self.low, self.high) * self.step
 
 
+def _factor(count: int, least: Fraction) -> float:
+    """Units of an average's code in units of the averaged codes: ``least``, or a little more."""
+    ratio = 1 / (count * least)
+    halves = ratio.denominator % 2 == 0
+    if not halves or ratio.denominator & (ratio.denominator - 1) == 0:
+        return float(least)
+    shift = 0
+    while ratio * 2**(shift + 1) < 2**AVERAGE_BITS:
+        shift += 1
+    return float(1 / (count * Fraction(int(ratio * 2**shift), 2**shift)))
+
+
 class AverageQuant(nn.Module):
     """After an average pool of ``count`` codes: the scale follows from the pool's input.
 
-    Where the sum of a window fits the bits, the code IS the sum and nothing is rounded;
-    otherwise the whole range of the sum is spread over the codes.
+    Where the sum of a window fits the bits, the code IS the sum and nothing is rounded; otherwise the whole range of
+    the sum is spread over the codes.  A ratio of sum and code that puts sums halfway between two codes, and is no
+    dyadic number, gives way to the next dyadic number of AVERAGE_BITS bits below: no multiplier rounds all those
+    halves to even.
     """
 
     def __init__(self, source: Any, count: int, bits: int):
@@ -203,8 +221,8 @@ class AverageQuant(nn.Module):
         self.bits, self.signed, self.count = bits, bool(source.signed), count
         self.low = -(1 << (bits - 1)) if self.signed else 0
         self.high = self.low + (1 << bits) - 1
-        ends = [source.low / self.low, source.high / self.high] if self.signed else [source.high / self.high]
-        self.factor = max(1 / count, *ends)
+        ends = [Fraction(source.high, self.high), *([Fraction(source.low, self.low)] if self.signed else [])]
+        self.factor = _factor(count, max(Fraction(1, count), *ends))
         # In a tuple the source stays a reference: its parameters are registered where it stands in the network.
         self._source = (source,)
 

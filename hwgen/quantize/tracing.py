@@ -42,7 +42,7 @@ def trace(model: nn.Module, example_input: Tensor) -> tuple[fx.GraphModule, dict
 
 
 def kind_of(traced: fx.GraphModule, node: fx.Node) -> str | None:
-    """One of input, output, conv, linear, norm, relu, relu6, add, max_pool, avg_pool, flatten, same.
+    """One of input, output, conv, linear, pad, norm, relu, relu6, add, max_pool, avg_pool, flatten, same.
 
     None if the operation is not supported.
     """
@@ -101,6 +101,8 @@ def _reason(traced: fx.GraphModule, node: fx.Node, kind: str | None, kinds: dict
         if kind in ("conv", "linear", "norm") and str(node.target) in seen:
             return "used more than once in forward; make one module for each use"
         seen.add(str(node.target))
+    if sources and sources[0] == "pad" and kind not in ("conv", "pad"):
+        return "padding of its own is supported in front of convolutions only"
     if kind == "norm" and (sources[0] not in ("conv", "linear") or len(node.all_input_nodes[0].users) != 1):
         return "batch norm must directly follow a convolution or linear layer that nothing else reads"
     if kind in ("relu", "relu6") and sources[0] not in ("conv", "linear", "norm", "add"):

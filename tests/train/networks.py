@@ -46,7 +46,10 @@ def tiny(seed: int) -> Tiny:
 
 
 class Inverted(nn.Module):
-    """Depthwise and grouped convolutions, ReLU6, an add without projection, a global average; input (N, 3, 8, 7)."""
+    """Depthwise and grouped convolutions, ReLU6, uneven padding, an add without projection, a global average.
+
+    Input (N, 3, 8, 7).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +58,8 @@ class Inverted(nn.Module):
         self.depthwise = nn.Sequential(nn.Conv2d(12, 12, 3, padding=1, groups=12, bias=False), nn.BatchNorm2d(12),
                                        nn.ReLU6())
         self.shrink = nn.Sequential(nn.Conv2d(12, 8, 1, bias=False), nn.BatchNorm2d(8))
-        self.grouped = nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, groups=4), nn.ReLU())
+        self.grouped = nn.Sequential(nn.ZeroPad2d((0, 1, 2, 1)),
+                                     nn.Conv2d(8, 8, 3, stride=2, groups=4), nn.ReLU())
         self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
         self.classify = nn.Linear(8, 4)
         for module in (self.stem, self.expand, self.depthwise):
@@ -71,7 +75,7 @@ def sequence() -> nn.Module:
     """One dimension, with every pool; input (N, 3, 20)."""
     return nn.Sequential(
         nn.Conv1d(3, 8, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2),
-        nn.Conv1d(8, 8, 3, padding=1, groups=2), nn.ReLU(), nn.AvgPool1d(2),
+        nn.ConstantPad1d((2, 0), 0.0), nn.Conv1d(8, 8, 3, groups=2), nn.ReLU(), nn.AvgPool1d(2),
         nn.Conv1d(8, 6, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(6, 4))
 
 

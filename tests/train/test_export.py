@@ -71,6 +71,20 @@ def test_every_policy_on_every_kind_of_layer(name, kind, tmp_path):
     assert len(np.unique(found)) > 2
 
 
+@pytest.mark.parametrize("window,pool_bits", [((2, 3), 8), ((4, 6), 8), ((2, 2), 5), ((4, 3), 6)])
+def test_averages_of_windows_whose_sums_can_end_in_halves(window, pool_bits, tmp_path):
+    """One sum of six codes in six would be halfway between two codes, and no multiplier rounds all of them to even."""
+    torch.manual_seed(41)
+    network = nn.Sequential(nn.Conv2d(2, 8, 1), nn.ReLU(), nn.AvgPool2d(window), nn.Flatten(),
+                            nn.Linear(8 * 24 // (window[0] * window[1]), 3)).eval()
+    qmodel = prepare(network, Policy.fixed8(act_bits=8, pool_bits=pool_bits), torch.rand(64, 2, 4, 6))
+    codes = np.random.default_rng(42).integers(0, 256, size=(1000, 2, 4, 6), dtype=np.uint8)
+    graph = load(export(qmodel, tmp_path / "net.onnx"), m_bits=32)
+    stored, found = integer_forward(qmodel, codes, keep=True), golden.run(graph, codes, keep=True)
+    for name in ("_1_quant", "_2_quant", "_4_quant"):
+        assert np.array_equal(found[f"{name}_out"].reshape(stored[name].shape), stored[name]), name
+
+
 def test_schemes_without_hardware_run_as_others_or_are_refused(tmp_path):
     network = seen(sequence(), (3, 20), 33)
     path = export(prepare(network, EVERY_KIND["small"], torch.rand(64, 3, 20)), tmp_path / "small.onnx")

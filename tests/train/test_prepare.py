@@ -75,6 +75,10 @@ def chain(*layers):
 @pytest.mark.parametrize(("network", "message"), [
     (chain(nn.Conv2d(2, 2, 3, padding="same")), "padding must be numbers"),
     (chain(nn.Conv2d(2, 2, 3, stride=5)), "strides up to 4"),
+    (chain(nn.ConstantPad2d(1, 0.5), nn.Conv2d(2, 2, 3)), "only padding with zeros"),
+    (chain(nn.ZeroPad2d((1, -1, 0, 0)), nn.Conv2d(2, 2, 3)), "only padding with zeros"),
+    (chain(nn.Conv2d(2, 2, 3), nn.ZeroPad2d(1), nn.ReLU()), "in front of convolutions only"),
+    (chain(nn.Conv2d(2, 2, 3), nn.ZeroPad2d(1), nn.MaxPool2d(2)), "in front of convolutions only"),
     (chain(nn.Conv2d(2, 2, 1), nn.MaxPool2d(2), nn.ReLU()), "ReLU after max_pool"),
     (chain(nn.Conv2d(2, 2, 1), nn.AvgPool2d(2, padding=1, count_include_pad=False)), "count_include_pad"),
     (chain(nn.Conv2d(2, 2, 1), nn.AvgPool2d(2, ceil_mode=True)), "ceil_mode"),
