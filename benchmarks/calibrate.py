@@ -26,7 +26,7 @@ import engines
 from fit import fit, rising
 from hwgen.device import costs, get_part
 from hwgen.device.engine_memories import memories
-from hwgen.engine import Engine
+from hwgen.engine import Engine, block_rows
 from hwgen.rtl.bits import select
 from hwgen.rtl.lanes import Accumulator, OperandSum, make_group
 from hwgen.rtl.lanes.families import CELLS
@@ -67,7 +67,8 @@ def measure_lanes(bench: Bench) -> dict:
     for key, (group, options) in engines.items():
         terms, found = [], []
         large = bench.family != "ice40" and options.get("dsp_weights") != "lut"
-        for ki, px, rows in [*SHAPES, *[LARGE] * large]:
+        for ki, px, most in [*SHAPES, *[LARGE] * large]:
+            rows = min(most, block_rows(bench.family))
             engine = Engine(ki=ki, px=px, drain_lanes=1, family=bench.family, **{f"{group}_rows": rows}, **options)
             terms.append(costs.block_terms(ki, px, rows))
             found.append(bench.block(make_group(group, 0, engine, False)))
