@@ -1,4 +1,4 @@
-"""Networks quantized without training:  python -m benchmarks.post_training [NETWORK ...] [--efficientnet FOLDER PACKAGES]
+"""Networks quantized without training:  python -m benchmarks.post_training --help
 
 Runs in a Python with torch (the training environment).  NETWORK is a name in models/; its float weights are those of
 ``benchmarks.accuracy`` (seed 1), trained if they are not there, and the whole test set is counted.  EfficientNet-Lite0
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print("| network | policy | top-1 | codes compared | different | rows unproven | time |\n|---|---|---|---|---|---|---|")
+    print("| network | policy | top-1 | codes compared | different | rows unproven | time |\n" + "|---" * 7 + "|")
     if options.efficientnet:
         efficientnet(*options.efficientnet)
     for name in options.networks:
