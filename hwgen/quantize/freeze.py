@@ -9,10 +9,8 @@ from torch import Tensor, fx, nn
 
 from hwgen.errors import HwgenError
 from hwgen.quantize.layers import pads, plane
+from hwgen.quantize.quantizers import SNAP_BITS
 from hwgen.quantize.tracing import kind_of, window
-
-SNAP_BITS = 15
-"""Length of the multiplier that rows with wide outputs are given."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ class QuantLinear(nn.Linear):
 
 
 QUANTIZED: dict[type, type] = {nn.Conv2d: QuantConv2d, nn.Conv1d: QuantConv1d, nn.Linear: QuantLinear}
-FLAT = (nn.Conv1d, nn.ConstantPad1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
+FLAT = (nn.Conv1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
 """Modules over one dimension: the hardware sees maps of height 1."""
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hwgen import schemes as number_systems
 from hwgen.errors import HwgenError
 
-AVERAGE_BITS = 15
-"""Length of the multiplier that an average pool with halves is given."""
+SNAP_BITS = 15
+"""Length of the multiplier where the ratio of scales may be chosen: of rows with wide outputs, averages with halves."""
 
 
 class _Uniform(torch.autograd.Function):
@@ -202,7 +202,7 @@ def _factor(count: int, least: Fraction) -> float:
     if not halves or ratio.denominator & (ratio.denominator - 1) == 0:
         return float(least)
     shift = 0
-    while ratio * 2**(shift + 1) < 2**AVERAGE_BITS:
+    while ratio * 2**(shift + 1) < 2**SNAP_BITS:
         shift += 1
     return float(1 / (count * Fraction(int(ratio * 2**shift), 2**shift)))
 
@@ -212,7 +212,7 @@ class AverageQuant(nn.Module):
 
     Where the sum of a window fits the bits, the code IS the sum and nothing is rounded; otherwise the whole range of
     the sum is spread over the codes.  A ratio of sum and code that puts sums halfway between two codes, and is no
-    dyadic number, gives way to the next dyadic number of AVERAGE_BITS bits below: no multiplier rounds all those
+    dyadic number, gives way to the next dyadic number of SNAP_BITS bits below: no multiplier rounds all those
     halves to even.
     """
 

@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 
 from hwgen.errors import HwgenError
+from hwgen.graph import Graph
 from hwgen.quantize import processes
 from hwgen.quantize.datasets import Data, Split
 from hwgen.quantize.fit import Progress, accuracy, fit
@@ -92,17 +93,22 @@ def float_accuracy(network: nn.Module, data: Data) -> float:
     return accuracy(network, data.test_batches())
 
 
+def golden_answers(graph: Graph, codes: np.ndarray) -> np.ndarray:
+    """Output codes (N, outputs) that the golden model computes from input codes of torch's shape."""
+    from hwgen import golden
+
+    images = codes.reshape(len(codes), *graph.tensors[graph.input].shape)
+    return golden.run(graph, images)[graph.outputs[0]].reshape(len(codes), -1)
+
+
 def check_golden(path: Path, frozen: Frozen, codes: np.ndarray) -> None:
     """The file at ``path`` in the golden model gives ``frozen``'s integers for all ``codes``.
 
     HwgenError with the first input and output that differ; the file is then removed.
     """
-    from hwgen import golden
     from hwgen.frontend import load
 
-    graph = load(path)
-    images = codes.reshape(len(codes), *graph.tensors[graph.input].shape)
-    found = golden.run(graph, images)[graph.outputs[0]].reshape(len(codes), -1)
+    found = golden_answers(load(path), codes)
     expected = integer_forward(frozen, codes).reshape(len(codes), -1)
     if not np.array_equal(found, expected):
         image, output = np.argwhere(found != expected)[0]

@@ -147,8 +147,7 @@ def _effort(part: Part, cells: dict[str, dict]) -> list[str]:
     """Other algorithms for netlists that the default ones do not route."""
     if part.family != "ecp5":
         return []
-    types = Counter(cell["type"] for cell in cells.values())
-    luts = count_cells({name: n for name, n in types.items() if not name.startswith("$")}, part).resources.lut
+    luts = count_cells(Counter(cell["type"] for cell in cells.values()), part).resources.lut
     return ["--placer", "static", "--router", "router2"] if luts > LARGE * part.available.lut else []
 
 
