@@ -1,8 +1,9 @@
 """Accuracy of every policy from the same float weights and the same budget:  python -m benchmarks.accuracy --help
 
-Each result goes to WORK/results.json at once, and what is there is not trained again; a training that was interrupted
-goes on from its checkpoint.  Accuracies are those of the integers that the exported file computes, on the whole test
-set.  ``--write`` makes docs/accuracy.json, docs/accuracy.md and docs/accuracy.svg from what there is.
+Each result goes to WORK at once; what is there or in docs/accuracy_runs.json is not trained again, and a training that
+was interrupted goes on from its checkpoint.  Accuracies are those of the integers that the exported file computes, on
+the whole test set.  ``--write`` makes docs/accuracy_runs.json (every run), docs/accuracy.json, docs/accuracy.md and
+docs/accuracy.svg from all of them.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from hwgen.quantize.train import Job, float_accuracy, integer_accuracy
 POLICIES = ("float", "fixed4", "pot4", "sp2", "msq_60_40", "msq_67_33", "msp", "rmsmp_60_35_5", "rmsmp_65_30_5",
             "fixed8")
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+RUNS = "accuracy_runs.json"
 
 
 def measure(name: str, policies: list[str], seeds: list[int], epochs: int | None, work: Path) -> None:
@@ -48,10 +50,10 @@ def measure(name: str, policies: list[str], seeds: list[int], epochs: int | None
             print(f"{name} {text} seed {seed}: {100 * right:.2f} %  {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def read(work: Path) -> dict:
-    """{network: {policy: {seed: result}}} of all results files."""
+def read(work: Path, docs: Path = DOCS) -> dict:
+    """{network: {policy: {seed: result}}} of all runs: published ones, then those in ``work``."""
     found: dict = {}
-    for path in sorted(work.glob("results*.json")):
+    for path in [*docs.glob(RUNS), *sorted(work.glob("results*.json"))]:
         for name, policies in json.loads(path.read_text()).items():
             for policy, seeds in policies.items():
                 found.setdefault(name, {}).setdefault(policy, {}).update(seeds)
@@ -133,9 +135,11 @@ def plot(tree: dict, found: dict, path: Path) -> None:
 
 
 def write(work: Path, docs: Path) -> None:
-    found = comparable(read(work))
-    if not found:
+    runs = read(work, docs)
+    if not runs:
         raise HwgenError(f"no results in {work}; run benchmarks.accuracy without --write first")
+    (docs / RUNS).write_text(json.dumps(runs, indent=1, sort_keys=True) + "\n")
+    found = comparable(runs)
     tree = summary(found)
     (docs / "accuracy.json").write_text(json.dumps(tree, indent=1) + "\n")
     page = docs / "accuracy.md"

@@ -43,6 +43,12 @@ def test_the_page(tmp_path):
     assert text.count("| sp2 | 89.00 |") == 1
     assert json.loads((docs / "accuracy.json").read_text())["net"]["sp2"] == {"mean": 89.0, "spread": 0.0, "seeds": 1}
     assert (docs / "accuracy.svg").stat().st_size > 1000
+    # another machine goes on from what is published
+    (work / "results.net.json").write_text(json.dumps({"net": results(float=[90.0, 92.0], sp2=[88.0, 89.5])}))
+    (docs / accuracy.RUNS).write_text((docs / accuracy.RUNS).read_text().replace("net", "old"))
+    accuracy.write(work, docs)
+    tree = json.loads((docs / "accuracy.json").read_text())
+    assert tree["old"]["sp2"]["mean"] == 89.0 and tree["net"]["sp2"] == {"mean": 88.75, "spread": 1.5, "seeds": 2}
 
 
 def test_results_are_kept_and_not_made_again(tmp_path, monkeypatch):
