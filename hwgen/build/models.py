@@ -5,6 +5,7 @@ from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 import zipfile
 
 import numpy as np
@@ -16,6 +17,9 @@ from hwgen.golden import check_codes
 from hwgen.graph.ir import Graph
 from hwgen.graph.shapes import macs
 from hwgen.synthetic import Options, smooth_images
+
+if TYPE_CHECKING:
+    from hwgen.frontend import Network
 
 IMAGES = "test_images.npz"
 FILE = "{0}.onnx"
@@ -42,11 +46,17 @@ class Model:
             return self.path.read_bytes()
         return _generator(self.path)(self.name, self.options).model()
 
+    def read(self) -> "Network":
+        """The exact network of the file, with its problems.  Raises HwgenError where it cannot be opened."""
+        from hwgen.frontend import read_network
+
+        return read_network(self.path) if self.options is None else read_network(self.name, self.data)
+
     def load(self) -> Graph:
         """The integer network.  Raises HwgenError."""
-        from hwgen.frontend import load
+        from hwgen.frontend import to_graph
 
-        return load(self.path) if self.options is None else load(self.name, data=self.data)
+        return to_graph(self.read())
 
     def inputs(self, graph: Graph) -> tuple[np.ndarray, np.ndarray | None, bool]:
         """Codes (n, channels, height, width), labels (n,) or None, and whether the images belong to the network.

@@ -22,12 +22,13 @@ def check(
     """
     from hwgen.build.models import find_model
     from hwgen.build.survey import survey
-    from hwgen.frontend import inspect
+    from hwgen.frontend import inspect_network
     from hwgen.report.inspection import print_inspection
 
     source = find_model(model)
-    found = inspect(source.path) if source.options is None else inspect(source.name, source.data)
-    proofs, fits = work(f"checking {source.name}", lambda progress: survey(source, progress)) if found.ok else ({}, [])
+    network = source.read()
+    found = inspect_network(network)
+    proofs, fits = work(f"checking {source.name}", lambda progress: survey(network, progress)) if found.ok else ({}, [])
     if as_json:
         print_json(found.to_json() | {
             "proven": {name: list(pair) for name, pair in proofs.items()},

@@ -11,8 +11,8 @@ from hwgen.frontend.network import HostStep, Network, NodeReport, Problem
 from hwgen.frontend.operators import HANDLERS
 from hwgen.graph.ir import Graph
 
-__all__ = ["HostStep", "HwgenError", "Inspection", "LayerReport", "NodeReport", "Problem", "inspect", "load",
-           "read_network"]
+__all__ = ["HostStep", "HwgenError", "Inspection", "LayerReport", "NodeReport", "Problem", "inspect", "inspect_network",
+           "load", "read_network", "to_graph"]
 
 
 def read_network(path, data: bytes | None = None) -> Network:
@@ -32,14 +32,18 @@ def inspect(path, data: bytes | None = None) -> Inspection:
 
 
 def load(path, m_bits: int | None = None, data: bytes | None = None) -> Graph:
-    """The integer network of a model file (or of its contents ``data``, see :func:`read_network`).
+    """The integer network of a model file: :func:`read_network` and :func:`to_graph`."""
+    return to_graph(read_network(path, data), m_bits)
+
+
+def to_graph(network: Network, m_bits: int | None = None) -> Graph:
+    """The integer network of a file that was read.
 
     m_bits: width of the requantizers' multipliers, 2 to 32; by default the narrowest from 18 on
     with which a layer is proven equal to the file (see hwgen.frontend.lower).  HwgenError, one message that lists every
     problem by node, for a file that cannot be opened or built.  What the host computes from the outputs, if anything,
     is in the graph's metadata as ``hwgen.host``.
     """
-    network = read_network(path, data)
     if network.problems:
         count = "1 problem" if len(network.problems) == 1 else f"{len(network.problems)} problems"
         lines = "\n".join(f"  {problem}" for problem in network.problems)

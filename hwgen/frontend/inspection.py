@@ -70,7 +70,7 @@ def inspect_network(network: Network) -> Inspection:
             rows[scheme] = rows.get(scheme, 0) + count
     file = network.file
     return Inspection(file.path, file.name, file.input_shape, tuple(network.reports), tuple(network.problems),
-                      sum(layer.macs for layer in layers), dict(sorted(rows.items())), file.metadata, layers,
+                      sum(layer.macs for layer in layers), dict(sorted(rows.items())), dict(file.metadata), layers,
                       tuple(network.host))
 
 
