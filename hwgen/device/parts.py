@@ -51,6 +51,8 @@ class Part:
     speed: str = ""
     pnr: str | None = None
     """nextpnr's name for the device; None where no open tool places the part."""
+    clock_pin: str = ""
+    """A pin of the package that has a way of its own to the clock network."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -84,7 +86,7 @@ def _ecp5(name: str, lut: int, bram: int, dsp: int, pnr: str) -> Part:
     # MULT18X18D.  Widest port of a DP16KD in simple dual-port mode: 36 bits (512 words).
     return Part(name=name, family="ecp5", lut=lut, lut_inputs=4, ff=lut, dsp=dsp, dsp_name="MULT18X18D",
                 dsp_bits=(18, 18), bram=bram, bram_bits=18432, bram_name="DP16KD", bram_widths=(1, 2, 4, 9, 18, 36),
-                lutram=True, clock_mhz=50.0, package="CABGA381", speed="6", pnr=pnr)
+                lutram=True, clock_mhz=50.0, package="CABGA381", speed="6", pnr=pnr, clock_pin="G2")
 
 
 def _zynq(name: str, lut: int, bram: int, dsp: int) -> Part:
