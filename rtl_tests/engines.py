@@ -13,8 +13,8 @@ VERILATOR = {
                        **COMMON),
     "five": Engine(ki=4, px=5, sp2_rows=2, dsp_rows=2, drain_lanes=1, dsp_weights="lut", mem_bits=128, ports=2,
                    **COMMON),
-    "eight_lanes": Engine(ki=8, px=1, sp2_rows=16, dsp_rows=16, drain_lanes=8, m_bits=19, mem_bits=512, ports=4,
-                          family="ecp5", **COMMON | {"ring_depth": 128}),
+    "eight_lanes": Engine(ki=8, px=1, sp2_rows=8, dsp_rows=8, drain_lanes=8, m_bits=19, mem_bits=512, ports=4,
+                          **COMMON | {"ring_depth": 128}),
     "narrow": Engine(ki=2, px=8, sp2_rows=4, pot_rows=2, dsp_rows=2, drain_lanes=2, wide=False, thresholds=False,
                      wide_residual=False, family="ecp5", **COMMON | {"acc_bits": 24}),
     "sp2_only": Engine(ki=8, px=4, sp2_rows=4, dsp_rows=0, drain_lanes=2, m_bits=24, shift_base=6, pool_columns=64,
@@ -24,8 +24,7 @@ VERILATOR = {
 }
 """Every way to be unequal: lane groups, pixels and banks, fewer row slots than channels of a word, features absent.
 
-The smaller rings make the load unit wait for tiles to release their words.  The blocks of "eight_lanes" are so many
-that operands and weights take two cycles to them.
+The smaller rings make the load unit wait for tiles to release their words.
 """
 
 SMALL = {"scratch_depth": 2048, "ring_depth": 1024, "acc_bits": 26}

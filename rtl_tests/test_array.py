@@ -24,8 +24,6 @@ ENGINES = {
     "blocks": Engine(ki=2, px=2, sp2_rows=17, int4_rows=2, dsp_rows=2, drain_lanes=1, ring_depth=16, acc_bits=20),
     "another family": Engine(ki=4, px=2, sp2_rows=17, pot_rows=1, int4_rows=2, dsp_rows=2, drain_lanes=1,
                              ring_depth=16, acc_bits=20, family="xilinx7"),
-    "far blocks": Engine(ki=2, px=2, sp2_rows=9, pot_rows=4, int4_rows=7, dsp_rows=6, drain_lanes=2, ring_depth=16,
-                         acc_bits=20, family="ecp5"),
 }
 WEIGHTS = {"sp2": [sign * w for sign in (1, -1) for w in (0, 1, 2, 4, 5, 6, 8)], "int4": range(-8, 8),
            "pot": [0, *(1 << e for e in range(7)), *(-(1 << e) for e in range(7))]}
@@ -96,10 +94,9 @@ def test_random_tiles(name, gaps):
     async def bench(ctx):
         current = None
         for cycle in range(len(schedule) + dut.latency + 4):
-            begun = cycle + 1 - engine.far
-            ahead = schedule[begun] if begun < len(schedule) else None
+            ahead = schedule[cycle + 1] if cycle + 1 < len(schedule) else None
             now = schedule[cycle] if cycle < len(schedule) else None
-            # Weights come one cycle before their operands, or with them.
+            # Weights come one cycle before their operands.
             ctx.set(dut.weights, ahead[0].weights(engine, ahead[1]) if ahead else int(rng.integers(1 << 60)))
             ctx.set(dut.wide, ahead[0].wide if ahead else int(rng.integers(2)))
             ctx.set(dut.valid, now is not None)

@@ -39,8 +39,8 @@ def check_on_engine(sim, graph: Graph, image_seed: int, **memory) -> None:
 def test_store_queue_full(simulator_of, stall):
     """A 1x1 layer makes results faster than a stalling memory takes them: tiles wait for room in the store queue."""
     rng = np.random.default_rng(1)
-    weight = rng.choice([-8, -4, -1, 0, 1, 2, 5, 6], (32, 8, 1, 1))
-    graph = graph_of([Tensor("input", (8, 20, 20), 4), Tensor("a_out", (32, 20, 20), 8)],
+    weight = rng.choice([-8, -4, -1, 0, 1, 2, 5, 6], (16, 8, 1, 1))
+    graph = graph_of([Tensor("input", (8, 20, 20), 4), Tensor("a_out", (16, 20, 20), 8)],
                      [conv("a", "input", weight, "sp2", 255)], ("a_out",))
     check_on_engine(simulator_of("eight_lanes"), graph, 2, stall=stall, seed=9)
 

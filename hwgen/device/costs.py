@@ -158,10 +158,6 @@ def _array(tally: Tally, e: Engine, family: str, table: dict) -> None:
         rows = e.rows_of(group)
         tally.add(name, lut=e.word_bits * rows * wide, ff=e.word_bits * rows * (1 + wide))
     tally.add("dsp lanes", dsp=dsp_blocks(replace(e, family=family)))
-    if e.far:
-        # What is on its way: operands to the blocks, addresses and data to the slices of the ring.
-        address = (e.ring_depth - 1).bit_length()
-        tally.add("broadcast", ff=e.px * e.word_bits + 2 * address + e.mem_bits + e.ring_slices + 1)
     one, late = table["lanes"]["operand_sum"][str(e.ki)], latest + e.broadcast_latency - latency("sum", e)
     tally.add("operand sums", count=e.px, lut=one["lut"], ff=one["ff"])
     _accumulators(tally, "operand sums", e.px, (ACT_MAX * e.ki).bit_length(), late, e, family, table)

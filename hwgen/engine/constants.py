@@ -43,10 +43,6 @@ def block_rows(family: str) -> int:
     return 4 if family == "ecp5" else 16
 
 
-def near_blocks(family: str) -> int:
-    """Blocks of rows that one register can drive across the chip in a cycle; more get theirs in two."""
-    return 6 if family == "ecp5" else 1 << 30
-
 WORDS_IN_FLIGHT = 8
 """Words between the sequencer and the ends of their steps: more than ``plan.timing``'s ISSUE_LATENCY and
 CREDIT_LATENCY together, so that they never wait for each other; a power of two."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from .constants import (ENGINE_VERSION, GROUPS, KINDS, PREFETCH, RESIDUAL_CYCLES, SHIFT_BITS, STORE_WORDS,
-                        block_rows, near_blocks)
+                        block_rows)
 from .parameters import Parameters
 
 
@@ -43,11 +43,6 @@ class Engine(Parameters):
             rows, count = rows - size, count - 1
         return sizes
 
-    @property
-    def block_count(self) -> int:
-        """Blocks of all lane groups."""
-        return sum(len(self.blocks(group)) for group in GROUPS)
-
     def single_products(self, block: int) -> int:
         """Of ``dsp_products`` those of a block of dsp rows: the first blocks take them."""
         sizes = [rows * self.ki * self.px for rows in self.blocks("dsp")]
@@ -55,14 +50,8 @@ class Engine(Parameters):
 
     @property
     def broadcast_latency(self) -> int:
-        """Cycles that operands need to reach the lanes: one when there are several blocks, each with a copy; two when
-        these are many."""
-        return int(self.block_count > 1 and self.rows > block_rows(self.family)) + self.far
-
-    @property
-    def far(self) -> bool:
-        """Operands and weights pass one register more on their way, because the blocks lie far apart."""
-        return self.block_count > near_blocks(self.family)
+        """Cycles that operands need to reach the lanes: one when there are several blocks, each with a copy."""
+        return int(sum(len(self.blocks(group)) for group in GROUPS) > 1 and self.rows > block_rows(self.family))
 
     @property
     def banks(self) -> int:

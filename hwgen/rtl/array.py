@@ -72,8 +72,8 @@ class Array(wiring.Component):
 
     ``totals[slot*px + p]`` and ``sums[p]`` are readable ``latency`` cycles after the
     operands of a tile's last word, and stay until those of the next tile.  ``weights``
-    and ``wide`` come one cycle before their operands, in an engine whose blocks lie ``far`` apart together with
-    them: they pass a register here, which also blanks the high nibbles of tiles that have 4-bit weights only.
+    come one cycle before their operands: they pass a register here, which also blanks the
+    high nibbles of tiles that have 4-bit weights only.
 
     ``simulation``: portable twins instead of the family's primitives, the same in every cycle.
     """
@@ -99,12 +99,12 @@ class Array(wiring.Component):
         m = Module()
         e = self.engine
         codes = {kind: self._codes(m, kind) for kind in KINDS}
-        slot, operands = 0, delay(m, self.operands.as_value(), int(e.far), "far_operands")
+        slot = 0
         for index, (name, block) in enumerate(self._blocks):
             m.submodules[f"{name}_{index}"] = block
             first = slot - e.first_slot(name)
             m.d.comb += [
-                block.operands.as_value().eq(operands), block.valid.eq(self.valid), block.high_plane.eq(self.high),
+                block.operands.eq(self.operands), block.valid.eq(self.valid), block.high_plane.eq(self.high),
                 block.last.eq(self.last), *(block.codes[i].eq(codes[name][first + i]) for i in range(block.rows)),
                 *(self.totals[slot * e.px + i].eq(block.totals[i]) for i in range(block.rows * e.px)),
             ]

@@ -65,7 +65,7 @@ class HwgenEngine(wiring.Component):
         loader = Loader(engine=e, address_bits=len(self.read_address))
         m.submodules.scratchpad = scratch = Scratchpad(banks=e.banks, depth=e.scratch_depth, word_bits=e.word_bits,
                                                        writes=e.fetch_words)
-        m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits, far=e.far)
+        m.submodules.ring = ring = Ring(slices=e.ring_slices, depth=e.ring_depth, mem_bits=e.mem_bits)
         walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, size_bits=e.size_bits, ahead=e.walks_ahead,
                         raster=e.pool_columns > 0)
         seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits, bits=e.register_bits,
@@ -128,8 +128,7 @@ class HwgenEngine(wiring.Component):
         # Array.
         m.d.comb += [
             array.operands.eq(reader.operands), array.valid.eq(reader.valid | clear), array.high.eq(reader.high),
-            array.last.eq(reader.last | clear), array.weights.eq(ring.data),
-            array.wide.eq(delay(m, reader.wide, int(e.far), "far_wide")),
+            array.last.eq(reader.last | clear), array.weights.eq(ring.data), array.wide.eq(reader.wide),
         ]
         # Drain: a tile's totals are readable this long after its last step.
         ready, on_its_way = Reader.OPERAND_LATENCY + array.latency, Module()

@@ -5,8 +5,6 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .bits import delay
-
 
 class Scratchpad(wiring.Component):
     """``banks`` memories of ``depth`` words of one 4-bit plane of ``ki`` channels.
@@ -53,14 +51,10 @@ class Scratchpad(wiring.Component):
 
 
 class Ring(wiring.Component):
-    """Weight memory: ``slices`` memories of ``mem_bits``, read together, written one by one, a cycle late.
+    """Weight memory: ``slices`` memories of ``mem_bits``, read together, written one by one, a cycle late."""
 
-    ``far``: slices lie far apart, and what goes to them passes one more register.  ``data`` then answer two cycles
-    after ``address``, and writes are two cycles late.
-    """
-
-    def __init__(self, *, slices: int, depth: int, mem_bits: int, far: bool = False):
-        self.slices, self.depth, self.mem_bits, self.far = slices, depth, mem_bits, far
+    def __init__(self, *, slices: int, depth: int, mem_bits: int):
+        self.slices, self.depth, self.mem_bits = slices, depth, mem_bits
         super().__init__({
             "address": In(range(depth)), "data": Out(slices * mem_bits),
             "write": In(1), "write_slice": In(range(max(slices, 2))), "write_address": In(range(depth)),
@@ -73,16 +67,12 @@ class Ring(wiring.Component):
         writes = Signal(self.slices)
         m.d.sync += [address.eq(self.write_address), data_.eq(self.write_data),
                      *(writes[index].eq(self.write & (self.write_slice == index)) for index in range(self.slices))]
-        late = int(self.far)
-        read = delay(m, self.address, late, "far_read")
-        into, what = delay(m, address, late, "far_address"), delay(m, data_, late, "far_data")
-        writes = delay(m, writes, late, "far_writes", reset_less=False)
         for index in range(self.slices):
             m.submodules[f"slice_{index}"] = memory = Memory(shape=self.mem_bits, depth=self.depth, init=[])
             reader, writer = memory.read_port(), memory.write_port()
             m.d.comb += [
-                reader.addr.eq(read), reader.en.eq(Const(1)),
+                reader.addr.eq(self.address), reader.en.eq(Const(1)),
                 self.data[index * self.mem_bits:(index + 1) * self.mem_bits].eq(reader.data),
-                writer.addr.eq(into), writer.data.eq(what), writer.en.eq(writes[index]),
+                writer.addr.eq(address), writer.data.eq(data_), writer.en.eq(writes[index]),
             ]
         return m

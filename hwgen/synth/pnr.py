@@ -27,7 +27,7 @@ LARGE = 0.4
 reach higher clocks where there is room, and do not finish routing where there is little (docs/clock.md)."""
 PINS = "pins.lpf"
 EFFORT = ("--placer", "static", "--router", "router2", "--lpf", PINS)
-SITE_PASSES = 2
+SITE_PASSES = 1
 """Placements from which hard blocks get their sites."""
 STEP = re.compile(r"^Info: (Packing|Promoting|Placed \d+|initial placement|at iteration #\d+|Running [a-z ]+|Routing)",
                   re.MULTILINE | re.IGNORECASE)
