@@ -54,9 +54,9 @@ class Model:
 
     def load(self) -> Graph:
         """The integer network.  Raises HwgenError."""
-        from hwgen.frontend import to_graph
+        from hwgen.frontend import load
 
-        return to_graph(self.read())
+        return load(self.path) if self.options is None else load(self.name, data=self.data)
 
     def inputs(self, graph: Graph) -> tuple[np.ndarray, np.ndarray | None, bool]:
         """Codes (n, channels, height, width), labels (n,) or None, and whether the images belong to the network.
