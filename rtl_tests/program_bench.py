@@ -9,7 +9,7 @@ from hwgen.graph.ir import Graph
 from hwgen.engine import Engine
 from hwgen.plan.layout import Layout, lacking, lay_out
 from hwgen.plan.lower import Layer
-from hwgen.plan.place import Unplaceable
+from hwgen.plan.tiles import Unplaceable
 from hwgen.program.assemble import Program, assemble_layout
 from hwgen.sim.run import Simulator
 from hwgen.sim.simulate import Job, run_traces

@@ -12,7 +12,7 @@ from hwgen.engine import Engine, EngineError
 from hwgen.plan.layout import MAX_DEPTH, lay_out, needs
 from hwgen.plan.load import FIRST_WORD, Load, Memory
 from hwgen.plan.lower import lower
-from hwgen.plan.place import Unplaceable
+from hwgen.plan.tiles import Unplaceable
 from hwgen.program.assemble import assemble_layout
 
 

@@ -10,7 +10,8 @@ from small_networks import NETWORKS, Builder
 
 from hwgen.engine import Engine
 from hwgen.plan.lower import lower
-from hwgen.plan.place import Unplaceable, input_order, place
+from hwgen.plan.place import input_order, place
+from hwgen.plan.tiles import Unplaceable
 
 ENGINES = {
     "mixed": Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2),

@@ -21,7 +21,7 @@ from hwgen.plan.presets import engine_text, parse_engine
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.candidates import bound, candidates
 from hwgen.plan.layout import lay_out, needs, sum_bits
-from hwgen.plan.place import Unplaceable
+from hwgen.plan.tiles import Unplaceable
 from hwgen.plan.refuse import fill
 from hwgen.plan.neighbours import neighbours
 from hwgen.plan.search import Search

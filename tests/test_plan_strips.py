@@ -10,7 +10,7 @@ from test_plan_cycles import laid_out
 from hwgen.engine import Engine
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.layout import MAX_DEPTH, lay_out, needs
-from hwgen.plan.place import Unplaceable
+from hwgen.plan.tiles import Unplaceable
 from hwgen.program.assemble import assemble_layout
 
 SMALL = Engine(ki=4, px=2, sp2_rows=4, dsp_rows=4, drain_lanes=2, acc_bits=24, pool_columns=64, scratch_depth=MAX_DEPTH)

@@ -12,7 +12,7 @@ from hwgen.device.parts import get_part
 from hwgen.engine import Engine
 from hwgen.plan import make_plan
 from hwgen.plan.cycles import count_cycles
-from hwgen.plan.place import Unplaceable
+from hwgen.plan.tiles import Unplaceable
 from hwgen.plan.sizing import size
 from hwgen.plan.timeline import UNITS, Span, Split, chrome_trace
 from hwgen.plan.traffic import Traffic, traffic

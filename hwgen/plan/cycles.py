@@ -20,36 +20,14 @@ from .groups import Run, runs_of
 from .layout import Layout
 from .load import Load, Memory
 from .lower import Layer
-from .place import Tile
+from .tiles import Tile
 from .stream import commands_of_tile, memory_map, parameter_words, program_words
 from .steps import Step
-from .timeline import Span, Split
+from .timeline import Cycles, Span, Split
 from .timing import (
     CREDIT_LATENCY, IDLE_LATENCY, ISSUE_LATENCY, READER_IDLE, SELECT_LATENCY, SMALL_CREDIT, SMALL_IN_FLIGHT,
     SMALL_ISSUE, WALKER_LATENCY, WRITE_LATENCY,
     lane_latency, search_latency, tile_latency)
-
-
-@dataclass(frozen=True)
-class Cycles:
-    """Cycles from start to done, and per layer from its beginning to the next one's."""
-
-    total: int
-    layers: tuple[int, ...]
-    first_load: int
-    """Before the first layer begins."""
-    splits: tuple[Split, ...]
-    """Per layer, what its cycles went into."""
-    collisions: tuple[int, ...]
-    """Per layer, extra cycles because pixels of a step lie in one bank."""
-    last_word: int
-    """Cycle after the last word was multiplied; what follows is the last drain."""
-    program_words: int
-    """Memory words of the program."""
-    load: tuple[int, int]
-    """Cycles in which the load unit took something, and in which it waited for room."""
-    drain: int
-    """Cycles in which the drain was at work."""
 
 
 def count_cycles(layout: Layout, memory: Memory | None = None, spans: list[Span] | None = None) -> Cycles:

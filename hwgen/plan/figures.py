@@ -2,10 +2,9 @@
 
 from dataclasses import asdict
 
-from .cycles import Cycles
 from .ideal import layer_macs
 from .layout import Layout
-from .timeline import Split
+from .timeline import Cycles, Split
 from .traffic import traffic
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..engine import WORDS_IN_FLIGHT
 from .layout import Layout
-from .place import Tile
+from .tiles import Tile
 from .steps import Step
 
 

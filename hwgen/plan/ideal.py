@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from ..graph.ir import Conv
-from .cycles import Cycles
 from .layout import Layout
+from .timeline import Cycles
 from .traffic import Traffic, traffic
 
 

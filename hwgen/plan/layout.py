@@ -12,7 +12,8 @@ from ..schemes import signed_bits
 from .geometry import Walk, walk
 from .lower import Layer, Network, lower
 from .memory import Region, whole_maps
-from .place import Placement, Tile, Unplaceable, place
+from .place import Placement, place
+from .tiles import Tile, Unplaceable
 from .shifts import base_of, stored
 from .steps import Schedule, Step
 from .chains import Load

@@ -8,7 +8,7 @@ from ..device.parts import PORT_BITS, Part
 from ..engine import GROUPS, Engine, EngineError
 from ..errors import HwgenError
 from ..graph.ir import Graph
-from .place import Unplaceable
+from .tiles import Unplaceable
 from .sizing import Sized, size
 
 _D1 = {"ki": 16, "px": 1, "dsp_rows": 16, "drain_lanes": 4, "dsp_weights": "single", "wide": False}

@@ -16,7 +16,7 @@ from .candidates import Work, block_words, bound, candidates, guess, weight_word
 from .layout import MAX_DEPTH, lay_out, needs
 from .lower import lower
 from .neighbours import neighbours
-from .place import Unplaceable
+from .tiles import Unplaceable
 from .refuse import fill, refuse_early
 from .sizing import Sized, area, describe, program_memory, shares, size_to_fit
 

@@ -9,11 +9,12 @@ from ..device.resources import FIELDS, Resources
 from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
 from ..graph.ir import Graph
 from .candidates import block_words
-from .cycles import Cycles, count_cycles
+from .cycles import count_cycles
 from .layout import MAX_DEPTH, Layout, fit_scratchpad, lay_out, needs
-from .place import Unplaceable
 from .refuse import fill
 from .stream import memory_words, program_words
+from .tiles import Unplaceable
+from .timeline import Cycles
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ Cycle model and assembler take these from here, so that they speak of the same s
 from .. import isa
 from ..engine import Engine
 from .layout import Layout
-from .place import Tile
+from .tiles import Tile
 from .steps import Step
 
 

@@ -18,7 +18,7 @@ from .geometry import Walk
 from .heights import Heights, Operand, Rates, options
 from .lower import Layer, Network
 from .memory import Life, Region, first_fit
-from .place import Unplaceable
+from .tiles import Unplaceable
 from .steps import Fetch, Schedule, Step, distribute, pieces_of
 
 SHRINK, LEAST_SHARE = 0.9, 0.25

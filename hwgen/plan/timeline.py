@@ -40,6 +40,28 @@ class Split:
         return Split(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
 
+@dataclass(frozen=True)
+class Cycles:
+    """Cycles from start to done, and per layer from its beginning to the next one's."""
+
+    total: int
+    layers: tuple[int, ...]
+    first_load: int
+    """Before the first layer begins."""
+    splits: tuple[Split, ...]
+    """Per layer, what its cycles went into."""
+    collisions: tuple[int, ...]
+    """Per layer, extra cycles because pixels of a step lie in one bank."""
+    last_word: int
+    """Cycle after the last word was multiplied; what follows is the last drain."""
+    program_words: int
+    """Memory words of the program."""
+    load: tuple[int, int]
+    """Cycles in which the load unit took something, and in which it waited for room."""
+    drain: int
+    """Cycles in which the drain was at work."""
+
+
 def chrome_trace(spans: list[Span], network: str, clock_mhz: float) -> dict:
     """The timeline as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing show.
 

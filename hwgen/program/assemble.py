@@ -10,7 +10,8 @@ from ..errors import HwgenError
 from ..plan.layout import Layout, lacking
 from ..plan.lower import Layer
 from ..plan.packing import pack_codes
-from ..plan.place import Tile, stored_order
+from ..plan.place import stored_order
+from ..plan.tiles import Tile
 from ..plan.stream import commands_of_tile, map_words, memory_map, program_words
 from .commands import layer_words, tile_words
 from .pack import arranged, parameter_records, threshold_words, weight_words

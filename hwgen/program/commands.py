@@ -2,7 +2,7 @@
 
 from .. import isa
 from ..plan.layout import Layout
-from ..plan.place import Tile
+from ..plan.tiles import Tile
 from ..plan.steps import Step
 from .pack import fit
 

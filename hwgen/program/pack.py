@@ -8,7 +8,8 @@ from ..lanes import DSP_WIDE, LaneKind
 from ..lanes import KINDS as LANES
 from ..plan.layout import Layout
 from ..plan.lower import Layer
-from ..plan.place import Tile, stored_order
+from ..plan.place import stored_order
+from ..plan.tiles import Tile
 from ..plan.shifts import stored
 
 

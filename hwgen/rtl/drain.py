@@ -3,13 +3,13 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..engine import TILES_IN_FLIGHT, Engine
 from ..isa import POOL_RASTER
 from ..plan.timing import RASTER_LATENCY, SELECT_LATENCY, lane_latency, search_latency
-from .bits import delay, register, select
+from .bits import delay, select
+from .drain_words import gather, residual_codes
 from .lanes.copy import copy
 from .parameters import Parameters, record_values
 from .requantize import RasterPool, ThresholdSearch, make_lane
@@ -153,7 +153,7 @@ class Drain(wiring.Component):
             flag = Signal(name=f"{name}_1")
             m.d.sync += flag.eq(select(slots[name], pixel))
             flags[name] = delay(m, flag, SELECT_LATENCY - 1, name)
-        residual = self._residual(m, at, busy, pixel_2, chunk_2) if e.residual else None
+        residual = residual_codes(m, self, at, busy, pixel_2, chunk_2) if e.residual else None
 
         self._codes = []
         m.submodules.params = memories = Parameters(engine=e)
@@ -224,43 +224,6 @@ class Drain(wiring.Component):
         ]
         return Mux(self.settings.threshold_mode, search.done, begin)
 
-    def _residual(self, m, at, busy, pixel_2, chunk_2):
-        """The residual's words between reader and lanes; per lane the code of the current row and pixel."""
-        e, s, chunk = self.engine, self.settings, at.chunk
-        per_word = e.ki // e.drain_lanes
-        piece = per_word.bit_length() - 1
-        depth = e.residual_depth
-        width, bits = e.px * e.word_bits, depth.bit_length() - 1
-        written, read, low = Signal(bits), Signal(bits), Signal()
-        is_low = low | ~s.res_two_planes if e.wide_residual else Const(1)
-        with m.If(self.residual_valid):
-            m.d.sync += low.eq(~is_low)
-            with m.If(is_low):
-                m.d.sync += written.eq(written + 1)
-        # A word lasts for so many chunks, or to the end of its tile.
-        through = (chunk[:piece] == per_word - 1) | at.last if piece else Const(1)
-        with m.If(busy & at.end_step & (at.pixel == e.px - 1) & through & s.res_on):
-            m.d.sync += read.eq(read + 1)
-        enables, words = {"low": self.residual_valid & is_low}, []
-        if e.wide_residual:
-            enables["high"] = self.residual_valid & ~is_low
-        for name, enable in enables.items():
-            m.submodules[f"residual_{name}"] = memory = Memory(shape=width, depth=depth, init=[])
-            reader, writer = memory.read_port(), memory.write_port()
-            m.d.comb += [writer.addr.eq(written), writer.data.eq(self.residual), writer.en.eq(enable),
-                         reader.addr.eq(read), reader.en.eq(1)]
-            answer = Signal(width, name=f"answer_{name}", reset_less=True)
-            m.d.sync += answer.eq(reader.data)
-            words.append(select([answer[p * e.word_bits:(p + 1) * e.word_bits] for p in range(e.px)], pixel_2))
-        codes = []
-        for lane in range(e.drain_lanes):
-            nibbles = [select([word[4 * (i * e.drain_lanes + lane):][:4] for i in range(per_word)], chunk_2)
-                       if per_word > 1 else word[4 * lane:4 * lane + 4] for word in words]
-            code = Signal(8, name=f"residual_{lane}", reset_less=True)
-            m.d.sync += code.eq(Cat(nibbles[0], *(Mux(s.res_two_planes, high, 0) for high in nibbles[1:])))
-            codes.append(code)
-        return codes
-
     def _post(self, m, slots, tile, steps, start):
         e, s = self.engine, self.settings
         at, busy, end = steps
@@ -308,8 +271,8 @@ class Drain(wiring.Component):
             self.write_bank.eq(behind(bank, "bank")),
             self.write_address.eq(behind(address, "address", PLACE_LATENCY - 2)),
         ]
-        self._gather(m, codes, behind(busy & first, "gather"), behind(piece, "piece"),
-                     behind(pixel, "pixel"), behind(first, "first"))
+        gather(m, self, codes, behind(busy & first, "gather"), behind(piece, "piece"), behind(pixel, "pixel"),
+               behind(first, "first"))
 
     def _raster(self, m, slots, at, busy):
         """Overlapping maxima: codes of the windows that end."""
@@ -328,22 +291,3 @@ class Drain(wiring.Component):
             *(unit.codes[lane].eq(code) for lane, code in enumerate(self._codes)),
         ]
         return [unit.o[lane] for lane in range(e.drain_lanes)]
-
-    def _gather(self, m, codes, valid, piece, pixel, first):
-        """Codes of a pixel gather until a word of ki channels is complete."""
-        e, s = self.engine, self.settings
-        per_word = e.ki // e.drain_lanes
-        gathered = [[Signal(e.word_bits, name=f"word_{plane}_{p}", reset_less=True) for p in range(e.px)]
-                    for plane in ("high", "low")]
-        merged = []
-        for plane, shift in ((0, 4), (1, 0)):
-            nibbles = Cat(code[shift:shift + 4] for code in codes)
-            old = select(gathered[plane], pixel)
-            size = len(nibbles)
-            merged.append(Cat(Mux(piece == i, nibbles, old[i * size:(i + 1) * size]) if per_word > 1 else nibbles
-                              for i in range(per_word)))
-            for p in range(e.px):
-                with m.If(valid & (pixel == p)):
-                    m.d.sync += gathered[plane][p].eq(merged[plane])
-        m.d.sync += register(m, self.write_data, "written_data").eq(
-            Mux(s.out_two_planes, Mux(first, merged[0], select(gathered[1], pixel)), merged[1]))

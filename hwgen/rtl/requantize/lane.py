@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.engine import Engine
 from hwgen.requantizer import cut, dsp_bits, narrow_bits
 from hwgen.rtl.bits import delay
+from hwgen.rtl.requantize.arithmetic import product_of_adders, sum_bits_signed, sum_in_two
 from hwgen.rtl.requantize.pooling import SUM_BITS, PoolState
 from hwgen.rtl.requantize.rounding import RoundClamp
 
@@ -15,32 +16,6 @@ POOL_NONE, POOL_MAX, POOL_SUM = range(3)
 
 MULTIPLY_LATENCY = 5
 """Operand, product, partial sums, lower and upper half of the sum."""
-
-
-def sum_bits_signed(*widths: int) -> int:
-    """Width that holds the sum of one signed value of each width, whatever their values."""
-    return (sum(1 << (bits - 1) for bits in widths) - 1).bit_length() + 1
-
-
-def _sum_in_two(m: Module, a: Value, b: Value, bits: int, name: str) -> Value:
-    """``a + b`` (signed, ``bits`` wide) after two cycles, half of the carry chain in each."""
-    half = bits // 2
-    a, b = (Cat(value, value[-1].replicate(max(0, bits - len(value))))[:bits] for value in (a, b))
-    low = Signal(half + 1, reset_less=True, name=f"{name}_low")
-    high = Signal(bits - half, reset_less=True, name=f"{name}_high")
-    total = Signal(signed(bits), reset_less=True, name=name)
-    m.d.sync += [low.eq(a[:half] + b[:half]), high.eq(a[half:] + b[half:]),
-                 total.eq(Cat(low[:half], (high + low[half])[:bits - half]))]
-    return total
-
-
-def _product_of_adders(wide: Value, few: Value) -> Value:
-    """``wide * few`` of two signed values, ``few`` some bits: multiples of ``wide`` added in pairs."""
-    parts = [Mux(bit, wide, 0).as_signed() << place for place, bit in enumerate(few)]
-    parts[-1] = -parts[-1]
-    while len(parts) > 1:
-        parts = [first + second for first, second in zip(parts[::2], [*parts[1::2], 0], strict=False)]
-    return parts[0]
 
 
 class RequantLane(wiring.Component):
@@ -232,7 +207,7 @@ class RequantLane(wiring.Component):
         lower = Signal(signed(at + self.m_bits), reset_less=True, attrs=self._product_attrs)
         upper = Signal(signed(self.acc_bits + 1 - at + self.m_bits), reset_less=True, attrs=self._product_attrs)
         top = acc[at:].as_signed()
-        m.d.sync += [lower.eq(acc[:at] * factor), upper.eq(_product_of_adders(factor, top) if soft else top * factor)]
+        m.d.sync += [lower.eq(acc[:at] * factor), upper.eq(product_of_adders(factor, top) if soft else top * factor)]
         # The upper product does not touch the lowest bits of c: its adder is that much shorter.
         c_high = addend.shift_right(at)
         low_sum = Signal(signed(sum_bits_signed(len(lower), *extra)), reset_less=True)
@@ -243,7 +218,7 @@ class RequantLane(wiring.Component):
             high_sum.eq(upper + c_high),
             c_low.eq(addend),
         ]
-        return _sum_in_two(m, Cat(c_low, high_sum).as_signed(), low_sum, self.v_bits, "v")
+        return sum_in_two(m, Cat(c_low, high_sum).as_signed(), low_sum, self.v_bits, "v")
 
     def _operands(self, m: Module, acc: Value, factor: Value) -> tuple[Value, Value]:
         """What a single block multiplies, a cycle later: the accumulator and M, or the other way round."""
@@ -284,7 +259,7 @@ class RequantLane(wiring.Component):
             v2 = Signal(signed(self.v2_bits), reset_less=True)
             m.d.sync += v2.eq(x_a + late)
         else:
-            v2 = _sum_in_two(m, delay(m, x_a, 1, "x_a"), late, self.v2_bits, "v2")
+            v2 = sum_in_two(m, delay(m, x_a, 1, "x_a"), late, self.v2_bits, "v2")
         m.submodules.round_2 = round_2 = RoundClamp(v_bits=self.v2_bits)
         q = Signal(8)
         m.d.comb += [
