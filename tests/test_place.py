@@ -290,25 +290,3 @@ def test_nextpnr_report_takes_the_slowest_clock(tmp_path):
     assert result.critical == pnr.CriticalPath("A", "C", logic_ns=1.25, routing_ns=2.5)
     assert (result.target_mhz, result.seed) == (90, 4)
     assert result.resources.to_json() == {"lut": 110, "ff": 60, "dsp": 0, "bram": 7}
-
-
-@pytest.mark.parametrize("luts,chain,large", [(30_000, 1_000, False), (30_000, 3_000, True)])
-def test_large_netlists_are_placed_and_routed_in_another_way(luts, chain, large):
-    cells = {f"lut_{i}": {"type": "LUT4"} for i in range(luts)} | {f"add_{i}": {"type": "CCU2C"} for i in range(chain)}
-    cells["scope"] = {"type": "$scopeinfo"}
-    assert pnr._is_large(get_part("LFE5U-85F"), cells) == large
-    assert not pnr._is_large(get_part("iCE40UP5K"), cells)
-
-
-def test_a_large_netlist_gets_sites_for_its_blocks(tmp_path, monkeypatch):
-    """Placed with them and routed, on a part where that fails from other clock pins; no files of the way are left."""
-    monkeypatch.setattr(pnr, "LARGE", 0)
-    place_and_route(write(tmp_path, WITH_MEMORY), "top", get_part("LFE5U-25F"), tmp_path / "out", clock_mhz=20,
-                    memory_words=1024)
-    (cells,) = [module["cells"] for module in
-                json.loads((tmp_path / "out" / "netlist_with_sites.json").read_text())["modules"].values()
-                if "BEL" in str(module)]
-    sites = [cell["attributes"]["BEL"] for cell in cells.values() if cell["type"] in ("DP16KD", "MULT18X18D")]
-    assert sites and len(set(sites)) == len(sites)
-    assert "Router2 time" in (tmp_path / "out" / "nextpnr.log").read_text()
-    assert not {"placed.json", "sites.json"} & {path.name for path in (tmp_path / "out").iterdir()}

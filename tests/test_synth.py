@@ -1,5 +1,6 @@
 """Synthesis of small designs whose counts are known."""
 
+from pathlib import Path
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ from hwgen.errors import HwgenError
 from hwgen.synth import synthesize, yosys
 from hwgen.synth.count import count_cells
 from hwgen.synth.levels import Depth
-from hwgen.synth.process import run_tool
+from hwgen.synth.process import GaveUp, run_tool
 from hwgen.synth.yosys import STEP
 from verilog_samples import MULTIPLIER, write
 
@@ -206,3 +207,13 @@ def test_interrupt_ends_the_child(tmp_path):
                  progress=interrupt)
     pid = int((tmp_path / "pid").read_text())
     assert not (tmp_path / f"/proc/{pid}").exists()
+
+
+def test_a_tool_that_gets_nowhere_is_ended(tmp_path):
+    """Judged by all of its log so far."""
+    code = ("import os, time; open('pid', 'w').write(str(os.getpid())); print('round 1', flush=True); time.sleep(1.2); "
+            "print('round 2', flush=True); time.sleep(60)")
+    with pytest.raises(GaveUp):
+        run_tool([sys.executable, "-c", code], cwd=tmp_path, log=tmp_path / "log", what="the tool", step=STEP,
+                 hopeless=lambda log: log.count("round") == 2)
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()

@@ -16,12 +16,12 @@ from .candidates import Work, block_words, bound, candidates, guess, weight_word
 from .layout import MAX_DEPTH, lay_out, needs
 from .lower import lower
 from .neighbours import neighbours
-from .tiles import Unplaceable
 from .refuse import fill, refuse_early
 from .sizing import Sized, area, describe, program_memory, shares, size_to_fit
+from .tiles import Unplaceable
 
-KEEP, QUICK = 40, 6
-"""Engines that are looked at when none fits, and for a first answer."""
+KEEP, QUICK, OTHERS = 40, 6, 1
+"""Engines that are looked at when none fits, for a first answer, and then of every other shape."""
 TRIES, LAYERS = 10, 250
 """Engines of a shape of which the best is taken; fewer of networks with many layers, which take longer to count: so
 many that their layers are about LAYERS together."""
@@ -146,7 +146,7 @@ class Search:
         improved step by step.
         """
         tries = tries or max(3, min(TRIES, LAYERS // sum(layer.times for layer in self.work)))
-        found = self._best_of_shapes(tries, KEEP, starts)
+        found = self._best_of_shapes(tries, KEEP, KEEP, starts)
         if not found:
             raise HwgenError(self._refusal())
         best = found[0]
@@ -160,7 +160,7 @@ class Search:
         """An engine that fits, within seconds: the likely best of its shape, up to a few tens of percent slower than
         :meth:`fastest`.  HwgenError, with what is missing, when a few engines of all sizes do not fit.
         """
-        found = self._best_of_shapes(1, QUICK, ())
+        found = self._best_of_shapes(1, QUICK, OTHERS, ())
         if found:
             return found[0]
         several = [sized for sized in self._of_all_sizes(QUICK) if sized is not None and sized.fits(self.part)]
@@ -168,8 +168,9 @@ class Search:
             raise HwgenError(self._refusal(others=False))
         return min(several, key=self._cycles)
 
-    def _best_of_shapes(self, tries: int, keep: int, starts: Iterable[Engine]) -> list[Sized]:
-        """The best engine of every promising shape that fits, fastest first."""
+    def _best_of_shapes(self, tries: int, keep: int, others: int, starts: Iterable[Engine]) -> list[Sized]:
+        """The best engine of every promising shape that fits, fastest first, among its first ``keep``, or ``others``
+        once an engine of another shape fits."""
         rough = sorted(self.rough(idle_blocks=True), key=lambda item: item.likely)
         # The likely cycles err differently for every shape: the best few of each shape are counted exactly,
         # and the best of several shapes improved step by step.
@@ -184,10 +185,11 @@ class Search:
             if least is not None:
                 shapes.setdefault((item.engine.ki, item.engine.dsp_weights), []).append(item)
         # Resources take longer to estimate than cycles: only of those that are looked at.
-        choices = [islice((item.engine for item in items if item.fits), keep) for items in shapes.values()]
+        choices = [(item.engine for item in items if item.fits) for items in shapes.values()]
         found: list[Sized] = []
         for engines in (*choices, starts):
-            first = self._first(engines, tries, min((sized.cycles.total for sized in found), default=math.inf))
+            first = self._first(islice(engines, others if found else keep), tries,
+                                min((sized.cycles.total for sized in found), default=math.inf))
             found += [first] if first is not None else []
         return sorted(found, key=self._cycles)
 

