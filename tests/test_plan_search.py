@@ -19,7 +19,7 @@ from hwgen.plan.ideal import ideal, layer_macs
 from hwgen.plan.load import Memory
 from hwgen.plan.presets import engine_text, parse_engine
 from hwgen.plan.cycles import count_cycles
-from hwgen.plan.candidates import bound, candidates
+from hwgen.plan.candidates import Demand, bound, candidates, splits
 from hwgen.plan.layout import lay_out, needs, sum_bits
 from hwgen.plan.tiles import Unplaceable
 from hwgen.plan.refuse import fill
@@ -44,6 +44,14 @@ def test_candidates_are_legal_and_differ(search):
     assert all(engine.dsp_rows for engine in found)
     assert {engine.dsp_weights for engine in found} <= {"dsp", "lut"}
     assert list(candidates(search.work, PART)) == found
+
+
+@pytest.mark.parametrize("share,rows", [(0.0, (0, 0, 24, 8)), (0.6, (19, 0, 5, 8)), (0.75, (24, 0, 0, 8))])
+def test_multipliers_fill_the_blocks_beside_the_requantizers(share, rows):
+    """16 x 5 with 8 drain lanes on 220 blocks: two rows take 16 * 3, eight requantizers 24: four pairs fit."""
+    shape = Engine(ki=16, px=5, dsp_rows=8, drain_lanes=8, family="xilinx7", mem_bits=256, ports=4)
+    found = splits(shape, 32, Demand((share, 0.0, 0.0, 0.0), 1 - share, 0.0, 0.0), get_part("XC7Z020"))
+    assert rows in found and all(sum(split) == 32 for split in found)
 
 
 def test_rough_bounds_hold(search):

@@ -17,8 +17,8 @@ Mix = tuple[tuple[int, int, int], ...]
 """Rows that are alike: groups that can run them with 4-bit weights on multipliers, with 8-bit ones, and how many."""
 
 
-REQUANTIZER_BLOCKS = 4
-"""DSP blocks of a requantizer lane, about."""
+REQUANTIZER_BLOCKS = 3, 4
+"""DSP blocks of a requantizer lane, about: a narrow multiplier, a wide one."""
 
 
 def block_words(part: Part) -> int:
@@ -223,36 +223,41 @@ def _fields(shape: Engine) -> dict:
     return {name: getattr(shape, name) for name in names}
 
 
+@functools.lru_cache(maxsize=1 << 12)
+def _blocks(shape: Engine, rows: int) -> int:
+    """DSP blocks of so many multiplier rows with 4-bit weights."""
+    others = shape.drain_lanes - rows % shape.drain_lanes
+    return dsp_blocks(Engine(**{**_fields(shape), "int4_rows": others, "dsp_rows": rows, "wide": False})) if rows else 0
+
+
 def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[int, ...]]:
     """Rows per lane group to try, in the order of GROUPS.
 
-    Multipliers: none, all that the part's blocks hold, half of these, what only they can run.
-    The others as the network's mix asks, one step up and down, and the extremes.
+    Multipliers: none, all that the part's blocks hold, half of these, as many for every drain lane beside its
+    requantizer, what only they can run.  The others as the network's mix asks, one step up and down, and the extremes.
     """
     drain = shape.drain_lanes
     unit = max(1, drain // 4)
 
-    def near(share: float) -> int:
+    def near(share: float, unit: int = 1) -> int:
         return round(rows * share / unit) * unit
-
-    blocks = dsp_blocks(Engine(**{**_fields(shape), "dsp_rows": 2 * drain, "wide": False}))
 
     def most(spare: int) -> int:
         """Rows for which the part has blocks when ``spare`` of them are wanted elsewhere."""
-        return min(rows, max(0, part.dsp - spare) * 2 * drain // blocks // unit * unit) if blocks else rows
+        return max((n for n in range(rows + 1) if _blocks(shape, n) <= part.dsp - spare), default=0)
 
-    multipliers = {0, most(0), most(REQUANTIZER_BLOCKS * drain), most(0) // 2 // unit * unit, near(demand.wide),
+    beside = {most(blocks * drain) for blocks in (0, *REQUANTIZER_BLOCKS)}
+    multipliers = {0, *beside, *(n // drain * drain for n in beside), most(0) // 2 // unit * unit, near(demand.wide),
                    max(drain, near(demand.fixed))}
+    wanted = {near(demand.fixed), *(near(demand.fixed, unit) + step for step in (-unit, 0, unit))}
     found = set()
     for dsp in sorted(n for n in multipliers if 0 <= n <= rows):
         left = rows - dsp
-        for step in (-unit, 0, unit):
-            for pot in {0, near(demand.only[1]), max(near(demand.only[1]), drain)} if demand.only[1] else {0}:
-                fixed = max(0, near(demand.fixed) - dsp + step)
-                for int4 in {0, min(left, fixed)} if demand.fixed else {0}:
-                    sp2 = left - pot - int4
-                    if sp2 >= 0 and (demand.only[0] or not sp2 or demand.fixed + demand.only[1] < 1):
-                        found.add((sp2, pot, int4, dsp))
-                if demand.fixed and not demand.only[0] and left - pot >= 0:
-                    found.add((0, pot, left - pot, dsp))
+        for pot in {0, near(demand.only[1]), max(near(demand.only[1]), drain)} if demand.only[1] else {0}:
+            for int4 in {0, *(min(left, max(0, fixed - dsp)) for fixed in wanted)} if demand.fixed else {0}:
+                sp2 = left - pot - int4
+                if sp2 >= 0 and (demand.only[0] or not sp2 or demand.fixed + demand.only[1] < 1):
+                    found.add((sp2, pot, int4, dsp))
+            if demand.fixed and not demand.only[0] and left - pot >= 0:
+                found.add((0, pot, left - pot, dsp))
     return sorted(found)

@@ -29,21 +29,21 @@ class Room:
         if self.rows == self.most:
             return False
         lane = self.rows % self.lanes
-        return channel < 0 or all(_joined(self.caps[lane], states[lane], rows[channel].all) is not None
+        return channel < 0 or all(joined(self.caps[lane], states[lane], rows[channel].all) is not None
                                   for rows, states in zip(self.kinds, self.states, strict=True))
 
     def put(self, channel: int) -> None:
         lane = self.rows % self.lanes
         if channel >= 0:
             for rows, states in zip(self.kinds, self.states, strict=True):
-                new = _joined(self.caps[lane], states[lane], rows[channel].all)
+                new = joined(self.caps[lane], states[lane], rows[channel].all)
                 assert new is not None
                 states[lane] = new
         self.rows += 1
 
 
 @functools.lru_cache(maxsize=1 << 17)
-def _joined(caps: tuple[int, ...], state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
+def joined(caps: tuple[int, ...], state: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
     """The state of a lane with one row more, or None when its slots do not take them all."""
     new = tuple(sorted((*state, groups)))
     tiles = fewest_tiles(Counter(new), caps)
