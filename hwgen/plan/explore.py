@@ -17,7 +17,8 @@ from ..graph.ir import Conv, Graph
 from ..schemes import get
 from ..schemes.mix import Mix, by_chance
 from .search import Search
-from .sizing import Sized, describe
+from .sizing import Sized, describe, size_to_fit
+from .tiles import Unplaceable
 
 AXES = ("lut", "dsp", "bram", "bandwidth")
 """What a faster engine is paid with; bandwidth in bytes per cycle of the memory ports."""
@@ -28,6 +29,14 @@ FRONT_KEEP = 2
 
 RATIO_TRIES = 3
 """Engines of a shape that are counted exactly for a ratio."""
+SHAPES = 3
+"""Engines of the fastest ratios that are divided anew for every other one."""
+NEAR = 5
+"""Percent of rows that rounding to an engine's tiles may take a ratio away from the one that was asked for."""
+LEVEL = 0.01
+"""Frame rates that differ by less are alike: cycles depend a little on the stand-ins for weights."""
+LANES = {"sp2": "sp2", "pot4": "pot"}
+"""Lane groups of the shift-add schemes."""
 
 Progress = Callable[[str], None]
 
@@ -129,6 +138,8 @@ def ratio_curve(graph: Graph, part: Part, *, clock_mhz: float, percents: Iterabl
 
     Only shapes, bit widths and row variances of the network matter, not its own schemes.  ``low`` takes the place
     of SP2 (RMSMP: pot4); ``wide`` percent of all rows are fixed8 and the shares are those of the remaining rows.
+    Where that is faster, a ratio is rounded, layer by layer, so that rows fill whole tiles of its engine, as a policy
+    trains it for a part.
     """
     curve: list[Ratio] = []
     for percent in percents:
@@ -145,7 +156,54 @@ def ratio_curve(graph: Graph, part: Part, *, clock_mhz: float, percents: Iterabl
         Search(graph, part).fastest()
         raise HwgenError(f"network {graph.name!r} fits {part.name} with no SP2 : fixed4 ratio, only with its own "
                          "schemes; choose a larger part")
-    return curve
+    ranked = sorted((ratio.point for ratio in curve if ratio.point), key=lambda point: point.cycles)
+    shapes = [point.sized.engine for point in ranked[:SHAPES]]
+    return [_rounded(ratio, graph, part, clock_mhz, shapes, low) if not wide else ratio for ratio in curve]
+
+
+def _rounded(ratio: Ratio, graph: Graph, part: Part, clock_mhz: float, shapes: list[Engine], low: str) -> Ratio:
+    """The ratio on the fastest of its own engine and ``shapes`` divided anew, with rows that fill whole tiles."""
+    percent, mix = ratio.sp2_percent, mix_of(ratio.sp2_percent, low)
+    own = [ratio.point.sized.engine] if ratio.point else []
+    found = ratio
+    for engine in dict.fromkeys([*own, *(engine for shape in shapes for engine in _divided(shape, percent, low))]):
+        quotas = quotas_of(engine, mix)
+        if quotas is None:
+            continue
+        other = with_mix(graph, mix, quotas)
+        schemes = [name for op in other.ops if isinstance(op, Conv) for name in op.schemes]
+        if abs(100 * schemes.count(low) / len(schemes) - percent) > NEAR:
+            continue
+        try:
+            sized = size_to_fit(other, engine, part)
+        except Unplaceable:
+            continue
+        if sized.fits(part) and (found.point is None or sized.cycles.total < found.point.cycles):
+            found = Ratio(percent, Point(sized, part, clock_mhz))
+    return found
+
+
+def _divided(engine: Engine, percent: int, low: str) -> list[Engine]:
+    """The engine with as many shift-add rows as the share asks for; none where they do not stand beside the others."""
+    rows = round(engine.rows * percent / 100)
+    others = engine.rows - engine.dsp_rows - rows
+    if others < 0:
+        return []
+    by_group = {"sp2": 0, "pot": 0, LANES[low]: rows}
+    return [replace(engine, sp2_rows=by_group["sp2"], pot_rows=by_group["pot"], int4_rows=others)]
+
+
+def quotas_of(engine: Engine, mix: Mix) -> dict[str, int] | None:
+    """Rows by scheme of one tile, where each of two schemes has lanes of its own; else nothing to round to.
+
+    8-bit rows take two places of either kind, and rows of a scheme without lanes of its own share the multipliers.
+    """
+    names = [name for name, _ in mix.shares]
+    if len(names) != 2 or "fixed4" not in names:
+        return None
+    low = next(name for name in names if name != "fixed4")
+    places = {low: engine.rows_of(LANES[low]), "fixed4": engine.rows_of("dsp") + engine.rows_of("int4")}
+    return places if min(places.values()) > 0 else None
 
 
 def mix_of(percent: int, low: str = "sp2", wide: int = 0) -> Mix:
@@ -154,26 +212,31 @@ def mix_of(percent: int, low: str = "sp2", wide: int = 0) -> Mix:
     return Mix.of(**{low: percent * rest, "fixed4": (100 - percent) * rest, "fixed8": 100 * wide})
 
 
-def best(curve: Iterable[Ratio]) -> Ratio:
-    """The ratio with the highest frame rate; of equal ones that with the fewest LUTs."""
-    return max((r for r in curve if r.point), key=lambda r: (r.fps, -r.point.sized.total.lut if r.point else 0))
+def best(curve: Iterable[Ratio], near: int | None = None) -> Ratio:
+    """Of the ratios whose frame rate is the highest or alike the one next to ``near`` percent, or with fewest LUTs."""
+    points = [(ratio, ratio.point) for ratio in curve if ratio.point]
+    least = min(point.cycles for _, point in points)
+    alike = [item for item in points if item[1].cycles <= (1 + LEVEL) * least]
+    return min(alike, key=lambda item: (0 if near is None else abs(item[0].sp2_percent - near),
+                                        item[1].sized.total.lut, item[1].cycles))[0]
 
 
-def with_mix(graph: Graph, mix: Mix) -> Graph:
+def with_mix(graph: Graph, mix: Mix, quotas: dict[str, int] | None = None) -> Graph:
     """The network with other schemes and stand-ins for its weights, for planning only.
 
-    Rows of low variance come first, as MSQ assigns them.  A row's stand-in is the top of its scheme's grid, which
-    long trained rows reach nearly always and which decides where a row can run.
+    Rows of low variance come first, as MSQ assigns them; ``quotas``: rows by scheme of a tile to fill.  A row's
+    stand-in has the two top levels of its scheme, which long trained rows reach nearly always and which decide
+    where a row can run: the top of sp2 alone is a power of two.
     """
     rng = np.random.default_rng(0)
     ops = []
     for op in graph.ops:
         if isinstance(op, Conv):
             rows = op.weight.reshape(len(op.weight), -1)
-            schemes = mix.assign(rows.std(axis=1) * op.row_scales, by_chance(len(rows), rng))
-            tops = np.array([get(name).max_abs for name in schemes], np.int8)
-            weight = np.broadcast_to(tops[:, None, None, None], op.weight.shape)
-            op = replace(op, schemes=schemes, weight=weight)
+            schemes = mix.assign(rows.std(axis=1) * op.row_scales, by_chance(len(rows), rng), quotas)
+            tops = np.array([get(name).levels[:-3:-1] for name in schemes], np.int8)
+            weight = tops[:, np.arange(rows.shape[1]) % 2]
+            op = replace(op, schemes=schemes, weight=weight.reshape(op.weight.shape))
         ops.append(op)
     return replace(graph, ops=tuple(ops))
 
