@@ -16,6 +16,8 @@ MOST = 1000
 """Patterns that are looked at: of more, a random choice, of which many fit where any do."""
 LARGEST = 12
 """Channels of a cell: larger ones have so many patterns that the solver seldom finds what a greedy choice did not."""
+SORTS = 40
+"""Of channels: with more of them, as adds of many layers have, the random choice has never held a way."""
 NODES = 20
 """Of the solver's tree.  A number, not a time: the same input gives the same order."""
 
@@ -28,9 +30,9 @@ def fill(sorts: Sequence[Sort], cells: Sequence[tuple[Caps, int]]) -> list[list[
     multiset of sorts.  Cells with the same slots are alike and so are channels of a sort: the unknowns are how
     often each pattern stands in each kind of cell.
     """
-    if max(size for _, size in cells) > LARGEST:
-        return None
     wanted, kinds = Counter(sorts), Counter(cells)
+    if len(wanted) > SORTS or max(size for _, size in kinds) > LARGEST:
+        return None
     names = sorted(wanted)
     columns = _some([(kind, pattern) for kind in sorted(kinds) for pattern in _patterns(names, *kind)])
     if not columns:

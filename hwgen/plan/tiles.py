@@ -59,8 +59,9 @@ def free_tiles(layer: Layer, kinds: list[Kind], engine: Engine, ranks: np.ndarra
     by_mask: Counter[int] = Counter()
     for kind, n in counts.items():
         by_mask[kind.all] += n
-    count = fewest_tiles(by_mask, caps)
-    assert count is not None, "rows that no group takes were refused before"
+    least = fewest_tiles(by_mask, caps)
+    assert least is not None, "rows that no group takes were refused before"
+    count = least
     while True:
         flow = spread(counts, caps, count)
         totals = [sum(used[g] for used in flow.values()) for g in range(N)] if flow else []
@@ -69,7 +70,8 @@ def free_tiles(layer: Layer, kinds: list[Kind], engine: Engine, ranks: np.ndarra
         if flow and plan:
             break
         count += 1
-        if count > len(kinds) * engine.drain_lanes:
+        # What has not divided by then does not with more tiles either, and would be slow.
+        if count > 4 * least + 16:
             raise Unplaceable(f"layer {layer.name!r}: {describe_rows(engine)} do not divide into {engine.drain_lanes} "
                               "drain lanes in a way that its rows could use")
     waiting: list[list[int]] = [[] for _ in range(N)]
