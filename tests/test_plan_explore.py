@@ -134,6 +134,7 @@ def test_rounding_to_whole_tiles_makes_ratios_faster_and_none_slower(monkeypatch
     ({"pot_rows": 16, "dsp_rows": 4}, {"pot4": 80, "fixed4": 20}, {"fixed4": 4, "pot4": 16}),
     ({"dsp_rows": 32}, {"sp2": 60, "fixed4": 40}, None),  # no lanes of its own: nothing to round to
     ({"pot_rows": 16, "dsp_rows": 4}, {"pot4": 80, "fixed4": 15, "fixed8": 5}, None),
+    ({"pot_rows": 16, "dsp_rows": 4}, {"fixed4": 95, "fixed8": 5}, None),
     ({"sp2_rows": 16, "dsp_rows": 4}, {"sp2": 1}, None),
 ])
 def test_the_quotas_of_an_engine(rows, mix, expected):

@@ -1,5 +1,6 @@
 """Engines that could run a network, with a quick lower bound of their cycles."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -244,7 +245,7 @@ def splits(shape: Engine, rows: int, demand: Demand, part: Part) -> list[tuple[i
 
     def most(spare: int) -> int:
         """Rows for which the part has blocks when ``spare`` of them are wanted elsewhere."""
-        return max((n for n in range(rows + 1) if _blocks(shape, n) <= part.dsp - spare), default=0)
+        return max(0, bisect_right(range(rows + 1), part.dsp - spare, key=lambda n: _blocks(shape, n)) - 1)
 
     beside = {most(blocks * drain) for blocks in (0, *REQUANTIZER_BLOCKS)}
     multipliers = {0, *beside, *(n // drain * drain for n in beside), most(0) // 2 // unit * unit, near(demand.wide),

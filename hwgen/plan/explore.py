@@ -158,12 +158,13 @@ def ratio_curve(graph: Graph, part: Part, *, clock_mhz: float, percents: Iterabl
                          "schemes; choose a larger part")
     ranked = sorted((ratio.point for ratio in curve if ratio.point), key=lambda point: point.cycles)
     shapes = [point.sized.engine for point in ranked[:SHAPES]]
-    return [_rounded(ratio, graph, part, clock_mhz, shapes, low) if not wide else ratio for ratio in curve]
+    return [_rounded(ratio, graph, part, clock_mhz, shapes, low, wide) for ratio in curve]
 
 
-def _rounded(ratio: Ratio, graph: Graph, part: Part, clock_mhz: float, shapes: list[Engine], low: str) -> Ratio:
+def _rounded(ratio: Ratio, graph: Graph, part: Part, clock_mhz: float, shapes: list[Engine], low: str,
+             wide: int) -> Ratio:
     """The ratio on the fastest of its own engine and ``shapes`` divided anew, with rows that fill whole tiles."""
-    percent, mix = ratio.sp2_percent, mix_of(ratio.sp2_percent, low)
+    percent, mix = ratio.sp2_percent, mix_of(ratio.sp2_percent, low, wide)
     own = [ratio.point.sized.engine] if ratio.point else []
     found = ratio
     for engine in dict.fromkeys([*own, *(engine for shape in shapes for engine in _divided(shape, percent, low))]):
@@ -198,10 +199,10 @@ def quotas_of(engine: Engine, mix: Mix) -> dict[str, int] | None:
 
     8-bit rows take two places of either kind, and rows of a scheme without lanes of its own share the multipliers.
     """
-    names = [name for name, _ in mix.shares]
-    if len(names) != 2 or "fixed4" not in names:
+    names = {name for name, _ in mix.shares}
+    low = next((name for name in LANES if names == {name, "fixed4"}), None)
+    if low is None:
         return None
-    low = next(name for name in names if name != "fixed4")
     places = {low: engine.rows_of(LANES[low]), "fixed4": engine.rows_of("dsp") + engine.rows_of("int4")}
     return places if min(places.values()) > 0 else None
 

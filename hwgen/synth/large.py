@@ -13,8 +13,6 @@ from hwgen.synth.process import GaveUp, Progress
 LARGE = 0.4
 """Share of an ECP5's LUTs above which placement by density and routing by negotiation are taken: nextpnr's defaults
 reach higher clocks where there is room, and do not finish routing where there is little (docs/clock.md)."""
-SITE_PASSES = 1
-"""Placements from which hard blocks get their sites."""
 ROUNDS = 100
 """Rounds in which router2 must have met the clock: it would go on for ever.  Clocks that were met took 28 to 61."""
 ROUND = re.compile(r"^Info: +iter=(\d+) wires=\d+ overused=", re.MULTILINE)
@@ -41,15 +39,13 @@ def place_and_route(part: Part, out_dir: Path, run: Run, clock_mhz: float, repor
     # From a pin that the static placer chose itself router2 did not reach the clock network of smaller parts.
     (out_dir / PINS).write_text(f'LOCATE COMP "clk" SITE "{part.clock_pin}";\n', encoding="utf-8")
     try:
-        sites, netlist = _sites(part, out_dir, run), "netlist.json"
-        for number in range(1, SITE_PASSES + 1):
-            progress(f"sites for block RAMs and multipliers, placement {number} of {SITE_PASSES}")
-            run(netlist, *PLACE)
-            chosen = hard_blocks.best_sites(out_dir / PLACED, sites)
-            hard_blocks.fix_sites(out_dir / "netlist.json", chosen, out_dir / NETLIST)
-            netlist = NETLIST
+        sites = _sites(part, out_dir, run)
+        progress("placement from which block RAMs and multipliers get their sites")
+        run("netlist.json", *PLACE)
+        chosen = hard_blocks.best_sites(out_dir / PLACED, sites)
+        hard_blocks.fix_sites(out_dir / "netlist.json", chosen, out_dir / NETLIST)
         progress("placement with these sites")
-        estimates = ESTIMATE.findall(run(netlist, *PLACE))
+        estimates = ESTIMATE.findall(run(NETLIST, *PLACE))
         _route(out_dir / PLACED, run, clock_mhz, float(estimates[-1]) if estimates else clock_mhz, report, progress)
     finally:
         (out_dir / PLACED).unlink(missing_ok=True)
