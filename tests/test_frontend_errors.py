@@ -276,14 +276,14 @@ def test_all_unsupported_at_once(tmp_path):
     x = hand.quant("image")
     x = hand.quant(hand.conv(x, name="groups", rows=2, channels=1, group=3, pads=[1, 1, 1, 1]))
     x = hand.quant(hand.node("Sigmoid", x, name="sigmoid"))
-    x = hand.node("MaxPool", x, name="ceil", kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1)
+    x = hand.node("MaxPool", x, name="holes", kernel_shape=[2, 2], dilations=[3, 3])
     x = hand.node("Resize", x, "", hand.const([1.0, 1.0, 2.0, 2.0]), name="resize")
     x = hand.node("ConvTranspose", x, hand.weight(np.ones((2, 2, 3, 3))), name="deconv")
     y = hand.node("Elu", x, name="elu")
     path = hand.save(tmp_path / "a.onnx", y)
     text = message(path)
     for name, reason in (("groups (Conv)", "3 groups"), ("sigmoid (Sigmoid)", "not supported"),
-                         ("ceil (MaxPool)", "ceil_mode"),
+                         ("holes (MaxPool)", "dilation"),
                          ("resize (Resize)", "resizing"), ("deconv (ConvTranspose)", "transposed"),
                          ("elu (Elu)", "not supported")):
         line = next(line for line in text.splitlines() if name in line)
@@ -292,7 +292,7 @@ def test_all_unsupported_at_once(tmp_path):
     found = inspect(path)
     assert not found.ok and len(found.problems) == 6
     assert {report.node for report in found.nodes if report.problems} == {
-        "groups", "sigmoid", "ceil", "resize", "deconv", "elu"}
+        "groups", "sigmoid", "holes", "resize", "deconv", "elu"}
     assert found.to_json()["problems"][0]["node"] == "groups"
 
 
@@ -312,6 +312,16 @@ def test_refused_by_name(tmp_path, op, attributes, text):
     y = hand.quant(hand.node(op, hand.quant("image"), name="bad", **attributes))
     found = message(hand.save(tmp_path / "a.onnx", y))
     assert f"bad ({op}): " in found and text in found
+
+
+def test_a_refused_product_has_the_shape_of_its_larger_operand(tmp_path):
+    """Squeeze and excite: what follows the product is examined with the map's shape, and has no problem of its own."""
+    hand = Hand()
+    x = hand.quant(hand.conv(hand.quant("image"), rows=2))
+    gate = hand.quant(hand.conv(hand.quant(hand.node("GlobalAveragePool", x)), rows=2, channels=2, kernel=1))
+    y = hand.quant(hand.node("Add", hand.quant(hand.node("Mul", gate, x, name="gated")), x, name="sum"))
+    found = inspect(hand.save(tmp_path / "a.onnx", y))
+    assert [problem.node for problem in found.problems] == ["gated"]
 
 
 def test_foreign_domain(tmp_path):

@@ -158,6 +158,18 @@ def ceil_mode_without_effect(h):
     return h.node("MaxPool", h.quant(h.conv(start(h)), 9.0), kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
 
 
+def ceil_mode(h):
+    """Sides of 3 and of 2 steps: one more window below and to the right, which begins in the map."""
+    x = h.quant(h.conv(start(h)), 9.0, signed=1)
+    return h.node("MaxPool", x, kernel_shape=[3, 2], strides=[2, 3], pads=[1, 0, 0, 0], ceil_mode=1)
+
+
+def ceil_mode_whose_last_window_is_beyond(h):
+    """The last window would begin in the padding to the right: left out."""
+    x = h.quant(h.conv(start(h)), 9.0, signed=1)
+    return h.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 3], pads=[1, 1, 1, 1], ceil_mode=1)
+
+
 def max_pool_before_quant(h):
     y = h.node("MaxPool", h.conv(start(h)), kernel_shape=[2, 2], strides=[1, 2], pads=[1, 0, 0, 1])
     y = h.node("Add", h.node("Mul", y, h.const(0.5)), h.const(np.arange(3.0).reshape(1, 3, 1, 1)))
@@ -225,7 +237,8 @@ CASES = [gemm_plain, gemm_transposed, gemm_scalar_bias, matmul_and_bias, quantiz
          constants_through_identity, int_quant, batch_norm_negative, affine_chain, relu6, clip_of_signed_with_zero,
          relu_between_factors, bipolar_activations, bipolar_by_one_bit, one_bit_unsigned, bipolar_weights,
          weights_off_the_grid, weights_with_zero_point, signed_input_padded, same_upper, same_lower, valid, same_pool,
-         ceil_mode_without_effect, max_pool_before_quant, average_padded_with_zero_point, mean_keepdims, mean_flat,
+         ceil_mode_without_effect, ceil_mode, ceil_mode_whose_last_window_is_beyond, max_pool_before_quant,
+         average_padded_with_zero_point, mean_keepdims, mean_flat,
          global_average_squeezed, two_step, fused_with_batch_norm, add_to_itself, quantized_again, relu_of_codes,
          unused_branch]
 

@@ -171,3 +171,25 @@ def test_rows_without_a_slope(rounding, rho):
     for j, res in enumerate(residuals.tolist()):
         code = round_to_integer(rho * res - Fraction(5, 2), rounding)
         assert steps.switch[0, j].tolist() == [-7 if code >= wanted else 10 for wanted in k]
+
+
+def test_rows_alike_get_the_same_integers_as_each_alone():
+    """The search works on one row of a kind; counts are of rows, and rows differ in any of their five constants."""
+    a, b, rho = Fraction(1, 30), Fraction(2), Fraction(2, 3)
+    kinds = [(a, b, rho, -500), (a, b, rho, -400), (a, b, Fraction(5, 7), -500), (a, Fraction(9, 4), rho, -500),
+             (Fraction(-1, 31), b, rho, -500), (Fraction(0), Fraction(1, 2), Fraction(1, 3), -500)]
+    order = [3, 0, 0, 5, 1, 2, 4, 4, 3, 0, 1, 5]
+    options = {"rounding": "half_up", "low": 0, "high": 15, "acc_hi": 500, "m_bits": 12}
+
+    def compiled(rows):
+        slope, intercept, rho, low = (list(column) for column in zip(*(kinds[row] for row in rows), strict=True))
+        return compile_fused(slope, intercept, rho, acc_lo=low, **options)
+
+    alone = [compiled([kind]) for kind in range(len(kinds))]
+    together = compiled(order)
+    assert 0 < sum(one.proven for one in alone) < len(kinds)
+    assert together.proven == sum(alone[kind].proven for kind in order)
+    assert together.worst == max(one.worst for one in alone)
+    for row, kind in enumerate(order):
+        for name in ("multiplier", "constant", "shift", "residual_multiplier"):
+            assert getattr(together, name)[row] == getattr(alone[kind], name)[0]

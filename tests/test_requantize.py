@@ -11,7 +11,7 @@ from requant_oracle import hardware_code, source_code
 
 from hwgen.errors import HwgenError
 from hwgen.graph.requant_steps import ROUNDINGS, affine_steps
-from hwgen.graph.requantize import compile_affine, constant_bits, layer_affine, verify
+from hwgen.graph.requantize import compile_affine, constant_bits, verify
 
 
 def compare(slope, intercept, mode, zero, zero_after, low, high, lo, hi, requant):
@@ -212,21 +212,8 @@ def test_512_rows_of_8_bits_compile_fast_and_exactly():
             assert abs(hardware_code(requant, row, acc) - want) <= requant.worst
 
 
-def test_layer_affine_is_the_definition():
-    slope, intercept = layer_affine(scale_in=0.1, row_scales=[0.25, 0.3], scale_out=0.7, zero_in=3, weight_sum=[10, -4],
-                                    bias=[0.5, -1.0], gain=[2.0, -1.5], offset=[0.1, 0.2])
-    acc = 57
-    for row, (alpha, total, bias, gain, offset) in enumerate(
-            [(0.25, 10, 0.5, 2.0, 0.1), (0.3, -4, -1.0, -1.5, 0.2)]):
-        real = Fraction(0.1) * Fraction(alpha) * (acc - 3 * total) + Fraction(bias)
-        want = (Fraction(gain) * real + Fraction(offset)) / Fraction(0.7)
-        assert slope[row] * acc + intercept[row] == want
-
-
 @pytest.mark.parametrize("call", [
-    lambda: layer_affine(scale_in=float("nan"), row_scales=[1.0], scale_out=1.0),
-    lambda: layer_affine(scale_in=1.0, row_scales=[float("inf")], scale_out=1.0),
-    lambda: layer_affine(scale_in=1.0, row_scales=[1.0], scale_out=0.0),
+    lambda: compile_affine([1], [float("inf")], rounding="floor", low=0, high=1, acc_lo=0, acc_hi=1),
     lambda: compile_affine([float("nan")], [0], rounding="floor", low=0, high=1, acc_lo=0, acc_hi=1),
 ])
 def test_user_errors(call):

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 import json
+from math import prod
 
 from onnx import NodeProto
 
@@ -89,7 +90,11 @@ class Importer(Weights):
         if node.op_type in (*QUANT_OPS, *QDQ_OPS) and isinstance(value, (Codes, Pending, Joined, Image)):
             return Codes(node.output[0], value.shape, Quantizer(Fraction(1)), value.flat, value.axes,
                          raw=node.op_type == "QuantizeLinear", guessed=True)
-        return value if node.op_type in POINTWISE else UNKNOWN
+        if node.op_type not in POINTWISE:
+            return UNKNOWN
+        others = [self.values.get(name) for name in node.input[1:]]
+        return max([value, *(other for other in others if isinstance(other, (Codes, Pending, Joined)))],
+                   key=lambda operand: prod(getattr(operand, "shape", ())))  # operands are broadcast
 
     def _bind(self, node: NodeProto, values: list) -> None:
         for index, output in enumerate(node.output):

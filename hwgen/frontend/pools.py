@@ -80,6 +80,8 @@ def average_pool(importer: Importer, node: NodeProto, options: dict):
     if x.border and not _inside(x.border.pads, kernel):
         x = importer.codes(node, node.input[0])
     strides, pads, size = _pool_window(options, x, kernel)
+    if pads != window({**options, "ceil_mode": 0}, x, kernel)[1]:
+        raise Refusal("ceil_mode takes windows beyond the padding", "use ceil_mode=0 with explicit padding")
     own = pads if x.border is None else tuple(a - b for a, b in zip(pads, x.border.pads, strict=True))
     if any(own) and not options.get("count_include_pad", 0):
         raise Refusal("padding that does not count (count_include_pad=0)", "use count_include_pad=1 or no padding")

@@ -64,11 +64,24 @@ def window(options: dict, x: Codes | Pending, kernel) -> tuple[tuple[int, int], 
     if any(size < k for size, k in zip(padded, kernel, strict=True)):
         raise Refusal(f"the kernel {kernel[0]}x{kernel[1]} is larger than its padded input {padded[0]}x{padded[1]}",
                       "use a smaller kernel or more padding")
-    spare = [(size - k) % step for size, k, step in zip(padded, kernel, strides, strict=True)]
-    if options.get("ceil_mode") and any(spare):
-        raise Refusal("ceil_mode changes the output's size", "use ceil_mode=0 with explicit padding")
+    if options.get("ceil_mode"):
+        more = _beyond(sizes, inner, kernel, strides)
+        pads = pads[0], pads[1], pads[2] + more[0], pads[3] + more[1]
+        padded = [size + end for size, end in zip(padded, more, strict=True)]
     height, width = ((size - k) // step + 1 for size, k, step in zip(padded, kernel, strides, strict=True))
     return strides, pads, (height, width)
+
+
+def _beyond(sizes, pads: Sides, kernel, strides) -> list[int]:
+    """What ceil_mode adds to the padding below and to the right: for a last window that begins in the map."""
+    more = []
+    for axis, (size, k, step) in enumerate(zip(sizes, kernel, strides, strict=True)):
+        padded = size + pads[axis] + pads[axis + 2]
+        count = -(-(padded - k) // step) + 1
+        if (count - 1) * step >= size + pads[axis]:
+            count -= 1
+        more.append(max(0, (count - 1) * step + k - padded))
+    return more
 
 
 def _pads(options: dict, letters: str, sizes, kernel, strides) -> Sides:

@@ -35,35 +35,6 @@ def exact(value: Real, what: str = "constant") -> Fraction:
     return Fraction(float(value)) if not isinstance(value, int) else Fraction(value)
 
 
-def layer_affine(*, scale_in: Real, row_scales: Sequence[Real], scale_out: Real, zero_in: int = 0,
-                 weight_sum: Sequence[int] | None = None, bias: Sequence[Real] | None = None,
-                 gain: Sequence[Real] | None = None, offset: Sequence[Real] | None = None,
-                 ) -> tuple[list[Fraction], list[Fraction]]:
-    """Slope and intercept per row, in output codes, of a layer with zero points and batch norm.
-
-    ``y = gain * (scale_in * alpha_r * (acc - zero_in*weight_sum) + bias) + offset`` and the result is
-    ``y / scale_out = slope*acc + intercept``.  ``bias``, ``gain`` and ``offset`` are real values; a bias
-    stored as int32 at scale ``scale_in * alpha_r`` is multiplied out by the caller with :func:`exact`.
-    """
-    rows = len(row_scales)
-    s_in, s_out = exact(scale_in, "input scale"), exact(scale_out, "output scale")
-    if s_in <= 0 or s_out <= 0:
-        raise HwgenError(f"scales must be positive, not {float(s_in)} (input) and {float(s_out)} (output)")
-    sums = [0] * rows if weight_sum is None else [int(value) for value in weight_sum]
-    if zero_in and weight_sum is None:
-        raise ValueError("weight_sum must be given where zero_in is not 0")
-    slope, intercept = [], []
-    for row in range(rows):
-        alpha = exact(row_scales[row], f"scale of row {row}")
-        b = Fraction(0) if bias is None else exact(bias[row], f"bias of row {row}")
-        g = Fraction(1) if gain is None else exact(gain[row], f"batch-norm factor of row {row}")
-        o = Fraction(0) if offset is None else exact(offset[row], f"batch-norm offset of row {row}")
-        factor = s_in * alpha * g / s_out
-        slope.append(factor)
-        intercept.append((g * b + o) / s_out - factor * int(zero_in) * sums[row])
-    return slope, intercept
-
-
 def compile_affine(slope: Iterable[Real], intercept: Iterable[Real], *, rounding: str, low: int, high: int,
                    acc_lo, acc_hi, zero_point: int = 0, zero_after: bool = True, m_bits: int | Sequence[int] = 18,
                    shift_max: int = ir.MAX_SHIFT, threshold_steps: int = MAX_STEPS) -> ir.Requant:
@@ -83,7 +54,7 @@ def compile_affine(slope: Iterable[Real], intercept: Iterable[Real], *, rounding
         return _constant(source)
     best = source.search(m_bits, shift_max)
     if best.proven < len(slope) and high - low <= threshold_steps:
-        return threshold_requant(source.steps(np.arange(len(slope))), low, high, rounding)
+        return threshold_requant(source.steps(source.kinds), low, high, rounding)
     return best
 
 
@@ -161,11 +132,16 @@ class _Source:
             raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, not {rounding!r}")
         if not 0 <= low <= high <= 255:
             raise ValueError(f"codes must satisfy 0 <= low <= high <= 255, not {low}..{high}")
-        self.slope, self.rho, self.residuals, self.rounding = slope, rho, residuals, rounding
-        self.intercept = intercept if zero_after else [value + zero_point for value in intercept]
+        self.residuals, self.rounding = residuals, rounding
+        first, self.kinds = _distinct(slope, intercept, rho, acc_lo, acc_hi)
+        """The row of the search that stands for each row of the layer: branches of a concatenation have many alike."""
+        self.slope, self.intercept = picked(slope, first), picked(intercept, first)
+        self.rho = None if rho is None else picked(rho, first)
+        self.acc_lo, self.acc_hi = acc_lo[first], acc_hi[first]
+        if not zero_after:
+            self.intercept = [value + zero_point for value in self.intercept]
         self.low, self.high, self.zero_point = low, high, zero_point if zero_after else 0
         self.k = np.arange(low + 1, high + 1, dtype=np.int64) - self.zero_point
-        self.acc_lo, self.acc_hi = acc_lo, acc_hi
         self.points = max(1, len(self.k) * len(residuals))
         """Switch points of a row."""
         self._steps: Steps | None = None
@@ -195,7 +171,7 @@ class _Source:
                 attempt.widen((width, shift_max, r_bits), span)
                 if attempt.good.all():
                     return attempt.requant()
-        return max(attempts, key=lambda attempt: (attempt.good.sum(), -attempt.worst)).requant()
+        return max(attempts, key=lambda attempt: (attempt.good[self.kinds].sum(), -attempt.worst)).requant()
 
     def find(self, steps: Steps, index: np.ndarray, rounding: str, widths: tuple[int, int, int | None],
              span: int) -> Candidate:
@@ -254,19 +230,36 @@ class _Attempt:
             self.good[index] = good
 
     def requant(self) -> ir.Requant:
-        source = self.source
-        return ir.Requant(self.multiplier, self.constant, self.shift, self.rounding, source.zero_point, source.low,
-                          source.high, None if source.rho is None else self.residual, proven=int(self.good.sum()),
+        source, kinds = self.source, self.source.kinds
+        return ir.Requant(self.multiplier[kinds], self.constant[kinds], self.shift[kinds], self.rounding,
+                          source.zero_point, source.low, source.high,
+                          None if source.rho is None else self.residual[kinds], proven=int(self.good[kinds].sum()),
                           worst=self.worst)
 
 
 def _constant(source: _Source) -> ir.Requant:
     """A layer with one possible code: the clamp alone decides."""
-    rows = len(source.slope)
+    rows = len(source.kinds)
     zeros = np.zeros(rows, dtype=np.int64)
     hardware = source.rounding if source.rounding in ir.ROUNDINGS else "floor"
     return ir.Requant(zeros, zeros.copy(), np.ones(rows, dtype=np.int64), hardware, source.zero_point, source.low,
                       source.high, None if source.rho is None else zeros.copy(), proven=rows)
+
+
+def _distinct(slope: list[Fraction], intercept: list[Fraction], rho: list[Fraction] | None, acc_lo: np.ndarray,
+              acc_hi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of every kind, and for every row the index of its kind."""
+    numbers: dict[tuple, int] = {}
+    first: list[int] = []
+    kinds: list[int] = []
+    for row, constants in enumerate(zip(slope, intercept, slope if rho is None else rho, strict=True)):
+        key = (*(part for value in constants for part in (value.numerator, value.denominator)),
+               int(acc_lo[row]), int(acc_hi[row]))
+        if key not in numbers:
+            numbers[key] = len(first)
+            first.append(row)
+        kinds.append(numbers[key])
+    return np.array(first, dtype=np.int64), np.array(kinds, dtype=np.int64)
 
 
 def _exact_rows(slope: Iterable[Real], intercept: Iterable[Real]) -> tuple[list[Fraction], list[Fraction]]:

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from hwgen.errors import HwgenError
 from hwgen.quantize.layers import pads, plane
 from hwgen.quantize.quantizers import SNAP_BITS
-from hwgen.quantize.tracing import kind_of, window
+from hwgen.quantize.tracing import kind_of, sides_of, window
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class Step:
     settings: dict[str, Any]
     """quant: scale, bits, signed.  conv, linear: weight (int64), alpha, bias, schemes; conv: groups.
 
-    Windows: kernel, strides as (vertical, horizontal); pads as (top, left, bottom, right) of a convolution, with those
-    of the padding in front of it, and (vertical, horizontal) of a pool; whole for a global average.
+    Windows: kernel, strides as (vertical, horizontal); pads as (top, left, bottom, right), of a convolution with those
+    of the padding in front of it, of a max pool with what ceil_mode adds; whole for a global average.
     """
 
 
@@ -92,10 +92,19 @@ def _settings(qmodel: fx.GraphModule, node: fx.Node, kind: str) -> dict[str, Any
     if kind in ("max_pool", "avg_pool"):
         kernel = window(qmodel, node)
         if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool1d)):
-            return {"kernel": kernel, "strides": (1, 1), "pads": (0, 0), "whole": True}
-        return {"kernel": kernel, "strides": plane(module, module.stride, 1), "pads": plane(module, module.padding, 0),
-                "whole": False}
+            return {"kernel": kernel, "strides": (1, 1), "pads": (0, 0, 0, 0), "whole": True}
+        strides = plane(module, module.stride, 1)
+        return {"kernel": kernel, "strides": strides, "pads": _pool_pads(module, node, kernel, strides), "whole": False}
     return {}
+
+
+def _pool_pads(module: Any, node: fx.Node, kernel: tuple[int, int], strides: tuple[int, int]) -> tuple[int, ...]:
+    """A pool's padding; with ceil_mode its last windows may take more below and to the right."""
+    first = plane(module, module.padding, 0)
+    last = [max(pad, (count - 1) * step + k - side - pad) for pad, count, step, k, side in zip(
+        first, sides_of(node), strides, kernel, sides_of(node.all_input_nodes[0]), strict=True)] \
+        if module.ceil_mode else first
+    return *first, *last
 
 
 def _pads_before(qmodel: fx.GraphModule, node: fx.Node) -> tuple[int, ...]:
@@ -235,9 +244,7 @@ def _layer(step: Step, codes: Tensor, scale: float) -> Tensor:
     bias = torch.from_numpy(s["bias"].astype(np.float64)).view(-1, *side)
     if step.kind == "linear":
         return (codes @ weight.T) * alpha + bias
-    top, left, bottom, right = s["pads"]
-    padded = nn.functional.pad(codes, (left, right, top, bottom))
-    sums = nn.functional.conv2d(padded, weight, stride=s["strides"], groups=s["groups"])
+    sums = nn.functional.conv2d(_padded(step, codes), weight, stride=s["strides"], groups=s["groups"])
     return sums * alpha + bias
 
 
@@ -245,9 +252,14 @@ def _moved(step: Step, codes: Tensor) -> Tensor:
     s = step.settings
     if step.kind == "flatten":
         return codes.flatten(1)
-    return nn.functional.max_pool2d(codes, s["kernel"], s["strides"], s["pads"])
+    return nn.functional.max_pool2d(_padded(step, codes, -torch.inf), s["kernel"], s["strides"])
 
 
 def _window_sums(step: Step, codes: Tensor) -> Tensor:
     s = step.settings
-    return nn.functional.avg_pool2d(codes, s["kernel"], s["strides"], s["pads"], divisor_override=1)
+    return nn.functional.avg_pool2d(_padded(step, codes), s["kernel"], s["strides"], divisor_override=1)
+
+
+def _padded(step: Step, codes: Tensor, value: float = 0.0) -> Tensor:
+    top, left, bottom, right = step.settings["pads"]
+    return nn.functional.pad(codes, (left, right, top, bottom), value=value)

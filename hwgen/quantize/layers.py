@@ -96,8 +96,8 @@ def _norm(m: nn.BatchNorm1d | nn.BatchNorm2d) -> str | None:
 
 
 def _max_pool(m: nn.MaxPool2d | nn.MaxPool1d) -> str | None:
-    if m.ceil_mode or m.return_indices or m.dilation not in (1, (1,), (1, 1)):
-        return "ceil_mode, return_indices and dilation are not supported"
+    if m.return_indices or m.dilation not in (1, (1,), (1, 1)):
+        return "return_indices and dilation are not supported"
     return None
 
 

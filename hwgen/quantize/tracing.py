@@ -137,9 +137,13 @@ def window(traced: fx.GraphModule, node: fx.Node) -> tuple[int, int]:
     """Height and width of a pool's window; needs the shapes of ShapeProp."""
     module: Any = traced.get_submodule(str(node.target))
     if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool1d)):
-        source = node.all_input_nodes[0]
-        while "tensor_meta" not in source.meta:  # an inserted quantizer has the shape of what it quantizes
-            source = source.all_input_nodes[0]
-        sides = [int(side) for side in source.meta["tensor_meta"].shape[2:]]
-        return (1, sides[0]) if len(sides) == 1 else (sides[0], sides[1])
+        return sides_of(node.all_input_nodes[0])
     return plane(module, module.kernel_size, 1)
+
+
+def sides_of(node: fx.Node) -> tuple[int, int]:
+    """Height and width of a map, 1 and the length of a sequence; needs the shapes of ShapeProp."""
+    while "tensor_meta" not in node.meta:  # an inserted quantizer has the shape of what it quantizes
+        node = node.all_input_nodes[0]
+    sides = [int(side) for side in node.meta["tensor_meta"].shape[2:]]
+    return (1, sides[0]) if len(sides) == 1 else (sides[0], sides[1])

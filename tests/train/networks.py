@@ -74,9 +74,19 @@ class Inverted(nn.Module):
 def sequence() -> nn.Module:
     """One dimension, with every pool; input (N, 3, 20)."""
     return nn.Sequential(
-        nn.Conv1d(3, 8, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2),
-        nn.ConstantPad1d((2, 0), 0.0), nn.Conv1d(8, 8, 3, groups=2), nn.ReLU(), nn.AvgPool1d(2),
+        nn.Conv1d(3, 8, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(8), nn.ReLU(),
+        nn.MaxPool1d(3, 2, ceil_mode=True), nn.ConstantPad1d((2, 0), 0.0), nn.Conv1d(8, 8, 3, groups=2), nn.ReLU(),
+        nn.AvgPool1d(2),
         nn.Conv1d(8, 6, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(6, 4))
+
+
+def ceiled() -> nn.Module:
+    """ceil_mode with one more window in the height and, in the width, one left out that would begin in the padding.
+
+    Input (N, 2, 9, 8).
+    """
+    return nn.Sequential(nn.Conv2d(2, 5, 2), nn.ReLU(), nn.MaxPool2d((3, 2), (2, 3), padding=1, ceil_mode=True),
+                         nn.Flatten(), nn.Linear(5 * 5 * 3, 4))
 
 
 def seen(network: nn.Module, shape: tuple[int, ...], seed: int) -> nn.Module:

@@ -2,7 +2,7 @@
 
 import json
 
-from networks import Inverted, seen, sequence, tiny
+from networks import Inverted, ceiled, seen, sequence, tiny
 import numpy as np
 import pytest
 from qonnx.core.modelwrapper import ModelWrapper
@@ -56,10 +56,13 @@ EVERY_KIND = {
 }
 
 
+KINDS = {"inverted": (Inverted, (3, 8, 7)), "sequence": (sequence, (3, 20)), "ceiled": (ceiled, (2, 9, 8))}
+
+
 @pytest.mark.parametrize("name", EVERY_KIND)
-@pytest.mark.parametrize("kind", ["inverted", "sequence"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_policy_on_every_kind_of_layer(name, kind, tmp_path):
-    make, shape = (Inverted, (3, 8, 7)) if kind == "inverted" else (sequence, (3, 20))
+    make, shape = KINDS[kind]
     torch.manual_seed(31)
     network = seen(make(), shape, 31)
     qmodel = prepare(network, EVERY_KIND[name], torch.rand(64, *shape))
@@ -123,7 +126,7 @@ def test_training_sees_what_is_exported():
     assert (trained_codes != integer_forward(qmodel, codes)).mean() < 0.01
 
 
-@pytest.mark.parametrize("make, shape", [(Inverted, (3, 8, 7)), (sequence, (3, 20))])
+@pytest.mark.parametrize("make, shape", KINDS.values(), ids=list(KINDS))
 def test_training_sees_what_is_exported_of_every_kind(make, shape):
     """torch's own layers against the integers: padding, groups, strides and limits are the same on both sides."""
     qmodel = prepare(seen(make(), shape, 34), Policy.msq(), torch.rand(64, *shape))
