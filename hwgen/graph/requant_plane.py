@@ -40,13 +40,18 @@ def search_plane(steps: Steps, slopes: np.ndarray, rho: np.ndarray, intercepts: 
                 res_low, h_low, res_high, h_high = points.line(todo, m, levels)
                 start = scaled(rho[todo], shift, lim.r_max)
                 found, r, _ = fit_line(res_low, h_low, res_high, h_high, start, -lim.r_max, lim.r_max)
-                exact, c = points.fits(todo, m, r, levels)
                 first = step == 0 and offset == 0 and turn == 0
+                # without a line through some of the points there is none through all; the first try is kept anyway
+                look = np.ones_like(found) if first else found
+                if not look.any():
+                    break
+                todo, m, r, shift = todo[look], m[look], r[look], shift[look]
+                exact, c = points.fits(todo, m, r, levels[look])
                 keep = np.ones_like(exact) if first else exact
                 done = todo[keep]
                 best.multiplier[done], best.residual[done] = m[keep], r[keep]
                 best.constant[done], best.shift[done], best.exact[done] = c[keep], shift[keep], exact[keep]
-                todo = todo[found & ~exact] if points.partial else todo[:0]
+                todo = todo[found[look] & ~exact] if points.partial else todo[:0]
     return best
 
 
