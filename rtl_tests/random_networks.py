@@ -215,7 +215,7 @@ def _affordable(draft: _Draft, op: Conv, out_shape) -> bool:
 def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) -> str:
     name, rows = draft.name("conv"), len(probe.weight)
     schemes = schemes_of(draft, rows)
-    weight = np.stack([weights_of(draft, scheme, probe.weight.shape[1:]) for scheme in schemes])
+    weight = _thinned(np.stack([weights_of(draft, scheme, probe.weight.shape[1:]) for scheme in schemes]), schemes)
     bits = draft.pick([1, 2, 3, 4, 4, 4, 5, 8])
     probe = replace(probe, name=name, output=f"{name}_out", weight=weight, schemes=schemes, residual=residual)
     codes = draft.maps[probe.input]
@@ -228,6 +228,19 @@ def _finish_conv(draft: _Draft, probe: Conv, out_shape, residual: str | None) ->
     op = replace(probe, requant=rule)
     result = conv(op, codes, draft.tensors[op.input].zero_point, draft.maps[residual] if residual else None)
     return draft.emit(op, _tensor(draft, op.output, out_shape, bits), result)
+
+
+def _thinned(weight: np.ndarray, schemes: tuple[str, ...]) -> np.ndarray:
+    """Now and then a layer with few weights: rows that read one channel each, as copies do, a few of them, or none."""
+    rng = np.random.default_rng(int(np.abs(weight).sum()))
+    rows, channels = weight.shape[:2]
+    if rng.random() < 0.8:
+        return weight
+    first = rng.integers(0, channels) + np.arange(rows) * rng.integers(0, 2)
+    reach = rng.integers(0, 1 + max(1, channels // 4), rows)
+    away = (np.arange(channels) - first[:, None]) % channels >= reach[:, None]
+    away[[scheme == "binary" for scheme in schemes]] = False
+    return np.where(away[:, :, None, None], 0, weight)
 
 
 def _largest_sum(draft: _Draft, op: Conv) -> int:

@@ -35,13 +35,20 @@ class Builder:
         return f"{kind}{len(self.ops)}"
 
     def conv(self, source, rows, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0), bits=4, residual=None,
-             thresholds=False, schemes=None, groups=1):
-        """``schemes``: one for every row, in order, or a shorter list to choose from."""
+             thresholds=False, schemes=None, groups=1, reads=None):
+        """``schemes``: one for every row, in order, or a shorter list to choose from.
+
+        ``reads``: the channels of each row, whose scheme then has a zero.
+        """
         channels = self.tensors[source].shape[0] // groups
+        if reads:
+            schemes = [scheme for scheme in schemes or self.schemes if 0 in GRIDS[scheme]]
         picked = tuple(schemes or ())
         if len(picked) != rows:
             picked = tuple(self.rng.choice(schemes or self.schemes, rows).tolist())
         weight = np.stack([self.rng.choice(np.array(GRIDS[s]), (channels, *kernel)) for s in picked])
+        for row, some in enumerate(reads or ()):
+            weight[row, [channel not in some for channel in range(channels)]] = 0
         flat, top = weight.reshape(rows, -1), 2**bits - 1
         reach = np.abs(flat).sum(axis=1) * (2**self.tensors[source].bits - 1) + 1
         shift = np.full(rows, 16)
@@ -141,4 +148,16 @@ def grouped_network(seed, schemes=tuple(GRIDS)):
     return b.graph(out, narrow), b.images()
 
 
-NETWORKS = {"residual": residual_network, "odd": odd_network, "chain": chain_network, "grouped": grouped_network}
+def sparse_network(seed, schemes=tuple(GRIDS)):
+    """Branches that are put side by side by copies with a residual, and rows that read few channels, or none."""
+    b = Builder(seed, (6, 7, 5), 4, schemes)
+    left, right = b.conv("input", 21), b.conv("input", 26, (3, 3), (1, 1), (1, 1, 1, 1))
+    first = b.conv(left, 47, reads=[[row] if row < 21 else [] for row in range(47)])
+    both = b.conv(right, 47, bits=5, residual=first, reads=[[row - 21] if row >= 21 else [] for row in range(47)])
+    some = [b.rng.choice(47, b.rng.integers(0, 9), replace=False).tolist() for _ in range(33)]
+    out = b.conv(b.conv(both, 33, (2, 2), reads=some), 9, bits=8)
+    return b.graph(out, both), b.images()
+
+
+NETWORKS = {"residual": residual_network, "odd": odd_network, "chain": chain_network, "grouped": grouped_network,
+            "sparse": sparse_network}

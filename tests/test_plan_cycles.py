@@ -3,6 +3,7 @@
 from dataclasses import replace
 import random
 
+import numpy as np
 import pytest
 from small_networks import NETWORKS, Builder
 
@@ -107,6 +108,17 @@ def test_bound_counts_what_is_loaded_and_beside_what():
         # 256 pixels of 9 words, then 256 words; a drain of 8 rows is shorter.
         assert least == 256 * 9 + 256
         assert least <= count_cycles(layout).total < least + 500
+
+
+def test_bound_of_a_layer_with_few_weights():
+    """64 rows of one weight each in 8 tiles: a word per tile, where a dense layer takes 8; the drain takes 4 cycles."""
+    b = Builder(1, (64, 24, 24), 4, ("sp2",))
+    graph = b.graph(b.conv("input", 64))
+    graph.ops[0].weight[:, :, 0, 0] = np.eye(64)
+    layout = laid_out(graph, Engine(ki=8, px=4, sp2_rows=8, dsp_rows=0, drain_lanes=8), ring=64)
+    least = bound(work_of(lower(graph, 8)), layout.engine)
+    assert [layout.words(layout.layers[0], tile) for tile in layout.tiles(layout.layers[0])] == [1] * 8
+    assert least == 8 * 24 * 24 <= count_cycles(layout).total < 8 * 24 * 24 + 1000
 
 
 def loader(engine=None, words=10_000, memory=None):

@@ -239,3 +239,26 @@ def test_a_tile_reads_the_channel_blocks_of_its_groups(kind, seed):
                 assert tile.blocks == -(-len(tile.rows) // engine.ki)
                 grouped += 1
     assert grouped >= 4
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tile_reads_no_channel_block_that_its_few_weights_do_not_need(kind, seed):
+    """From the first block with a weight to the last; rows without any are content with one; dense layers read all."""
+    engine = ENGINES[kind]
+    network = network_of("sparse", seed, engine)
+    placements = place(network, engine)
+    orders = {layer.output: placements[layer.name].order for layer in network.layers}
+    orders[network.graph.input] = input_order(network, placements)
+    narrow = 0
+    for layer in network.layers:
+        order, weight = orders[layer.input].tolist(), layer.conv.weight
+        whole = -(-len(order) // engine.ki)
+        dense = 2 * np.count_nonzero(weight.any(axis=(2, 3))) > weight[:, :, 0, 0].size
+        for tile in placements[layer.name].tiles:
+            blocks = {place // engine.ki for place, channel in enumerate(order) if channel >= 0
+                      and weight[tile.rows[tile.rows >= 0], channel].any()} or {0}
+            wanted = (0, whole) if dense else (min(blocks), max(blocks) - min(blocks) + 1)
+            assert (tile.first_block, tile.blocks) == wanted
+            narrow += tile.blocks < whole
+    assert narrow or kind == "everything at once"  # one tile takes all rows

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from small_networks import Builder, chain_network, odd_network, residual_network
+from small_networks import Builder, chain_network, odd_network, residual_network, sparse_network
 
 from hwgen.device.parts import PARTS, get_part
 from hwgen.device.resources import FIELDS, Resources
@@ -143,7 +143,7 @@ def test_macs_are_those_of_the_network():
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("bytes_per_cycle", [2, 8])
 def test_no_engine_beats_the_bound(seed, bytes_per_cycle):
-    for builder in (residual_network, chain_network, odd_network):
+    for builder in (residual_network, chain_network, odd_network, sparse_network):
         sized = size(builder(seed)[0], Engine(ki=8, px=3, sp2_rows=8, int4_rows=8, dsp_rows=8, drain_lanes=4), PART)
         cycles = count_cycles(sized.layout, Memory(bytes_per_cycle=bytes_per_cycle))
         assert ideal(sized.layout, cycles, bytes_per_cycle).total <= cycles.total

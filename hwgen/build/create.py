@@ -18,6 +18,7 @@ from hwgen.engine import AXI_TOP, GROUPS, Engine
 from hwgen.errors import HwgenError
 from hwgen.golden import run
 from hwgen.graph import shapes
+from hwgen.graph.groups import row_weights
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph
 from hwgen.schemes import get as get_scheme
 from hwgen.version import __version__
@@ -184,7 +185,8 @@ def _number(text: str | None) -> float | None:
 def network_facts(graph: Graph) -> dict:
     """``{macs, params, rows{scheme: n}, weight_bits}``; the last is the bits of all weight codes together."""
     convs = [op for op in graph.ops if isinstance(op, Conv)]
-    bits = sum(get_scheme(scheme).bits * (op.weight.size // len(op.schemes)) for op in convs for scheme in op.schemes)
+    bits = sum(get_scheme(scheme).bits * int(count) for op in convs
+               for scheme, count in zip(op.schemes, row_weights(op.weight, op.groups), strict=True))
     return {"macs": int(sum(shapes.macs(graph).values())), "params": int(shapes.params(graph)),
             "rows": {name: int(n) for name, n in shapes.scheme_rows(graph).items()}, "weight_bits": int(bits)}
 

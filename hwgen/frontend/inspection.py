@@ -6,6 +6,7 @@ from pathlib import Path
 from hwgen.frontend.network import HostStep, Network, NodeReport, Problem
 from hwgen.frontend.steps import reach
 from hwgen.frontend.values import ConvSource, Layer
+from hwgen.graph.groups import weight_count
 from hwgen.schemes import DISCOVERY_ORDER, discover, signed_bits, values_of
 
 
@@ -84,8 +85,9 @@ def _report(layer: Layer) -> LayerReport:
     chosen = {name: source.schemes.count(name) for name in sorted(set(source.schemes))}
     low, high = reach(layer)
     height, width = conv_size(source)
-    return LayerReport(source.name, len(source.weight), source.weight.size * height * width, source.weight.size, holds,
-                       chosen, source.input.quantizer.code_bits, layer.quantizer.code_bits,
+    weights = weight_count(source.weight, source.groups)
+    return LayerReport(source.name, len(source.weight), weights * height * width, weights, holds, chosen,
+                       source.input.quantizer.code_bits, layer.quantizer.code_bits,
                        signed_bits(int(low.min()), int(high.max())))
 
 

@@ -1,4 +1,4 @@
-"""Grouped convolution: which channels a row reads, and the weight without groups that computes the same."""
+"""Which channels the rows of a convolution read: with groups, and where most weights are zero."""
 
 import numpy as np
 
@@ -21,3 +21,27 @@ def dense(weight: np.ndarray, groups: int) -> np.ndarray:
     for row, first in enumerate(first_channels(rows, channels, groups).tolist()):
         full[row, first:first + channels] = weight[row]
     return full
+
+
+def sparse_pairs(weight: np.ndarray, groups: int) -> np.ndarray | None:
+    """(rows, channels): where a row has weights, in a layer without groups of whose pairs at most half have any.
+
+    Such layers are copies, as concatenations are made of, and networks with pruned channels.  None for all others.
+    """
+    if groups > 1:
+        return None
+    used = np.asarray(weight.any(axis=(2, 3)))
+    return used if 2 * np.count_nonzero(used) <= used.size else None
+
+
+def row_weights(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Per row the weights that it multiplies by: in a sparse layer only those of channels that it has any of."""
+    rows, channels, *kernel = weight.shape
+    used = sparse_pairs(weight, groups)
+    pairs = np.full(rows, channels) if used is None else used.sum(axis=1)
+    return np.asarray(pairs * kernel[0] * kernel[1])
+
+
+def weight_count(weight: np.ndarray, groups: int) -> int:
+    """Weights that a layer multiplies by (:func:`row_weights`)."""
+    return int(row_weights(weight, groups).sum())

@@ -1,6 +1,7 @@
 """Shapes and sizes of a network: output shapes, multiply-accumulates, weights, rows by scheme."""
 
 from hwgen.errors import HwgenError
+from hwgen.graph.groups import weight_count
 from hwgen.graph.ir import Add, Conv, Graph, Op
 
 Shape = tuple[int, int, int]
@@ -27,20 +28,21 @@ def output_shape(op: Op, in_shape: Shape) -> Shape:
 def macs(graph: Graph) -> dict[str, int]:
     """Multiply-accumulates of one image by operation name; 0 for pooling and addition.
 
-    Products with padding count: outputs times the weights of a row.
+    Products with padding count, those of channels without any weight do not where such channels prevail
+    (:func:`hwgen.graph.groups.sparse_pairs`).
     """
     counts = {}
     for op in graph.ops:
         counts[op.name] = 0
         if isinstance(op, Conv):
             _, height, width = output_shape(op, graph.tensors[op.input].shape)
-            counts[op.name] = op.weight.size * height * width
+            counts[op.name] = weight_count(op.weight, op.groups) * height * width
     return counts
 
 
 def params(graph: Graph) -> int:
     """Weights of the network, without the requantizers' constants."""
-    return sum(op.weight.size for op in graph.ops if isinstance(op, Conv))
+    return sum(weight_count(op.weight, op.groups) for op in graph.ops if isinstance(op, Conv))
 
 
 def scheme_rows(graph: Graph) -> dict[str, int]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 import functools
 
+import numpy as np
+
 from ..device.parts import Part
 from ..engine import GROUPS, MAX_COLUMNS, Engine, EngineError
 from ..lanes import dsp_blocks
@@ -33,7 +35,7 @@ class Work:
 
     evaluations: int
     channels: int
-    """Of a group."""
+    """That a row reads at least, for which its tile needs weights."""
     taps: int
     planes: int
     rows: int
@@ -43,15 +45,16 @@ class Work:
     """Words that are left out."""
     times: int = 1
     """Layers of the network that are alike."""
-    groups: int = 1
+    reach: int = 0
+    """Channels that some row reads."""
 
     def row_words(self, ki: int) -> int:
-        """Words per plane that a row needs at least; without groups those of every tile."""
+        """Words per plane that a row needs at least; without groups or missing weights those of every tile."""
         return self.taps * -(-self.channels // ki) - self.spare
 
     def words(self, ki: int, tiles: int) -> int:
         """Words of all row tiles per plane, at least: some tile reads each channel block."""
-        return max(tiles * self.row_words(ki), self.taps * -(-self.channels * self.groups // ki) - self.spare)
+        return max(tiles * self.row_words(ki), self.taps * -(-self.reach // ki) - self.spare)
 
     @property
     def macs(self) -> int:
@@ -66,10 +69,14 @@ def work_of(network: Network) -> list[Work]:
         cheap, every = takers(layer.conv)
         mix = Counter(zip(cheap.tolist(), every.tolist(), strict=True))
         rows, channels, kh, kw = layer.conv.weight.shape
+        reach = channels * layer.conv.groups
+        if layer.sparse is not None:
+            channels = max(1, int(layer.sparse.sum(axis=1).min()))
+            reach = int(np.count_nonzero(layer.sparse.any(axis=0)))
         result.append(Work(walk(layer, 1, MAX_COLUMNS).evaluations, channels, kh * kw,
                            2 if network.tensors[layer.input].bits > 4 else 1, rows,
                            tuple((*key, n) for key, n in sorted(mix.items())), _step(network, layer),
-                           layer.spare_words, groups=layer.conv.groups))
+                           layer.spare_words, reach=reach))
     return [replace(work, times=times) for work, times in Counter(result).items()]
 
 

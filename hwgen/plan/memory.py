@@ -67,17 +67,18 @@ class Life:
 def first_fit(lives: list[Life]) -> dict[Hashable, int]:
     """A base for each: lowest first, long-lived ones before others and large ones before small ones."""
     bases: dict[Hashable, int] = {}
-    placed: list[tuple[int, int, int, int]] = []
+    taken: dict[int, list[tuple[int, int]]] = {}
+    """By step what is placed there: bottoms and tops.  Most lives are short, so few lists are looked at."""
     for life in sorted(lives, key=lambda item: (item.begin - item.end, -item.size, item.begin, str(item.key))):
         base = 0
-        first, last = life.begin, life.end
-        meeting = [(bottom, top) for bottom, top, begin, end in placed if begin <= last and first <= end]
+        meeting = {span for step in range(life.begin, life.end + 1) for span in taken.get(step, ())}
         for bottom, top in sorted(meeting):
             if base + life.size <= bottom:
                 break
             base = max(base, top)
         bases[life.key] = base
-        placed.append((base, base + life.size, first, last))
+        for step in range(life.begin, life.end + 1):
+            taken.setdefault(step, []).append((base, base + life.size))
     return bases
 
 

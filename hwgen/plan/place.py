@@ -109,17 +109,18 @@ def _shared_orders(network: Network) -> dict[str, str]:
 
 
 def _ranks(layer: Layer, order: np.ndarray | None) -> np.ndarray | None:
-    """Where in its input each row of a layer with groups reads, at the least; None without groups.
+    """Where in its input each row of a layer with groups or few weights reads, at the least; None for others.
 
     ``order``: channels of the input as they are stored, None if that follows from layers behind.
     """
-    conv = layer.conv
-    if conv.groups == 1:
+    conv, sparse = layer.conv, layer.sparse
+    rows, channels = conv.weight.shape[:2]
+    if conv.groups == 1 and sparse is None:
         return None
-    firsts = first_channels(len(conv.weight), conv.weight.shape[1], conv.groups)
-    if order is None:
-        return firsts
-    return _places(order)[firsts[:, None] + np.arange(conv.weight.shape[1])].min(axis=1)
+    firsts = first_channels(rows, channels, conv.groups)
+    places = np.arange(channels * conv.groups) if order is None else _places(order)
+    read = places[firsts[:, None] + np.arange(channels)]
+    return (read if sparse is None else np.where(sparse, read, len(places))).min(axis=1)
 
 
 def _places(order: np.ndarray) -> np.ndarray:
@@ -131,13 +132,20 @@ def _places(order: np.ndarray) -> np.ndarray:
 
 def _reading(layer: Layer, placement: Placement, order: np.ndarray, ki: int) -> Placement:
     """The same with the channel blocks that each tile reads of an input that is stored in ``order``."""
-    conv = layer.conv
-    if conv.groups == 1:
+    conv, sparse = layer.conv, layer.sparse
+    rows, channels = conv.weight.shape[:2]
+    if conv.groups == 1 and sparse is None:
         return replace(placement, tiles=tuple(replace(tile, blocks=-(-len(order) // ki)) for tile in placement.tiles))
-    firsts = first_channels(len(conv.weight), conv.weight.shape[1], conv.groups)
+    firsts = first_channels(rows, channels, conv.groups)
     block_of = _places(order) // ki
     tiles = []
     for tile in placement.tiles:
-        read = block_of[firsts[tile.rows[tile.rows >= 0], None] + np.arange(conv.weight.shape[1])]
-        tiles.append(replace(tile, first_block=int(read.min()), blocks=int(read.max() - read.min()) + 1))
+        own = tile.rows[tile.rows >= 0]
+        if sparse is None:
+            read = block_of[firsts[own, None] + np.arange(channels)]
+        else:
+            # rows without any weight, as those that only pass on a residual, are content with any block
+            read = block_of[sparse[own].any(axis=0)]
+        first, last = (int(read.min()), int(read.max())) if read.size else (0, 0)
+        tiles.append(replace(tile, first_block=first, blocks=last - first + 1))
     return replace(placement, tiles=tuple(tiles))

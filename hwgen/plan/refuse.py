@@ -3,6 +3,7 @@
 from ..device.costs import memory_blocks
 from ..device.parts import PARTS, Part
 from ..errors import HwgenError
+from ..graph.groups import weight_count
 from ..graph.ir import Graph, Tensor
 from .layout import MAX_WORDS
 from .lower import Network, lower
@@ -29,7 +30,7 @@ def refuse_early(graph: Graph, part: Part) -> None:
     for layer in network.layers:
         _, channels, kh, kw = layer.conv.weight.shape
         words = kh * kw * -(-channels // MOST_CHANNELS)
-        if words > MAX_WORDS:
+        if words > MAX_WORDS and layer.sparse is None:
             raise HwgenError(f"network {graph.name!r}: layer {layer.name!r} has {kh * kw * channels:,} weights per "
                              f"row, {words:,} words of {MOST_CHANNELS}; at most {MAX_WORDS:,} words are possible. "
                              "Pool or stride before this layer, or use fewer channels")
@@ -54,7 +55,7 @@ def _fits(network: Network, part: Part) -> bool:
 
 
 def _weights(network: Network) -> int:
-    return sum(layer.conv.weight.size for layer in network.layers)
+    return sum(weight_count(layer.conv.weight, layer.conv.groups) for layer in network.layers)
 
 
 def _map_bits(tensor: Tensor) -> int:

@@ -18,6 +18,7 @@ from .geometry import Walk
 from .heights import Heights, Operand, Rates, options
 from .lower import Layer, Network
 from .memory import Life, Region, first_fit
+from .residence import Residence
 from .tiles import Unplaceable
 from .steps import Fetch, Schedule, Step, distribute, pieces_of
 
@@ -80,26 +81,13 @@ class _Planner:
         self.network, self.engine, self.maps, self.loads = network, engine, maps, loads
         self.layers = network.layers
         self.limit = engine.scratch_depth
-        self.made = {network.graph.input: -1} | {layer.output: i for i, layer in enumerate(self.layers)}
-        self.read: dict[str, list[int]] = {name: [] for name in self.made}
-        for i, layer in enumerate(self.layers):
-            for name in {layer.input, layer.residual or layer.input}:
-                self.read[name].append(i)
-        self.spilled = {name for name, readers in self.read.items() if not readers}
-        """Tensors that are only in memory."""
-        if len(self.read[network.graph.input]) == 1:
-            self.spilled.add(network.graph.input)
-        self.chained: set[str] = set()
-        """Tensors that are never there as a whole."""
+        self.where = Residence(network, maps)
         self.known: dict[tuple, list[tuple[Walk, dict[str, Region]]]] = {}
         """Strips that were tried."""
+        self.held: list[int] = []
+        """Words per bank of whole maps, by layer, in the current attempt."""
 
     # Which tensors go to memory.
-
-    def live(self, index: int) -> list[str]:
-        """Tensors that lie in the scratchpad as a whole while layer ``index`` runs."""
-        return [name for name in self.made if name not in self.spilled | self.chained
-                and self.made[name] <= index <= max(self.read[name])]
 
     def evict(self, full: _Full) -> None:
         """Send one more tensor to memory, or chain the layers around it: what frees enough for the fewest cycles."""
@@ -107,41 +95,42 @@ class _Planner:
             return min(self.maps[name].size, max(1, full.missing))
 
         def moved(name: str) -> tuple:
-            words = self.maps[name].size * (len(self.read[name]) + (self.made[name] >= 0))
+            words = self.maps[name].size * (len(self.where.read[name]) + (self.where.made[name] >= 0))
             return words / frees(name), name
 
         def again(name: str) -> tuple:
             # A word per bank that is moved takes a cycle for every two banks.
             number = -(-4 * self.maps[name].size // self.limit)
-            cycles = cost(self.layers, self.made[name], self.maps, self.loads, self.engine, number)
+            cycles = cost(self.layers, self.where.made[name], self.maps, self.loads, self.engine, number)
             return cycles * 2 / self.engine.banks / frees(name), name
 
-        ways = [(moved(name), self.spilled, name) for name in self.live(full.index) if self._storable(name)]
-        ways += [(again(name), self.chained, name) for name in self.live(full.index)
-                 if can_chain(self.network, name, self.made, self.read)]
+        ways = [(moved(name), self.where.spilled, name) for name in self.where.live(full.index) if self._storable(name)]
+        ways += [(again(name), self.where.chained, name) for name in self.where.live(full.index)
+                 if can_chain(self.network, name, self.where.made, self.where.read)]
         if ways:
             _, where, name = min(ways, key=lambda way: way[0])
             where.add(name)
             return
         # Nothing more to free: layers that do not fit together run one after the other.
-        chain = next(chain for chain in chains_of(self.layers, self.chained) if full.index in chain)
+        chain = next(chain for chain in chains_of(self.layers, self.where.chained) if full.index in chain)
         between = [name for name in (self.layers[index].output for index in chain[:-1]) if self._storable(name)]
         if not between:
             layer = self.layers[full.index]
             raise Unplaceable(f"layer {layer.name!r}: one strip of its maps needs {self.limit + full.missing:,} words "
                               f"per scratchpad bank, {self.limit:,} are there")
-        self.chained.remove(between[0])
-        self.spilled.add(between[0])
+        self.where.chained.remove(between[0])
+        self.where.spilled.add(between[0])
 
     def _storable(self, name: str) -> bool:
-        return self.made[name] < 0 or self.loads[self.layers[self.made[name]].name].storable
+        return self.where.made[name] < 0 or self.loads[self.layers[self.where.made[name]].name].storable
 
     # One attempt.
 
     def attempt(self) -> Schedule:
         """The steps for what is in memory now.  Raises _Full."""
+        self.held = self.where.held()
         shares = [1.0] * len(self.layers)
-        chains = chains_of(self.layers, self.chained)
+        chains = chains_of(self.layers, self.where.chained)
         heights = {chain[-1]: self._height(chain) for chain in chains}
         early = set(range(len(self.layers)))
         while True:
@@ -155,15 +144,12 @@ class _Planner:
             early -= {index for chain in chains if chain[-1] in later for index in chain}
             lower = [index for index in sorted(cramped) if shares[index] > LEAST_SHARE] if not later else []
             if not later and not lower:
-                busiest = max(range(len(self.layers)), key=lambda i: sum(self.maps[name].size for name in self.live(i)))
+                busiest = max(range(len(self.layers)), key=self.held.__getitem__)
                 raise _Full(busiest, placed.depth - self.limit)
             for index in lower:
                 shares[index] *= SHRINK
                 chain = next(chain for chain in chains if chain[-1] == index)
                 heights[index] = self._height(chain, shares[index])
-
-    def _streams(self, layer: Layer) -> list[str]:
-        return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in self.spilled | self.chained]
 
     def _strip(self, chain: range, strip: tuple[int, int]) -> list[tuple[Walk, dict[str, Region]]]:
         """Of some of a chain's output rows: per layer its walk, and the rows that it reads of streamed maps.
@@ -171,7 +157,7 @@ class _Planner:
         Remembered: the same strips are tried again whenever another map goes to memory.
         """
         layers = [self.layers[index] for index in chain]
-        key = chain, strip, tuple(tuple(self._streams(layer)) for layer in layers)
+        key = chain, strip, tuple(tuple(self.where.streams(layer)) for layer in layers)
         if key not in self.known:
             self.known[key] = [(steps, self._parts(layer, steps)) for layer, steps in zip(
                 layers, walks_of(layers, strip, self.maps, self.engine), strict=True)]
@@ -185,7 +171,7 @@ class _Planner:
     def _parts(self, layer: Layer, steps: Walk) -> dict[str, Region]:
         """Rows of the streamed operands that a strip reads."""
         return {name: self.maps[name].rows(*self._operand(layer, name).rows(layer.footprint, steps), self.engine.banks)
-                for name in self._streams(layer)}
+                for name in self.where.streams(layer)}
 
     def _height(self, chain: range, share: float = 1.0) -> Heights:
         """Strips of a chain's last layer; one layer alone is a chain of one.
@@ -196,14 +182,14 @@ class _Planner:
         if len(chain) > 1:
             return self._chain_height(chain, share)
         rows = self.network.tensors[layer.output].shape[1]
-        room = self.limit - sum(self.maps[name].size for name in self.live(index))
+        room = self.limit - self.held[index]
         # An output that is only in memory is addressed from its strip's first row.
         tallest = rows
-        if layer.output in self.spilled:
+        if layer.output in self.where.spilled:
             tallest = min(rows, self.limit * self.engine.banks // self.maps[layer.output].pitch)
         if room < 0 or tallest < 1:
             raise _Full(index, -room)
-        streams = self._streams(layer)
+        streams = self.where.streams(layer)
         if not streams and tallest == rows:
             return Heights(rows, rows, True)
         engine = self.engine
@@ -217,10 +203,10 @@ class _Planner:
 
     def _chain_height(self, chain: range, share: float) -> Heights:
         layers = [self.layers[index] for index in chain]
-        room = self.limit - max(sum(self.maps[name].size for name in self.live(index)) for index in chain)
+        room = self.limit - max(self.held[index] for index in chain)
         output = layers[-1].output
         most = rows = self.network.tensors[output].shape[1]
-        if output in self.spilled:
+        if output in self.where.spilled:
             most = min(most, self.limit * self.engine.banks // self.maps[output].pitch)
         heights = tallest(rows, room * share, lambda strip: [
             sum(part.size for part in parts.values()) for _, parts in self._strip(chain, strip)])
@@ -243,13 +229,11 @@ class _Planner:
         for at, plan in enumerate(plans):
             first_step.setdefault(plan.number, at)
             last_step[plan.number] = at
-        lives = []
-        for name in self.made:
-            if name not in self.spilled | self.chained:
-                begin = first_step[self.made[name]]
-                lives.append(Life(name, self.maps[name].size, begin, last_step[max(self.read[name])]))
+        away = self.where.away
+        lives = [Life(name, self.maps[name].size, first_step[made], last_step[self.where.last_read[name]])
+                 for name, made in self.where.made.items() if name not in away]
         for at, plan in enumerate(plans):
-            lives += [Life((at, name), part.size, at - (plan.ahead or name in self.chained), at)
+            lives += [Life((at, name), part.size, at - (plan.ahead or name in self.where.chained), at)
                       for name, part in parts[at].items()]
         return _Placed(plans, parts, lives, first_fit(lives), last_step)
 
@@ -264,14 +248,14 @@ class _Planner:
     def _steps(self, placed: "_Placed") -> Schedule:
         network, maps, bases, parts = self.network, self.maps, placed.bases, placed.parts
         regions = {name: replace(region, base=bases.get(name, 0)) for name, region in maps.items()}
-        stored = set(network.graph.outputs) | (self.spilled - {network.graph.input})
+        stored = set(network.graph.outputs) | (self.where.spilled - {network.graph.input})
         steps: list[Step] = []
         fetches: list[list[list[Fetch]]] = []
         for at, plan in enumerate(placed.plans):
             layer = plan.layer
             local = {name: replace(part, base=bases[at, name]) for name, part in parts[at].items()}
-            target, keep = regions[layer.output], layer.output not in self.spilled
-            if layer.output in self.chained:
+            target, keep = regions[layer.output], layer.output not in self.where.spilled
+            if layer.output in self.where.chained:
                 target = replace(parts[at + 1][layer.output], base=bases[at + 1, layer.output])
             elif not keep:
                 target = replace(target, first_row=plan.walk.first_row)
@@ -284,19 +268,19 @@ class _Planner:
                                                 for life in placed.lives]).T
         wanted: list[tuple[int, str, Region, Hashable]] = [(at, name, part, (at, name)) for at in range(len(parts))
                                                            for name, part in parts[at].items()
-                                                           if name not in self.chained]
-        if network.graph.input not in self.spilled:
+                                                           if name not in self.where.chained]
+        if network.graph.input not in self.where.spilled:
             wanted.insert(0, (0, network.graph.input, regions[network.graph.input], network.graph.input))
         for at, name, part, key in wanted:
             # What lay here before must have been used, and what is fetched must have been written.
             life, base = life_of[key], bases[key]
             before = ends[(ends < at) & ((ends < life.begin) | (begins > life.end)) & (bottoms < base + life.size)
                           & (base < tops)]
-            wait = 1 + max(placed.last_step[self.made[name]], int(before.max(initial=-1)))
+            wait = 1 + max(placed.last_step[self.where.made[name]], int(before.max(initial=-1)))
             pieces = pieces_of(name, maps[name], replace(part, base=bases[key]), self.engine.banks, wait)
             distribute(pieces, at, wait, fetches)
         done = tuple(replace(step, fetches=tuple(tuple(place) for place in places))
                      for step, places in zip(steps, fetches, strict=True))
-        return Schedule(done, regions, frozenset(set(maps) - self.spilled - self.chained),
+        return Schedule(done, regions, frozenset(set(maps) - self.where.spilled - self.where.chained),
                         (network.graph.input, *(layer.output for layer in self.layers if layer.output in stored)),
                         placed.depth)
