@@ -106,6 +106,21 @@ def mobile(net: FloatNet) -> str:
     return net.node("Softmax", net.node("Gemm", x, net.weight(8, 10), net.weight(10)))
 
 
+def shuffled(net: FloatNet) -> str:
+    """Units of ShuffleNet v2: half of the channels through convolutions, the others past them, then all shuffled."""
+    x = net.node("Relu", net.conv("image", 8, 3))
+    for _ in range(2):
+        past, y = (net.node("Slice", x, *(net.const([value], np.int64) for value in (begin, begin + 4, 1)))
+                   for begin in (0, 4))
+        y = net.node("Relu", net.conv(y, 4, 4, 1))
+        y = net.node("Conv", y, net.weight(4, 1, 3, 3), net.weight(4), group=4, pads=[1, 1, 1, 1])
+        x = net.node("Concat", past, net.node("Relu", net.conv(y, 4, 4, 1)), axis=1)
+        x = net.node("Transpose", net.node("Reshape", x, net.const([0, 2, 4, 8, 8], np.int64)), perm=[0, 2, 1, 3, 4])
+        x = net.node("Reshape", x, net.const([0, -1, 8, 8], np.int64))
+    x = net.node("GlobalAveragePool", net.conv(x, 6, 8, strides=[2, 2]))
+    return net.node("Gemm", net.node("Flatten", x), net.weight(6, 3))
+
+
 def channels_last(net: FloatNet) -> str:
     """An image (N, H, W, C), a Transpose to and fro, LeakyRelu, Pad."""
     x = net.node("LeakyRelu", net.conv(net.node("Transpose", "image", perm=[0, 3, 1, 2]), 5, 8), alpha=0.125)

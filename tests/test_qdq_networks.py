@@ -10,10 +10,11 @@ from hwgen.frontend.execute import compare, execute
 from hwgen.golden import run
 from hwgen.graph.ir import Conv
 
-from qdq_networks import FloatNet, branches, channels_last, dyadic, loose, mobile, onnxruntime_tensors, plain, residual
+from qdq_networks import (FloatNet, branches, channels_last, dyadic, loose, mobile, onnxruntime_tensors, plain,
+                          residual, shuffled)
 
 NETWORKS = {"plain": plain, "residual": residual, "branches": branches, "loose": loose, "mobile": mobile,
-            "channels_last": channels_last}
+            "channels_last": channels_last, "shuffled": shuffled}
 ACTIVATIONS = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 

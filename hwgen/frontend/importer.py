@@ -13,6 +13,7 @@ from hwgen.frontend.join import Joined, common_grid
 from hwgen.frontend.lookup import UNKNOWN, Skipped
 from hwgen.frontend.model_file import QDQ_OPS, QUANT_OPS, attributes, node_name
 from hwgen.frontend.network import HostValue, Network, NodeReport, Problem
+from hwgen.frontend.picked import Picked
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.values import Codes, Image, Pending, Refusal
 from hwgen.frontend.weights import Weights
@@ -90,7 +91,7 @@ class Importer(Weights):
         if node.op_type in (*QUANT_OPS, *QDQ_OPS) and isinstance(value, (Codes, Pending, Joined, Image)):
             return Codes(node.output[0], value.shape, Quantizer(Fraction(1)), value.flat, value.axes,
                          raw=node.op_type == "QuantizeLinear", guessed=True)
-        if node.op_type not in POINTWISE:
+        if node.op_type not in POINTWISE or isinstance(value, Picked):
             return UNKNOWN
         others = [self.values.get(name) for name in node.input[1:]]
         return max([value, *(other for other in others if isinstance(other, (Codes, Pending, Joined)))],
@@ -145,6 +146,8 @@ class Importer(Weights):
                     value = self._float_output(value, steps[0].input[0] if steps else name)
                 if isinstance(value, Joined):
                     value = self.joined(value, common_grid(value), value.tensor, value.name)
+                if isinstance(value, Picked):
+                    value = self.copy(value)
                 if isinstance(value, Codes) and value.border is not None:
                     raise Refusal("the output is padded", "leave the Pad node out")
             except Refusal as refusal:

@@ -1,6 +1,7 @@
 """What a node's inputs are: constants of the file, or activations read so far."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 import math
 
@@ -11,6 +12,7 @@ from hwgen.frontend.copies import padded
 from hwgen.frontend.join import Joined, common_grid, realize
 from hwgen.frontend.model_file import ModelFile, exact, node_name
 from hwgen.frontend.network import HostValue, Network, Problem
+from hwgen.frontend.picked import Picked, copied
 from hwgen.frontend.quantizers import Grid, Quantizer
 from hwgen.frontend.settle import check_layer, on_grid, settled
 from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal, pending_codes
@@ -30,6 +32,8 @@ class Lookup:
         self.network = Network(file)
         self.values: dict[str, object] = {}
         self.noted: list[Problem] = []
+        self.copies: dict[tuple[str, bytes], Codes] = {}
+        """Tensors of some channels of others, by :attr:`Picked.key`."""
         self.readers: dict[str, list[str]] = {}
         """Operators that read a tensor, in order."""
         for node in file.nodes:
@@ -109,7 +113,8 @@ class Lookup:
     def codes_or_skip(self, name: str, raw: bool = False) -> object:
         """The value of an activation; Skipped where it is not known.  ``raw``: integers will do, too."""
         value = self.values.get(name, UNKNOWN)
-        if isinstance(value, Codes) and value.raw and not raw:
+        codes = value.codes if isinstance(value, Picked) else value
+        if isinstance(codes, Codes) and codes.raw and not raw:
             raise Refusal(f"its input {name!r} is integers", "put DequantizeLinear before it")
         if value is UNKNOWN:
             if name in self.file.constants:
@@ -136,6 +141,9 @@ class Lookup:
         if isinstance(value, Joined):
             value = self.joined(value, common_grid(value), value.tensor, value.name)
             self.values[name] = value
+        if isinstance(value, Picked):
+            value = self.copy(value)
+            self.values[name] = value
         if isinstance(value, HostValue):
             op = value.steps[-1].op_type
             raise Refusal(f"its input comes from {op}, which is not supported inside the network",
@@ -147,6 +155,14 @@ class Lookup:
             self.network.layers.append(layer)
             self.values[name] = value
         return value
+
+    def copy(self, value: Picked) -> Codes:
+        """A tensor of some channels of another, made once."""
+        if value.key not in self.copies:
+            layer, codes = copied(value)
+            self.network.layers.append(layer)
+            self.copies[value.key] = codes
+        return replace(self.copies[value.key], raw=value.codes.raw)
 
     def regained(self, name: str, value: Pending) -> Codes | Pending:
         """Codes where the values are on their codes' grid without a quantizer (Relu of a quantized tensor)."""

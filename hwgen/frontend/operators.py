@@ -5,7 +5,7 @@ A handler is ``(importer, node, options) -> (words, value)``; it raises Refusal.
 
 from onnx import NodeProto
 
-from hwgen.frontend import padding, pointwise, pools, shapes
+from hwgen.frontend import channels, padding, pointwise, pools, shapes
 from hwgen.frontend.host import on_host
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.multithreshold import multi_threshold
@@ -39,6 +39,7 @@ HANDLERS = {
     "GlobalMaxPool": pools.global_max_pool, "ReduceMean": pools.reduce_mean,
     "Flatten": shapes.flatten, "Reshape": shapes.reshape, "Squeeze": shapes.squeeze, "Unsqueeze": shapes.unsqueeze,
     "Transpose": shapes.transpose, "Identity": shapes.identity, "Dropout": shapes.dropout, "Cast": shapes.cast,
+    "Slice": channels.slice_, "Split": channels.split, "Gather": channels.gather,
     "Shape": shapes.shape, "Pad": padding.pad, "Concat": padding.concat,
     "Softmax": on_host, "LogSoftmax": on_host, "Hardmax": on_host, "ArgMax": on_host, "TopK": on_host,
     "ConvTranspose": _refused("transposed convolution is not supported", "use a convolution"),

@@ -10,6 +10,7 @@ from onnx import NodeProto
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
 from hwgen.frontend.model_file import QDQ_OPS, QUANT_OPS, node_name
+from hwgen.frontend.picked import Picked, selected
 from hwgen.frontend.values import Border, Codes, Image, Pending, Refusal
 from hwgen.frontend.windows import MAX_PAD, sides
 
@@ -66,6 +67,8 @@ def concat(importer: Importer, node: NodeProto, options: dict):
             if value.border is not None:
                 raise Refusal("a padded branch that is not quantized", "put a Quant node before Pad")
             parts.append(value)
+        elif isinstance(value, Picked) and quantized:
+            parts.append(selected(f"{node_name(node)}.{name}", value))
         else:
             parts.append(importer.codes(node, name))
     first = parts[0]

@@ -13,10 +13,11 @@ from onnx import NodeProto, TensorProto
 from hwgen.frontend import pointwise
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.network import HostValue
+from hwgen.frontend.picked import Picked
 from hwgen.frontend.pointwise import limits
 from hwgen.frontend.quantize_nodes import activation
 from hwgen.frontend.quantizers import Grid, Quantizer
-from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal
+from hwgen.frontend.values import Codes, Image, Layer, Refusal
 
 TYPES: dict[int, tuple[int, bool]] = {
     TensorProto.UINT8: (8, False), TensorProto.INT8: (8, True), TensorProto.UINT16: (16, False),
@@ -77,6 +78,8 @@ def quantize_linear(importer: Importer, node: NodeProto, options: dict):
             (value.factor, value.offset) == importer.network.before and value.border == known.border:
         return "the input's codes again", known
     words, codes = activation(importer, node, quantizer)
+    if isinstance(codes, Picked):
+        return words, replace(codes, codes=replace(codes.codes, raw=True))
     return words, replace(codes, raw=True)
 
 
@@ -98,16 +101,23 @@ def dequantize_linear(importer: Importer, node: NodeProto, options: dict):
         if not all(_equal(*pair, value.integers.shape) for pair in ((scale, value.scales), (zero, value.zeros))):
             raise Refusal("a constant whose scale or zero point is not that of its QuantizeLinear", _SAME)
         return "values of the constant", replace(value, zeros=None)
-    codes = importer.codes_or_skip(name, raw=True)
-    if isinstance(codes, Pending) or not isinstance(codes, Codes) or not (codes.raw or codes.guessed):
+    value = importer.codes_or_skip(name, raw=True)
+    if isinstance(value, Picked):
+        return "values of the codes", replace(value, codes=_real(importer, node, options, value.codes))
+    return "values of the codes", _real(importer, node, options, value)
+
+
+def _real(importer: Importer, node: NodeProto, options: dict, codes: object) -> Codes:
+    """The same codes as real values."""
+    if not isinstance(codes, Codes) or not (codes.raw or codes.guessed):
         raise Refusal("its input is real values", "put QuantizeLinear before it")
     if codes.guessed:
-        return "values of the codes", replace(codes, raw=False)
+        return replace(codes, raw=False)
     old = codes.quantizer
     new = _fields(importer, node, options, TensorProto.INT8 if old.signed else TensorProto.UINT8).quantizer()
     if (new.scale, new.after, new.signed) != (old.scale, old.code_zero - old.sign_offset, old.signed):
         raise Refusal("its scale or zero point is not that of the QuantizeLinear before it", _SAME)
-    return "values of the codes", replace(codes, raw=False)
+    return replace(codes, raw=False)
 
 
 def clip(importer: Importer, node: NodeProto, options: dict):

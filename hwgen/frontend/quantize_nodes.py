@@ -8,6 +8,7 @@ from onnx import NodeProto
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
 from hwgen.frontend.model_file import node_name
+from hwgen.frontend.picked import Picked
 from hwgen.frontend.quantizers import MODES, Quantizer, bipolar_constant, quantize_constant
 from hwgen.frontend.settle import check_layer, settled
 from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal
@@ -89,6 +90,8 @@ def activation(importer: Importer, node: NodeProto, quantizer: Quantizer, x: Pen
         if isinstance(value, Joined):
             return words, importer.joined(value, quantizer, node.output[0], node_name(node))
         if isinstance(value, Codes) and _keeps(value.quantizer, quantizer):
+            return "nothing: the codes are on this grid already", value
+        if isinstance(value, Picked) and _keeps(value.codes.quantizer, quantizer):
             return "nothing: the codes are on this grid already", value
         x = importer.real(node, node.input[0])
     if x.border is not None and quantizer.bipolar:

@@ -9,9 +9,11 @@ import math
 import numpy as np
 from onnx import NodeProto, TensorProto
 
+from hwgen.frontend import channels
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.inputs import CHANNELS_LAST, NAMED, channels_last
 from hwgen.frontend.join import Joined
+from hwgen.frontend.picked import Picked
 from hwgen.frontend.quantizers import Grid
 from hwgen.frontend.values import Codes, Image, Pending, Refusal
 
@@ -61,6 +63,9 @@ def reshape(importer: Importer, node: NodeProto, options: dict):
     if isinstance(value, Grid):
         return "shape of the weight", value.reshape([value.integers.shape[i] if side == 0 else side
                                                      for i, side in enumerate(target)])
+    found = channels.reshaped(importer, node, target)
+    if found is not None:
+        return found
     value = _seen(importer, node)
     if len(target) < 2:
         raise Refusal(f"a reshape to {tuple(target)}", "only (N, -1) is possible")
@@ -148,6 +153,9 @@ def transpose(importer: Importer, node: NodeProto, options: dict):
     value = importer.values.get(node.input[0])
     if isinstance(value, Grid):
         return "shape of the weight", value.transpose(options.get("perm"))
+    found = channels.transposed(importer, node, options)
+    if found is not None:
+        return found
     value = _seen(importer, node)
     rank = 2 if value.flat else 1 + len(value.axes)
     perm = [int(axis) for axis in options.get("perm", range(rank)[::-1])]
@@ -189,6 +197,8 @@ def cast(importer: Importer, node: NodeProto, options: dict):
 def shape(importer: Importer, node: NodeProto, options: dict):
     """A constant, for shapes are fixed; the batch stands as 1, which a reshape takes for any."""
     value = importer.codes_or_skip(node.input[0])
+    if isinstance(value, Picked):
+        value = value.one_axis().seen
     if not isinstance(value, (Codes, Pending, Image, Joined)):
         raise Refusal("the shape of a weight", "fold it with qonnx-cleanup")
     sides = [side for _, side in _letters(value)]

@@ -12,6 +12,7 @@ from onnx import NodeProto
 
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import node_name
+from hwgen.frontend.picked import Picked, spread
 from hwgen.frontend.quantizers import Grid
 from hwgen.frontend.values import Codes, ConvSource, Pending, Refusal
 from hwgen.frontend.weights import Rows
@@ -36,7 +37,8 @@ def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape, g
 
 
 def conv(importer: Importer, node: NodeProto, options: dict):
-    x = importer.codes(node, node.input[0], border=True)
+    picked = importer.codes_or_skip(node.input[0])
+    x = picked.one_axis().seen if isinstance(picked, Picked) else importer.codes(node, node.input[0], border=True)
     letters = spatial(x)
     group = int(options.get("group", 1))
     grid = importer.weight(node.input[1], 2 + len(letters))
@@ -51,11 +53,16 @@ def conv(importer: Importer, node: NodeProto, options: dict):
         raise Refusal(f"its weight has {channels} input channels{f' in each of {group} groups' if group > 1 else ''}, "
                       f"its input has {x.shape[0]}", "export the model again")
     grid = _dilated(grid, dilations)
+    if isinstance(picked, Picked):
+        if group == 1 and importer.listed(node, grid) is None and len(np.unique(picked.index)) == channels:
+            x, grid = picked.codes, spread(grid, picked)
+        else:
+            x = importer.codes(node, node.input[0])
     rows = importer.rows(node, grid)
     bias = importer.vector(node.input[2], "its bias", count) if len(node.input) > 2 and node.input[2] else None
     strides, pads, size = window(options, x, grid.integers.shape[2:])
     y = _weight_layer(node_name(node), x, rows, bias, strides, pads, (count, *size), group)
-    words = f"convolution {kernel[0]}x{kernel[1]}, {x.shape[0]} to {count} channels"
+    words = f"convolution {kernel[0]}x{kernel[1]}, {channels * group} to {count} channels"
     if group > 1:
         words += ", depthwise" if group == x.shape[0] else f", {group} groups"
     return words + (f", dilation {dilations[0]}x{dilations[1]} run with zeros" if max(dilations) > 1 else ""), y

@@ -56,11 +56,7 @@ class Weights(Lookup):
         scales = grid.row_scales()
         if scales is None:
             raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
-        listed = None
-        for key in (node_name(node), grid.source):
-            if key in self.schemes:
-                listed = self.schemes[key]
-                self.used_schemes.add(key)
+        listed = self.listed(node, grid)
         count = len(grid.integers)
         if listed is not None and len(listed) != count:
             raise Refusal(f"hwgen.schemes has {len(listed)} schemes for its {count} rows", "list one per row")
@@ -76,6 +72,15 @@ class Weights(Lookup):
                 found = ["fixed8"] * count
                 break
         return Rows(grid.integers, scales, tuple(found))
+
+    def listed(self, node: NodeProto, grid: Grid) -> list[str] | None:
+        """The schemes that the metadata gives the rows of a layer, by its name or that of its weight."""
+        listed = None
+        for key in (node_name(node), grid.source):
+            if key in self.schemes:
+                listed = self.schemes[key]
+                self.used_schemes.add(key)
+        return listed
 
     def _discovered(self, node: NodeProto, values: list[np.ndarray]) -> tuple[str, ...]:
         """The most special scheme of every row, of which ``values`` are the distinct integers."""
