@@ -93,8 +93,8 @@ def page(trees: list[dict]) -> str:
              "Written by `python -m benchmarks.torchvision_networks`: torchvision's definitions with random weights,",
              "64x64, quantized by onnxruntime's quantize_static (uint8 activations, int8 weights per channel). A tie",
              "is a code that is proven to lie within float32's error of the exact value. One image ran through the",
-             f"simulated Verilog of an engine for {PART} at 100 MHz, every code of every layer compared with the golden",
-             "model's.", "",
+             f"simulated Verilog of an engine for {PART} at 100 MHz, every code of every layer compared with the",
+             "golden model's.", "",
              "| network | MAC | rows proven | codes of 4 images | ties | different | engine | cycles planned | "
              "simulated | ms | mismatches |", "|---|---|---|---|---|---|---|---|---|---|---|"]
     for tree in trees:
