@@ -13,7 +13,7 @@ from hwgen.frontend.importer import Importer
 from hwgen.frontend.picked import Picked, pick
 from hwgen.frontend.values import Codes, Refusal
 
-WORDS = "channels of a tensor: the layers behind read them there"
+WORDS = "channels of the same tensor, read where they lie"
 
 
 def _of(importer: Importer, node: NodeProto) -> tuple[Codes, np.ndarray, list[str]]:

@@ -46,5 +46,5 @@ class Residence:
 
     def streams(self, layer: Layer) -> list[str]:
         """Operands of a layer that it reads strip by strip."""
-        away = self.away
-        return [name for name in dict.fromkeys((layer.input, layer.residual)) if name in away]
+        return [name for name in dict.fromkeys((layer.input, layer.residual))
+                if name in self.spilled or name in self.chained]
