@@ -107,8 +107,10 @@ def conv_1d_upright(h):
     return h.quant(h.node("MaxPool", y, kernel_shape=[2, 1]), 9.0713, signed=1)
 
 
-@pytest.mark.parametrize("case", [conv_1d, conv_1d_flatten, conv_1d_as_2d, conv_1d_upright],
-                         ids=lambda case: case.__name__)
+ONE_DIMENSION = [conv_1d, conv_1d_flatten, conv_1d_as_2d, conv_1d_upright]
+
+
+@pytest.mark.parametrize("case", ONE_DIMENSION, ids=lambda case: case.__name__)
 def test_one_dimension(tmp_path, case):
     hand = Hand((1, 3, 17))
     assert_equals_qonnx(hand.save(tmp_path / "net.onnx", case(hand)))
@@ -184,9 +186,11 @@ def padded_add(h):
     return h.quant(h.node("Add", y, h.node("Pad", x, h.const(np.array([0, 0, 1, 1, 0, 0, 1, 1])))), 5.0371)
 
 
-@pytest.mark.parametrize("case", [depthwise, grouped, dilated, padded_before_conv, padded_image,
-                                  padded_twice_with_own_pads, padded_result, padded_max_pool, padded_max_pool_signed,
-                                  padded_average, padded_add], ids=lambda case: case.__name__)
+WINDOWS = [depthwise, grouped, dilated, padded_before_conv, padded_image, padded_twice_with_own_pads, padded_result,
+           padded_max_pool, padded_max_pool_signed, padded_average, padded_add]
+
+
+@pytest.mark.parametrize("case", WINDOWS, ids=lambda case: case.__name__)
 def test_windows(tmp_path, case):
     hand = Hand()
     assert_equals_qonnx(hand.save(tmp_path / "net.onnx", case(hand)))

@@ -12,12 +12,13 @@ from onnx import NodeProto, TensorProto
 
 from hwgen.frontend import pointwise
 from hwgen.frontend.importer import Importer
+from hwgen.frontend.model_file import attributes
 from hwgen.frontend.network import HostValue
 from hwgen.frontend.picked import Picked
 from hwgen.frontend.pointwise import limits
 from hwgen.frontend.quantize_nodes import activation
 from hwgen.frontend.quantizers import Grid, Quantizer
-from hwgen.frontend.values import Codes, Image, Layer, Refusal
+from hwgen.frontend.values import Codes, Image, Refusal
 
 TYPES: dict[int, tuple[int, bool]] = {
     TensorProto.UINT8: (8, False), TensorProto.INT8: (8, True), TensorProto.UINT16: (16, False),
@@ -72,7 +73,7 @@ def quantize_linear(importer: Importer, node: NodeProto, options: dict):
     value = importer.values.get(name)
     if isinstance(value, HostValue):
         return "left to the host", value
-    quantizer = fields.quantizer()
+    node, quantizer = _with_clip(importer, node, fields.quantizer())
     known = importer.network.input
     if isinstance(value, Image) and known is not None and known.quantizer == quantizer and \
             (value.factor, value.offset) == importer.network.before and value.border == known.border:
@@ -128,34 +129,41 @@ def clip(importer: Importer, node: NodeProto, options: dict):
         integers = np.clip(value.integers + value.zeros, None if low is None else int(low),
                            None if high is None else int(high))
         return "limits of the constant", replace(value, integers=integers - value.zeros)
-    if isinstance(value, Codes) and value.raw:
+    codes = value.codes if isinstance(value, Picked) else value
+    if isinstance(codes, Codes) and codes.raw:
         low, high = limits(importer, node, options)
-        return _narrower(importer, node, value, low, high)
+        if _clipped(codes.quantizer, low, high) != codes.quantizer:
+            raise Refusal("a Clip of integers that does not follow QuantizeLinear, or not alone",
+                          "export the model again")
+        return "nothing: the codes are within the limits already", value
     return pointwise.clip(importer, node, options)
 
 
-def _narrower(importer: Importer, node: NodeProto, value: Codes, low, high):
-    """Codes of fewer bits: the quantizer before saturates at the Clip's limit instead of its own."""
-    quantizer, network = value.quantizer, importer.network
+def _clipped(quantizer: Quantizer, low: Fraction | None, high: Fraction | None) -> Quantizer:
+    """A quantizer that saturates at a Clip's limits instead of its own, as files have it for fewer than 8 bits."""
     least, most = quantizer.low - quantizer.sign_offset, quantizer.high - quantizer.sign_offset
-    if (low is None or low <= least) and (high is None or high >= most):
-        return "nothing: the codes are within the limits already", value
-    bits = 0 if high is None else (int(high) + 1).bit_length() - 1
-    if quantizer.signed or (low is not None and low > 0) or high != (1 << bits) - 1 or bits < 1:
-        raise Refusal(f"integers limited to {low}..{high}", "use limits of 0 and 2^n - 1, or the whole range")
-    if quantizer.code_zero > high or importer.readers[value.tensor] != [node.op_type]:
-        raise Refusal("a Clip of integers that others read without it, or whose zero point it excludes",
-                      "export the model again")
-    narrow = replace(quantizer, bits=bits)
-    codes = replace(value, tensor=node.output[0], quantizer=narrow)
-    if network.input is not None and network.input.tensor == value.tensor:
-        network.input = replace(codes, raw=False)
-        return f"the input, {bits}-bit codes", codes
-    for index, layer in enumerate(network.layers):
-        if layer.output == value.tensor and isinstance(layer, Layer):
-            network.layers[index] = replace(layer, quantizer=narrow, output=node.output[0])
-            return f"{bits}-bit codes", codes
-    raise Refusal("a Clip of integers that does not follow QuantizeLinear", "export the model again")
+    first, last = (least if low is None else max(least, int(low))), (most if high is None else min(most, int(high)))
+    found = quantizer.limited(first, last)
+    if found is None:
+        raise Refusal(f"integers limited to {first}..{last}, with the zero point {quantizer.after}",
+                      "use the whole range of 1 to 8 bits, signed or not, narrow or not, with the zero point in it")
+    return found
+
+
+def _with_clip(importer: Importer, node: NodeProto, quantizer: Quantizer) -> tuple[NodeProto, Quantizer]:
+    """A QuantizeLinear node that only a Clip reads as one node with that Clip; others as they are."""
+    name = node.output[0]
+    if importer.readers.get(name) != ["Clip"] or name in importer.file.outputs:
+        return node, quantizer
+    behind = next(other for other in importer.file.nodes if name in other.input)
+    try:
+        narrow = _clipped(quantizer, *limits(importer, behind, attributes(behind)))
+    except Refusal:  # listed when the Clip itself is read
+        return node, quantizer
+    whole = NodeProto()
+    whole.CopyFrom(node)
+    whole.output[0] = behind.output[0]
+    return whole, narrow
 
 
 def _quantized(importer: Importer, fields: _Fields, name: str) -> Grid:

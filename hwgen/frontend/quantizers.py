@@ -9,7 +9,7 @@ the rounding, which decides ties where it is odd.  Source: the ONNX operator des
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 import math
 
@@ -103,6 +103,15 @@ class Quantizer:
         if self.bipolar:
             return 2 if value >= 0 else 0
         return min(max(round_exact(self.position(value), self.mode) + self.offset, self.low), self.high)
+
+    def limited(self, low: int, high: int) -> "Quantizer | None":
+        """The quantizer of as many bits or fewer whose integers are ``low..high``; None where there is none."""
+        for bits in range(2 if self.signed else 1, self.bits + 1):
+            for narrow in (False, True) if bits > 1 else (False,):
+                found = replace(self, bits=bits, narrow=narrow)
+                if (found.low - found.sign_offset, found.high - found.sign_offset) == (low, high):
+                    return found if low <= self.after <= high else None
+        return None
 
     def same_grid(self, other: "Quantizer") -> bool:
         """Whether equal codes mean equal values."""

@@ -1,0 +1,79 @@
+"""One network in its QONNX form and in the QDQ form that qonnx makes of it: QuantizeLinear, Clip, DequantizeLinear."""
+
+import warnings
+
+import numpy as np
+import onnx
+from onnx_graphs import Hand
+import pytest
+import test_frontend_channels as channels
+import test_frontend_layouts as layouts
+import test_frontend_reader as reader
+
+from hwgen.frontend import load
+from hwgen.frontend.execute import compare
+from hwgen.golden import run
+
+SHAPE = 1, 2, 6, 6
+CASES = {case.__name__: (case, shape) for cases, shape in (
+    (reader.CASES, SHAPE), (channels.CASES, SHAPE), (layouts.WINDOWS, SHAPE), (layouts.ONE_DIMENSION, (1, 3, 17)),
+    (layouts.LAST, (1, 6, 7, 2))) for case in cases}
+
+
+def widths(h, bits, signed, narrow):
+    """Weights and activations of this width, which QDQ files have as Clips of 8-bit integers."""
+    top = (1 << (bits - 1)) - 1
+    integers = np.random.default_rng(bits).integers(-top, top + 1, (3, 2, 3, 3))
+    weight = h.quant(h.const(integers * 0.5), 0.5, 0.0, float(bits), signed=1, narrow=1)
+    x = h.quant("image", 0.7, 0.0, float(bits), signed=signed, narrow=narrow)
+    y = h.quant(h.node("Conv", x, weight), 0.31 * (top + 1), 0.0, float(bits), signed=signed, narrow=narrow)
+    y = h.quant(h.node("MaxPool", y, kernel_shape=[2, 2]), 0.31 * (top + 1), 0.0, float(bits), signed=signed,
+                narrow=narrow)
+    return h.quant(h.conv(y, rows=4, channels=3, kernel=2), 2.3 * (top + 1), 0.0, float(bits), signed=signed,
+                   narrow=narrow)
+
+
+def forms(tmp_path, case, shape):
+    """The two files; None for the second where qonnx has no QDQ form for all its Quant nodes."""
+    warnings.simplefilter("ignore")
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.transformation.qonnx_to_qcdq import QuantToQCDQ
+
+    hand = Hand(shape)
+    first, second = hand.save(tmp_path / "qonnx.onnx", case(hand)), tmp_path / "qdq.onnx"
+    model = ModelWrapper(str(first)).transform(QuantToQCDQ()).model
+    kinds = {node.op_type for node in model.graph.node}
+    onnx.save(model, str(second))
+    return first, None if kinds & {"Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc"} else second
+
+
+def assert_same(tmp_path, case, shape=SHAPE):
+    first, second = forms(tmp_path, case, shape)
+    if second is None:
+        pytest.skip("no QDQ form")
+    one, two = load(first), load(second)
+    tensor = one.tensors[one.input]
+    codes = np.random.default_rng(5).integers(0, 1 << tensor.bits, (30, *tensor.shape))
+    mine, theirs = (sorted((graph.tensors[op.output].bits, stored[op.output].tobytes()) for op in graph.ops)
+                    for graph in (one, two) for stored in [run(graph, codes, keep=True)])
+    assert mine == theirs and len(mine) == len(one.ops)  # in another order, with other names
+    return second, codes
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_forms_are_one_network(name, tmp_path):
+    assert_same(tmp_path, *CASES[name])
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("signed, narrow", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_every_width(bits, signed, narrow, tmp_path):
+    """Code for code the same in both forms, and in onnxruntime."""
+    if (bits, signed, narrow) == (8, 0, 1):
+        pytest.skip("qonnx leaves the Clip of 0..254 out, so that its QDQ form is another network")
+    path, codes = assert_same(tmp_path, lambda h: widths(h, bits, signed, narrow))
+    graph = load(path)
+    low = 1 if signed and narrow else 0
+    codes = np.clip(codes, low, (1 << bits) - 1 - (1 if narrow and not signed else 0))
+    result = compare(path, graph, codes, every_layer=True)
+    assert result.ok and result.executor == "onnxruntime" and result.different == 0, result
