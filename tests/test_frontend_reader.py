@@ -154,6 +154,12 @@ def same_pool(h):
     return h.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")
 
 
+def quantized_scalar(h):
+    """A factor without dimensions that passes a Quant node of its own."""
+    factor = h.quant(h.const(np.array(0.7)), 0.1, bits=4.0)
+    return h.quant(h.node("Mul", h.conv(start(h)), factor), 9.0)
+
+
 def ceil_mode_without_effect(h):
     return h.node("MaxPool", h.quant(h.conv(start(h)), 9.0), kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
 
@@ -237,10 +243,9 @@ CASES = [gemm_plain, gemm_transposed, gemm_scalar_bias, matmul_and_bias, quantiz
          constants_through_identity, int_quant, batch_norm_negative, affine_chain, relu6, clip_of_signed_with_zero,
          relu_between_factors, bipolar_activations, bipolar_by_one_bit, one_bit_unsigned, bipolar_weights,
          weights_off_the_grid, weights_with_zero_point, signed_input_padded, same_upper, same_lower, valid, same_pool,
-         ceil_mode_without_effect, ceil_mode, ceil_mode_whose_last_window_is_beyond, max_pool_before_quant,
-         average_padded_with_zero_point, mean_keepdims, mean_flat,
-         global_average_squeezed, two_step, fused_with_batch_norm, add_to_itself, quantized_again, relu_of_codes,
-         unused_branch]
+         quantized_scalar, ceil_mode_without_effect, ceil_mode, ceil_mode_whose_last_window_is_beyond,
+         max_pool_before_quant, average_padded_with_zero_point, mean_keepdims, mean_flat, global_average_squeezed,
+         two_step, fused_with_batch_norm, add_to_itself, quantized_again, relu_of_codes, unused_branch]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -8,6 +8,7 @@ from onnx import NodeProto
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
 from hwgen.frontend.model_file import node_name
+from hwgen.frontend.network import HostValue
 from hwgen.frontend.picked import Picked
 from hwgen.frontend.quantizers import MODES, Quantizer, bipolar_constant, quantize_constant
 from hwgen.frontend.settle import check_layer, settled
@@ -85,6 +86,8 @@ def activation(importer: Importer, node: NodeProto, quantizer: Quantizer, x: Pen
     words = f"{quantizer.code_bits}-bit codes"
     if x is None:
         value = importer.codes_or_skip(node.input[0])
+        if isinstance(value, HostValue):
+            return "left to the host", value
         if isinstance(value, Image):
             return _image(importer, node, quantizer, value)
         if isinstance(value, Joined):

@@ -164,9 +164,10 @@ def round_array(real: np.ndarray, scales: np.ndarray, zeros: np.ndarray, mode: s
     float64 (its relative error is below 2^-51) decides every element whose position is not
     within 2^-20 of a rounding boundary; Fractions decide the others.
     """
-    real = np.asarray(real, np.float64)
-    scales = np.broadcast_to(np.asarray(scales, np.float64), real.shape)
-    zeros = np.broadcast_to(np.asarray(zeros, np.float64), real.shape)
+    shape = np.shape(real)
+    real = np.atleast_1d(np.asarray(real, np.float64))
+    scales, zeros = (np.broadcast_to(np.asarray(part, np.float64), shape).reshape(real.shape)
+                     for part in (scales, zeros))
     position = real / scales + zeros
     if not (np.abs(position) < 1 << 40).all():
         raise ValueError("a value lies more than 2^40 steps from zero")
@@ -182,7 +183,7 @@ def round_array(real: np.ndarray, scales: np.ndarray, zeros: np.ndarray, mode: s
     for index in zip(*np.nonzero(near), strict=True):
         value = Fraction(float(real[index])) / Fraction(float(scales[index])) + Fraction(float(zeros[index]))
         rounded[index] = round_exact(value, mode)
-    return rounded
+    return rounded.reshape(shape)
 
 
 def quantize_constant(real: np.ndarray, scale: np.ndarray, zero: np.ndarray, bits: int, signed: bool, narrow: bool,
