@@ -6,7 +6,7 @@ import numpy as np
 
 from hwgen.frontend import executors, load, read_network
 from hwgen.frontend.importer import Network
-from hwgen.frontend.judge import Judge, LayerComparison
+from hwgen.frontend.judge import Judge, LayerComparison, target
 from hwgen.frontend.values import Codes, Layer
 from hwgen.golden import check_codes, run
 from hwgen.graph.ir import Graph
@@ -78,9 +78,13 @@ def compare(path, graph: Graph | None, images: np.ndarray, every_layer: bool = F
 
 
 def _outputs(network: Network) -> tuple[list[Codes], list[Codes]]:
-    """Outputs that the file has a tensor of, and parts of accumulators, which it has not."""
+    """Outputs that the file has a tensor of, and parts of accumulators, which it has not.
+
+    The first with the axes with which they were made: the file may transpose them behind that.
+    """
     internal = {layer.output for layer in network.layers if isinstance(layer, Layer) and layer.internal}
-    shown = [codes for codes in network.outputs if codes.tensor not in internal]
+    made = {layer.output: layer for layer in network.layers}
+    shown = [target(made[codes.tensor]) for codes in network.outputs if codes.tensor not in internal]
     return shown, [codes for codes in network.outputs if codes.tensor in internal]
 
 

@@ -15,6 +15,7 @@ from onnx import TensorProto
 
 from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
+from hwgen.frontend.inputs import CHANNELS_LAST_DOMAIN
 from hwgen.frontend.model_file import ModelFile, attributes
 from hwgen.frontend.quantizers import Quantizer, round_array
 from hwgen.frontend.values import Codes
@@ -162,10 +163,12 @@ def _onnxruntime(file: ModelFile, names: list[str]) -> tuple[Runner, int]:
 def _qonnx(file: ModelFile) -> tuple[Runner, int]:
     """A runner that gives every tensor, and the images it takes at a time.
 
-    A Reshape with ``allowzero`` states the batch, so those files run as they are, image by image.
+    A Reshape with ``allowzero`` states the batch, and shapes behind channels-last operators cannot be inferred again:
+    files with them run as they are, image by image.
     """
     models: dict[int, object] = {}
-    fixed = any(attributes(node).get("allowzero") for node in file.nodes if node.op_type == "Reshape")
+    fixed = any(node.domain == CHANNELS_LAST_DOMAIN or node.op_type == "Reshape" and attributes(node).get("allowzero")
+                for node in file.nodes)
     return lambda images: _context(file, images, models, fixed), 1 if fixed else BATCH
 
 

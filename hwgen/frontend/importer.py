@@ -58,7 +58,7 @@ class Importer(Weights):
     def _node(self, node: NodeProto, handlers: dict) -> NodeReport:
         name, op = node_name(node), node.op_type
         known = node.domain in DOMAINS or (node.domain == CONTRIB and op in QDQ_OPS)
-        handler = handlers.get(op) if known else None
+        handler = handlers.get(op) if known else handlers.get(f"{node.domain}.{op}")
         self.noted = []
         layers = len(self.network.layers)
         try:

@@ -17,6 +17,9 @@ NAMED = {2: "CHW", 3: "CW", 4: "CHW"}
 CHANNELS_LAST = {2: "CHW", 3: "WC", 4: "HWC"}
 """Axes behind the batch by rank."""
 
+CHANNELS_LAST_DOMAIN = "qonnx.custom_op.channels_last"
+"""Operators that qonnx keeps beside ONNX's own for maps with their channels in the last axis."""
+
 _KEEPING = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "QuantizeLinear", "DequantizeLinear", "Identity",
             "Cast", "Mul", "Div", "Add", "Sub", "Relu", "Clip", "Pad")
 
@@ -60,7 +63,7 @@ def channels_last(name: str, rank: int, nodes: list[NodeProto]) -> bool:
         perm, layout = (_attribute(node, name) for name in ("perm", "data_layout"))
         if node.op_type == "Transpose":
             return perm == last
-        if node.op_type == "MatMul":
+        if node.op_type == "MatMul" or node.domain == CHANNELS_LAST_DOMAIN:
             return True
         if isinstance(layout, bytes) and layout:
             return layout.endswith(b"C")

@@ -54,7 +54,7 @@ class Judge:
         self.layers: list[LayerComparison] = []
         layers = list(needed(network))
         self.graph, self.ops = graph, {op.output: op for op in graph.ops}
-        wanted = [network.input, *(_target(layer) for layer in layers
+        wanted = [network.input, *(target(layer) for layer in layers
                                    if not (isinstance(layer, Layer) and layer.internal))]
         outputs = {output.tensor: output for output in network.floats}
         real = [replace(output.codes[-1], tensor=name) for name, output in outputs.items()]
@@ -147,7 +147,7 @@ def _unproven(op: Op) -> str:
     return ""
 
 
-def _target(layer: Layer | PoolLayer) -> Codes:
+def target(layer: Layer | PoolLayer) -> Codes:
     """The file's tensor that a layer makes."""
     if isinstance(layer, PoolLayer):
         return replace(layer.input, tensor=layer.output, shape=layer.step.shape, border=None)

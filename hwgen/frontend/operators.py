@@ -8,6 +8,8 @@ from onnx import NodeProto
 from hwgen.frontend import channels, padding, pointwise, pools, shapes
 from hwgen.frontend.host import on_host
 from hwgen.frontend.importer import Importer
+from hwgen.frontend.inputs import CHANNELS_LAST_DOMAIN
+from hwgen.frontend.layout import channels_last
 from hwgen.frontend.multithreshold import multi_threshold
 from hwgen.frontend.qdq_nodes import clip, dequantize_linear, quantize_linear
 from hwgen.frontend.quantize_nodes import bipolar_quant, quant
@@ -50,6 +52,8 @@ HANDLERS = {
     "Tanh": _refused("Tanh is not supported yet", _TABLE),
     "QuantAvgPool2d": _refused("QuantAvgPool2d is not supported", "use AveragePool followed by Trunc or Quant"),
     "FloatQuant": _refused("FloatQuant (minifloat) is not supported", "use Quant"),
+    **{f"{CHANNELS_LAST_DOMAIN}.{op}": channels_last(handler) for op, handler in (
+        ("Conv", conv), ("MaxPool", pools.max_pool), ("BatchNormalization", pointwise.batch_norm))},
     "Im2Col": _refused("Im2Col is not supported", _LOWERED),
     "XnorPopcountMatMul": _refused("XnorPopcountMatMul is not supported", _LOWERED),
     "MaxPoolNHWC": _refused("MaxPoolNHWC is not supported", _LOWERED),

@@ -30,15 +30,16 @@ def with_axes(value, axes: str, flat: bool = False):
     return replace(value, flat=flat, axes=axes)
 
 
-def _seen(importer: Importer, node: NodeProto) -> Seen:
+def _seen(importer: Importer, node: NodeProto, border: bool = False) -> Seen:
+    """The value that a node moves; with ``border`` the zeros of a Pad node around a map may move with it."""
     value = importer.codes_or_skip(node.input[0], raw=True)
     if isinstance(value, (Pending, Image)):
-        if value.border is not None:
+        if value.border is not None and not border:
             raise Refusal("a change of shape behind a Pad node", "put Pad directly before its layer")
         return value
     if isinstance(value, Joined):
         return value
-    return importer.codes(node, node.input[0], raw=True)
+    return importer.codes(node, node.input[0], border, raw=True)
 
 
 def _letters(value: Seen) -> list[tuple[str, int]]:
@@ -156,7 +157,7 @@ def transpose(importer: Importer, node: NodeProto, options: dict):
     found = channels.transposed(importer, node, options)
     if found is not None:
         return found
-    value = _seen(importer, node)
+    value = _seen(importer, node, border=True)
     rank = 2 if value.flat else 1 + len(value.axes)
     perm = [int(axis) for axis in options.get("perm", range(rank)[::-1])]
     if sorted(perm) != list(range(rank)) or perm[0] != 0:

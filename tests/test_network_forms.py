@@ -1,9 +1,10 @@
-"""One network in its QONNX form and in the QDQ form that qonnx makes of it: QuantizeLinear, Clip, DequantizeLinear."""
+"""One network in the forms that qonnx makes of it: QuantizeLinear, Clip, DequantizeLinear; cleaned; channels last."""
 
 import warnings
 
 import numpy as np
 import onnx
+from onnx import helper
 from onnx_graphs import Hand
 import pytest
 import test_frontend_channels as channels
@@ -77,3 +78,62 @@ def test_every_width(bits, signed, narrow, tmp_path):
     codes = np.clip(codes, low, (1 << bits) - 1 - (1 if narrow and not signed else 0))
     result = compare(path, graph, codes, every_layer=True)
     assert result.ok and result.executor == "onnxruntime" and result.different == 0, result
+
+
+def layouts_of(tmp_path, case, shape, last):
+    """The file as it is and as qonnx cleans it, with the channels in the last axis if ``last``."""
+    warnings.simplefilter("ignore")
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
+    from qonnx.util.cleanup import cleanup_model
+
+    hand = Hand(shape)
+    first, second = hand.save(tmp_path / "first.onnx", case(hand)), tmp_path / "second.onnx"
+    model = cleanup_model(ModelWrapper(str(first)))
+    if last:
+        for node in model.graph.node:
+            _spell_out(model, node)
+        model = model.transform(ConvertToChannelsLastAndClean(make_input_channels_last=True))
+    onnx.save(model.model, str(second))
+    return first, second
+
+
+def _spell_out(model, node):
+    """Attributes that have defaults in ONNX, for qonnx asks for them."""
+    given = {item.name for item in node.attribute}
+    if node.op_type in ("Conv", "MaxPool"):
+        sides = (model.get_tensor_shape(node.input[1])[2:] if node.op_type == "Conv" else
+                 next(item.ints for item in node.attribute if item.name == "kernel_shape"))
+        options = {"kernel_shape": list(sides), "strides": [1] * len(sides), "pads": [0] * 2 * len(sides),
+                   "dilations": [1] * len(sides)}
+        options |= {"group": 1} if node.op_type == "Conv" else {"ceil_mode": 0}
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in options.items() if key not in given)
+
+
+UNLIKE = {"ceil_mode": "uneven padding of a pool", "max_pool_before_quant": "uneven padding of a pool",
+          **dict.fromkeys(("same_upper", "same_lower", "valid", "same_pool", "keras_conv", "keras_flatten",
+                           "keras_output_channels_last", "keras_pool_between"), "auto_pad"),
+          **dict.fromkeys(("dense_on_a_map", "residual_channels_last"), "channels are last already"),
+          "ceil_mode_whose_last_window_is_beyond": "qonnx infers a size that onnxruntime does not have",
+          "add_to_itself": "its cleaning gives a file with a missing tensor"}
+"""Networks for which qonnx has no channels-last form, and why."""
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", [name for name in CASES if name != "add_to_itself"])
+def test_cleaned_and_with_channels_last(name, last, tmp_path):
+    if last and name in UNLIKE:
+        pytest.skip(UNLIKE[name])
+    first, second = layouts_of(tmp_path, *CASES[name], last)
+    one, two = load(first), load(second)
+    tensor = one.tensors[one.input]
+    codes = np.random.default_rng(5).integers(0, 1 << tensor.bits, (30, *tensor.shape))
+    mine, theirs = (list(run(graph, codes.reshape(30, *graph.tensors[graph.input].shape)).values())
+                    for graph in (one, two))
+    assert len(mine) == len(theirs) > 0
+    assert all(np.array_equal(a.reshape(30, -1), b.reshape(30, -1)) for a, b in zip(mine, theirs, strict=True))
+    if last:
+        kinds = {node.domain for node in onnx.load(str(second)).graph.node}
+        has_maps = any(node.op_type in ("Conv", "MaxPool") for node in onnx.load(str(first)).graph.node)
+        assert ("qonnx.custom_op.channels_last" in kinds) == has_maps
+        assert compare(second, two, codes[:5], every_layer=True).different == 0
