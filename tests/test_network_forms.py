@@ -1,5 +1,6 @@
 """One network in the forms that qonnx makes of it: QuantizeLinear, Clip, DequantizeLinear; cleaned; channels last."""
 
+from pathlib import Path
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ import test_frontend_reader as reader
 from hwgen.frontend import load
 from hwgen.frontend.execute import compare
 from hwgen.golden import run
+from hwgen.graph.ir import Conv
 
 SHAPE = 1, 2, 6, 6
 CASES = {case.__name__: (case, shape) for cases, shape in (
@@ -137,3 +139,19 @@ def test_cleaned_and_with_channels_last(name, last, tmp_path):
         has_maps = any(node.op_type in ("Conv", "MaxPool") for node in onnx.load(str(first)).graph.node)
         assert ("qonnx.custom_op.channels_last" in kinds) == has_maps
         assert compare(second, two, codes[:5], every_layer=True).different == 0
+
+
+def test_brevitas_writes_both_forms_of_a_network():
+    """Code for code the same network, and every layer as in qonnx and in onnxruntime; all rows proven."""
+    codes, found = None, []
+    for form, executor in (("qonnx", "qonnx"), ("qdq", "onnxruntime")):
+        path = Path(__file__).parent / "files" / f"brevitas_residual_{form}.onnx"
+        graph = load(path)
+        if codes is None:
+            codes = np.random.default_rng(7).integers(0, 256, (40, *graph.tensors[graph.input].shape))
+        assert all(op.requant.proven == len(op.weight) for op in graph.ops if isinstance(op, Conv))
+        result = compare(path, graph, codes, every_layer=True)
+        assert result.ok and result.executor == executor, result
+        found.append([run(graph, codes, keep=True)[op.output] for op in graph.ops])
+    assert len(found[0]) == len(found[1]) == 10
+    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(*found, strict=True))

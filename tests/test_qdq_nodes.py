@@ -87,6 +87,20 @@ def test_pytorchs_casts_and_clips(tmp_path):
     assert graph.ops[0].weight.min() == -127 and WEIGHT.min() == -128
 
 
+def test_limits_of_integer_constants(tmp_path):
+    """Weights of fewer than 8 bits pass a Clip before DequantizeLinear, as Brevitas writes them; limits may lack."""
+    hand = QdqHand()
+    x = hand.qdq("image")
+    integers = RNG.integers(-7, 8, (3, 2, 2, 2)).astype(np.int8)
+    w = hand.node("Clip", hand.const(integers), hand.const(np.int8(-7)), hand.const(np.int8(7)))
+    y = hand.qdq(hand.node("Conv", x, hand.dq(w, 0.25, np.int8(0))), 16.0, np.uint8(128))
+    w = hand.node("Clip", hand.const(integers[:, :1].repeat(3, axis=1)), "", hand.const(np.int8(3)))
+    z = hand.node("Conv", y, hand.dq(w, 0.25, np.int8(0)))
+    graph = check(hand, tmp_path / "a.onnx", hand.q(z, 64.0, np.uint8(128)))
+    assert np.array_equal(graph.ops[0].weight, integers) and set(graph.ops[0].schemes) <= {"sp2", "fixed4", "pot4"}
+    assert np.array_equal(graph.ops[1].weight, integers[:, :1].repeat(3, axis=1).clip(max=3))
+
+
 def test_relu_without_a_quantizer_behind_it(tmp_path):
     """Codes limited on their own grid are codes, for a layer behind a pool and for a concatenation."""
     hand = QdqHand()

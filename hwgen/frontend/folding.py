@@ -1,4 +1,4 @@
-"""Nodes between constants, evaluated as the executor would: moves of data, and correctly rounded arithmetic."""
+"""Nodes between constants, evaluated as the executor would: moves of data, limits, and correctly rounded arithmetic."""
 
 from collections.abc import Callable
 import math
@@ -18,7 +18,7 @@ ARITHMETIC: dict[str, Callable] = {
 """IEEE 754 rounds each of them correctly, so every executor has the same result."""
 
 MOVES = ("Identity", "Cast", "Constant", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Concat", "Gather",
-         "Slice", "ConstantOfShape", "Expand")
+         "Slice", "ConstantOfShape", "Expand", "Clip")
 
 
 def array_of(path: Path, tensor, what: str) -> np.ndarray:
@@ -38,7 +38,7 @@ def fold(path: Path, node: NodeProto, attributes: Callable[[NodeProto], dict],
         return False
     if any(name and name not in constants for name in node.input):
         return False
-    inputs = [constants[name] for name in node.input if name]
+    inputs = [constants[name] if name else np.zeros(0) for name in node.input if name or node.op_type == "Clip"]
     what = f"the constant node {node.name or node.output[0]!r}"
     if any(array.dtype.kind not in "fiub" for array in inputs):
         return False
@@ -93,6 +93,10 @@ def _move(op: str, options: dict, inputs: list[np.ndarray]) -> np.ndarray:
     if op == "Gather":
         _checked((*inputs[1].shape, array.size))
         return np.take(array, inputs[1], axis=options.get("axis", 0))
+    if op == "Clip":
+        given = [part.item() if part.size else None for part in inputs[1:]] + [None, None]
+        low, high = options.get("min", given[0]), options.get("max", given[1])
+        return np.clip(array, low, high).astype(array.dtype)
     if op == "Expand":
         shape = _checked(np.broadcast_shapes(array.shape, tuple(inputs[1].reshape(-1).tolist())))
         return np.broadcast_to(array, shape).copy()
