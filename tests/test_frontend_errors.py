@@ -314,6 +314,15 @@ def test_refused_by_name(tmp_path, op, attributes, text):
     assert f"bad ({op}): " in found and text in found
 
 
+def test_arithmetic_of_constants_that_no_standard_rounds(tmp_path):
+    """What qonnx-cleanup folds, as in Brevitas's adaptive pools: named, with the way out."""
+    hand = Hand()
+    factor = hand.node("Log", hand.const([4.0]), name="log")
+    y = hand.quant(hand.node("Mul", hand.conv(hand.quant("image")), factor))
+    assert "log (Log): Log of constants" in message(hand.save(tmp_path / "a.onnx", y))
+    assert "qonnx-cleanup" in message(tmp_path / "a.onnx")
+
+
 def test_a_refused_product_has_the_shape_of_its_larger_operand(tmp_path):
     """Squeeze and excite: what follows the product is examined with the map's shape, and has no problem of its own."""
     hand = Hand()
