@@ -186,7 +186,7 @@ def network_facts(graph: Graph) -> dict:
     """``{macs, params, rows{scheme: n}, weight_bits}``; the last is the bits of all weight codes together."""
     convs = [op for op in graph.ops if isinstance(op, Conv)]
     bits = sum(get_scheme(scheme).bits * int(count) for op in convs
-               for scheme, count in zip(op.schemes, row_weights(op.weight, op.groups), strict=True))
+               for scheme, count in zip(op.schemes, row_weights(op.weight, op.sparse), strict=True))
     return {"macs": int(sum(shapes.macs(graph).values())), "params": int(shapes.params(graph)),
             "rows": {name: int(n) for name, n in shapes.scheme_rows(graph).items()}, "weight_bits": int(bits)}
 

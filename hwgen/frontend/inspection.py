@@ -6,7 +6,7 @@ from pathlib import Path
 from hwgen.frontend.network import HostStep, Network, NodeReport, Problem
 from hwgen.frontend.steps import reach
 from hwgen.frontend.values import ConvSource, Layer
-from hwgen.graph.groups import weight_count
+from hwgen.graph.groups import sparse_pairs, weight_count
 from hwgen.schemes import DISCOVERY_ORDER, discover, signed_bits, values_of
 
 
@@ -85,7 +85,7 @@ def _report(layer: Layer) -> LayerReport:
     chosen = {name: source.schemes.count(name) for name in sorted(set(source.schemes))}
     low, high = reach(layer)
     height, width = conv_size(source)
-    weights = weight_count(source.weight, source.groups)
+    weights = weight_count(source.weight, sparse_pairs(source.weight, source.groups))
     return LayerReport(source.name, len(source.weight), weights * height * width, weights, holds, chosen,
                        source.input.quantizer.code_bits, layer.quantizer.code_bits,
                        signed_bits(int(low.min()), int(high.max())))

@@ -34,14 +34,13 @@ def sparse_pairs(weight: np.ndarray, groups: int) -> np.ndarray | None:
     return used if 2 * np.count_nonzero(used) <= used.size else None
 
 
-def row_weights(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Per row the weights that it multiplies by: in a sparse layer only those of channels that it has any of."""
+def row_weights(weight: np.ndarray, used: np.ndarray | None) -> np.ndarray:
+    """Per row the weights that it multiplies by: all, or those of the ``used`` pairs (:func:`sparse_pairs`)."""
     rows, channels, *kernel = weight.shape
-    used = sparse_pairs(weight, groups)
     pairs = np.full(rows, channels) if used is None else used.sum(axis=1)
     return np.asarray(pairs * kernel[0] * kernel[1])
 
 
-def weight_count(weight: np.ndarray, groups: int) -> int:
+def weight_count(weight: np.ndarray, used: np.ndarray | None) -> int:
     """Weights that a layer multiplies by (:func:`row_weights`)."""
-    return int(row_weights(weight, groups).sum())
+    return int(row_weights(weight, used).sum())

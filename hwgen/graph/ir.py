@@ -9,8 +9,11 @@ formulas are in docs/numerics.md and are executed by :mod:`hwgen.golden`.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+
+from hwgen.graph.groups import sparse_pairs
 
 ROUNDINGS = ("half_up", "half_even", "floor")
 MAX_SHIFT, MAX_RESCALE_SHIFT = 48, 32
@@ -92,6 +95,11 @@ class Conv:
     """Tensor of the output's shape that joins before the one rounding (fused)."""
     groups: int = 1
     """Equal parts of rows and of input channels; 1 is an ordinary convolution."""
+
+    @cached_property
+    def sparse(self) -> np.ndarray | None:
+        """Where rows have weights, if few have (:func:`hwgen.graph.groups.sparse_pairs`)."""
+        return sparse_pairs(self.weight, self.groups)
 
 
 @dataclass(frozen=True)

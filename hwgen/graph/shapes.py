@@ -36,13 +36,13 @@ def macs(graph: Graph) -> dict[str, int]:
         counts[op.name] = 0
         if isinstance(op, Conv):
             _, height, width = output_shape(op, graph.tensors[op.input].shape)
-            counts[op.name] = weight_count(op.weight, op.groups) * height * width
+            counts[op.name] = weight_count(op.weight, op.sparse) * height * width
     return counts
 
 
 def params(graph: Graph) -> int:
     """Weights of the network, without the requantizers' constants."""
-    return sum(weight_count(op.weight, op.groups) for op in graph.ops if isinstance(op, Conv))
+    return sum(weight_count(op.weight, op.sparse) for op in graph.ops if isinstance(op, Conv))
 
 
 def scheme_rows(graph: Graph) -> dict[str, int]:

@@ -40,4 +40,4 @@ def layer_macs(layout: Layout, index: int) -> int:
     layer = layout.layers[index]
     own = [op for op in layout.network.graph.ops if isinstance(op, Conv) and op.name == layer.conv.name]
     _, height, width = layer.conv_shape
-    return sum(weight_count(op.weight, op.groups) for op in own) * height * width
+    return sum(weight_count(op.weight, op.sparse) for op in own) * height * width

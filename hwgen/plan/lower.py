@@ -6,7 +6,6 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import HwgenError
-from ..graph.groups import sparse_pairs
 from ..graph.ir import Add, AvgPool, Conv, Graph, Requant, Rescale, Tensor
 from .packing import InputPacking, pack_input
 
@@ -61,10 +60,10 @@ class Layer:
         """Row r reads channel r and nothing else."""
         return self.conv.groups == len(self.conv.weight) and self.conv.weight.shape[1] == 1
 
-    @cached_property
+    @property
     def sparse(self) -> np.ndarray | None:
         """(rows, channels): where a row has weights, if tiles read only the channel blocks that their rows need."""
-        return None if self.spare_words else sparse_pairs(self.conv.weight, self.conv.groups)
+        return None if self.spare_words else self.conv.sparse
 
     @cached_property
     def footprint(self) -> Footprint:

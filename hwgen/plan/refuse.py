@@ -55,7 +55,7 @@ def _fits(network: Network, part: Part) -> bool:
 
 
 def _weights(network: Network) -> int:
-    return sum(weight_count(layer.conv.weight, layer.conv.groups) for layer in network.layers)
+    return sum(weight_count(layer.conv.weight, layer.conv.sparse) for layer in network.layers)
 
 
 def _map_bits(tensor: Tensor) -> int:
