@@ -7,6 +7,7 @@ import pytest
 
 from hwgen.errors import HwgenError
 from hwgen.graph.check import check, macs, output_shape, params, scheme_rows
+from hwgen.graph.groups import sparse_pairs, weight_count
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Requant, Rescale, Tensor
 
 
@@ -189,10 +190,23 @@ def test_output_shapes_by_counting_positions():
                             output_shape(op, (3, size, 2))
 
 
+@pytest.mark.parametrize("rows, count", [
+    (["111111"] * 4, 24 * 9), (["101010", "010101"] * 2, 12 * 9), (["111011", "010101"] * 2, 24 * 9),
+    (["100000", "000000", "000010", "110000"], 4 * 9), (["000000"] * 4, 0)])
+def test_weights_that_count(rows, count):
+    """All of them, unless at most half of the pairs of row and channel have any: then those of these pairs."""
+    weight = np.zeros((4, 6, 3, 3), np.int8)
+    for row, channels in enumerate(rows):
+        weight[row, [flag == "1" for flag in channels], 1, row % 3] = 5
+    assert weight_count(weight, sparse_pairs(weight, 1)) == count
+    assert weight_count(weight[:, :3], sparse_pairs(weight[:, :3], 2)) == 12 * 9
+
+
 def test_sizes():
     graph = good()
     assert output_shape(graph.ops[0], (2, 6, 6)) == (3, 6, 6)
     assert output_shape(graph.ops[3], (3, 3, 3)) == (3, 3, 3)
-    assert macs(graph) == {"conv": 36 * 54, "pool": 0, "fused": 81, "add": 0, "mean": 0}
-    assert params(graph) == 63
+    # all weights of the second convolution are zero
+    assert macs(graph) == {"conv": 36 * 54, "pool": 0, "fused": 0, "add": 0, "mean": 0}
+    assert params(graph) == 54
     assert scheme_rows(graph) == {"binary": 1, "fixed4": 1, "pot4": 3, "sp2": 1}
