@@ -65,7 +65,8 @@ class Importer(Weights):
             # nodes that read a Shape are constant, which was not known when the file was opened
             if fold(self.file.path, node, attributes, self.file.constants):
                 return NodeReport(name, op, "a constant")
-            if handler is None and node.input and all(name in self.file.constants for name in node.input):
+            if handler is None and node.domain in ("", "ai.onnx") and op not in CONTROL and node.input \
+                    and all(name in self.file.constants for name in node.input):
                 raise Refusal(f"{op} of constants, which not every executor computes alike",
                               "fold the constants of the file, for example with qonnx-cleanup")
             if handler is None:
