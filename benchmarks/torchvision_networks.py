@@ -12,7 +12,7 @@ import argparse
 import json
 import logging
 from pathlib import Path
-import time
+import sys
 
 import numpy as np
 
@@ -77,10 +77,9 @@ def images(count: int, seed: int) -> np.ndarray:
 def run(name: str) -> dict:
     """Figures of one network, or what it is refused for."""
     path = quantized(name)
-    start = time.process_time()
     found = inspect(path)
     if not found.ok:
-        return {"network": name, "seconds": round(time.process_time() - start, 1), "macs": found.macs,
+        return {"network": name, "macs": found.macs,
                 "problems": sorted({f"{problem.op}: {problem.reason}" for problem in found.problems})}
     tree = measure(name, path, images(IMAGES, seed=1), None) | {"macs": found.macs}
     REAL.mkdir(parents=True, exist_ok=True)
@@ -116,10 +115,13 @@ def main() -> None:
         tree = run(name)
         (FOLDER / f"{name}.json").write_text(json.dumps(tree, indent=1) + "\n")
         print(json.dumps(tree), flush=True)
-    trees = [json.loads(path.read_text()) for name in RUN + REFUSED
-             for path in FOLDER.glob(f"{name}.json")]
+    kept = [FOLDER / f"{name}.json" for name in RUN + REFUSED]
+    trees = [json.loads(path.read_text()) for path in kept if path.exists()]
     PAGE.write_text(page(trees))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HwgenError as error:
+        sys.exit(f"torchvision_networks: {error}")

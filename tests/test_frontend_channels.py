@@ -7,6 +7,7 @@ from qonnx_reference import assert_equals_qonnx
 
 from hwgen.errors import HwgenError
 from hwgen.frontend import inspect, load, read_network
+from hwgen.frontend.folding import cuts
 from hwgen.golden import run
 from hwgen.graph.ir import Conv
 
@@ -149,6 +150,13 @@ def test_only_readers_other_than_convolutions_take_layers(case, layers, tmp_path
     hand = Hand()
     graph = load(hand.save(tmp_path / "net.onnx", case(hand)))
     assert len(graph.ops) == len(layers), [(type(op).__name__, op.name) for op in graph.ops]
+
+
+def test_ranges_of_old_and_new_slices():
+    """An operand that is left out keeps its place."""
+    one, three, two = np.array([1]), np.array([3]), np.array([2])
+    assert cuts({}, [one, three, None, two]) == [(1, 3, 0, 2)]
+    assert cuts({}, [one, three, two]) == cuts({"starts": [1], "ends": [3], "axes": [2]}, []) == [(1, 3, 2, 1)]
 
 
 def test_a_convolution_reads_the_tensor_itself(tmp_path):

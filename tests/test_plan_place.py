@@ -43,6 +43,13 @@ def network_of(name, seed, engine):
     return lower(NETWORKS[name](seed, schemes=schemes)[0], engine.ki)
 
 
+def orders_of(network, placements):
+    """Channel at each stored position, by tensor, from the tiles themselves."""
+    orders = {layer.output: np.concatenate([tile.rows for tile in placements[layer.name].tiles])
+              for layer in network.layers}
+    return orders | {network.graph.input: input_order(network, placements)}
+
+
 def check_tile(layer, tile, engine, last):
     lanes = engine.drain_lanes
     present = tile.rows >= 0
@@ -96,9 +103,7 @@ def test_tensors_of_an_add_share_one_order(name, kind, seed):
     engine = ENGINES[kind]
     network = network_of(name, seed, engine)
     placements = place(network, engine)
-    orders = {layer.output: np.concatenate([tile.rows for tile in placements[layer.name].tiles])
-              for layer in network.layers}
-    orders[network.graph.input] = input_order(network, placements)
+    orders = orders_of(network, placements)
     joins = 0
     for layer in network.layers:
         if layer.residual:
@@ -222,9 +227,7 @@ def test_a_tile_reads_the_channel_blocks_of_its_groups(kind, seed):
     engine = ENGINES[kind]
     network = network_of("grouped", seed, engine)
     placements = place(network, engine)
-    orders = {layer.output: np.concatenate([tile.rows for tile in placements[layer.name].tiles])
-              for layer in network.layers}
-    orders[network.graph.input] = input_order(network, placements)
+    orders = orders_of(network, placements)
     grouped = 0
     for layer in network.layers:
         order, (rows, channels) = orders[layer.input].tolist(), layer.conv.weight.shape[:2]
@@ -248,8 +251,7 @@ def test_a_tile_reads_no_channel_block_that_its_few_weights_do_not_need(kind, se
     engine = ENGINES[kind]
     network = network_of("sparse", seed, engine)
     placements = place(network, engine)
-    orders = {layer.output: placements[layer.name].order for layer in network.layers}
-    orders[network.graph.input] = input_order(network, placements)
+    orders = orders_of(network, placements)
     narrow = 0
     for layer in network.layers:
         order, weight = orders[layer.input].tolist(), layer.conv.weight

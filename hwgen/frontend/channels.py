@@ -3,14 +3,14 @@
 A handler is ``(importer, node, options) -> (words, value)``; Split gives several values.
 """
 
-from collections.abc import Iterator
 import math
 
 import numpy as np
 from onnx import NodeProto
 
+from hwgen.frontend.folding import cuts, resolved
 from hwgen.frontend.importer import Importer
-from hwgen.frontend.picked import Picked, pick
+from hwgen.frontend.picked import Picked, pick, whole
 from hwgen.frontend.values import Codes, Refusal
 
 WORDS = "channels of the same tensor, read where they lie"
@@ -20,8 +20,7 @@ def _of(importer: Importer, node: NodeProto) -> tuple[Codes, np.ndarray, list[st
     """The tensor, which of its channels the node reads, and the letters of the node's axes ("N" first)."""
     value = importer.codes_or_skip(node.input[0], raw=True)
     if not isinstance(value, Picked):
-        value = importer.codes(node, node.input[0], raw=True)
-        value = Picked(value, np.arange(value.shape[0]), value.tensor)
+        value = whole(importer.codes(node, node.input[0], raw=True))
     codes = value.one_axis().codes
     if codes.flat and codes.shape[1:] != (1, 1):
         raise Refusal("some features of a map", "put it before Flatten")
@@ -36,12 +35,13 @@ def _axis(axis: int, letters: list[str]) -> str:
 
 def slice_(importer: Importer, node: NodeProto, options: dict):
     codes, index, letters = _of(importer, node)
-    for start, end, axis, step in _cuts(importer, node, options):
+    operands = [importer.constant(name, "its range") if name else None for name in node.input[1:]]
+    for start, end, axis, step in cuts(options, operands):
         letter = _axis(axis, letters)
         if step == 0:
             raise Refusal("a step of 0", "export the model again")
         if letter == "C":
-            index = index[slice(start, end if abs(end) < 2**62 else None, step)]
+            index = index[slice(start, end, step)]
         elif letter == "N" or start not in (0, -codes.shape["CHW".index(letter)]) or step != 1 \
                 or end < codes.shape["CHW".index(letter)]:
             raise Refusal(f"a slice of the axis {letter} (from {start} to {end}, step {step})",
@@ -49,20 +49,6 @@ def slice_(importer: Importer, node: NodeProto, options: dict):
     if not index.size:
         raise Refusal("no channel is left", "export the model again")
     return WORDS, pick(codes, index, node.output[0])
-
-
-def _cuts(importer: Importer, node: NodeProto, options: dict) -> Iterator[tuple[int, int, int, int]]:
-    """(start, end, axis, step) of every axis that is cut: attributes up to opset 9, inputs since."""
-    def numbers(place: int, key: str, default: list[int]) -> list[int]:
-        if place < len(node.input) and node.input[place]:
-            return [int(value) for value in importer.constant(node.input[place], f"its {key}").reshape(-1)]
-        return [int(value) for value in options.get(key, default)]
-
-    starts, ends = numbers(1, "starts", []), numbers(2, "ends", [])
-    axes, steps = numbers(3, "axes", list(range(len(starts)))), numbers(4, "steps", [1] * len(starts))
-    if not len(starts) == len(ends) == len(axes) == len(steps):
-        raise Refusal("starts, ends, axes and steps of different lengths", "export the model again")
-    return zip(starts, ends, axes, steps, strict=True)
 
 
 def split(importer: Importer, node: NodeProto, options: dict):
@@ -96,15 +82,11 @@ def reshaped(importer: Importer, node: NodeProto, target: list[int]):
     """Channels as two axes, or as one again; None where the reshape is another one."""
     value = importer.values.get(node.input[0])
     if isinstance(value, Codes) and value.border is None and not value.guessed:
-        value = Picked(value, np.arange(value.shape[0]), value.tensor)
+        value = whole(value)
     if not isinstance(value, Picked) or value.codes.flat or not value.codes.axes.startswith("C"):
         return None
     sides = [value.codes.shape["CHW".index(axis)] for axis in value.codes.axes[1:]]
-    before = [*value.index.shape, *sides]
-    after = [before[i] if side == 0 and i < len(before) else side for i, side in enumerate(target[1:])]
-    if after.count(-1) == 1:
-        known = -math.prod(after)
-        after[after.index(-1)] = math.prod(before) // known if known > 0 else -1
+    after = resolved(target, [*value.index.shape, *sides])
     parts = after[:len(after) - len(sides)]
     if after[len(parts):] != sides or math.prod(parts) != value.index.size or min(parts, default=0) < 1:
         return None

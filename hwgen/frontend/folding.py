@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -19,6 +20,10 @@ ARITHMETIC: dict[str, Callable] = {
 
 MOVES = ("Identity", "Cast", "Constant", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Concat", "Gather",
          "Slice", "ConstantOfShape", "Expand", "Clip")
+
+
+Operands = list[Any]
+"""Arrays; None for an optional input that is not given."""
 
 
 def array_of(path: Path, tensor, what: str) -> np.ndarray:
@@ -38,9 +43,9 @@ def fold(path: Path, node: NodeProto, attributes: Callable[[NodeProto], dict],
         return False
     if any(name and name not in constants for name in node.input):
         return False
-    inputs = [constants[name] if name else np.zeros(0) for name in node.input if name or node.op_type == "Clip"]
+    inputs = [constants[name] if name else None for name in node.input]
     what = f"the constant node {node.name or node.output[0]!r}"
-    if any(array.dtype.kind not in "fiub" for array in inputs):
+    if any(array is not None and array.dtype.kind not in "fiub" for array in inputs):
         return False
     try:
         with np.errstate(all="ignore"):
@@ -50,7 +55,7 @@ def fold(path: Path, node: NodeProto, attributes: Callable[[NodeProto], dict],
     return True
 
 
-def _evaluate(path: Path, op: str, options: dict, inputs: list[np.ndarray], what: str) -> np.ndarray:
+def _evaluate(path: Path, op: str, options: dict, inputs: Operands, what: str) -> np.ndarray:
     if op == "Constant":
         if "value" in options:
             return array_of(path, options["value"], what)
@@ -76,7 +81,7 @@ def _checked(shape) -> tuple[int, ...]:
     return sides
 
 
-def _move(op: str, options: dict, inputs: list[np.ndarray]) -> np.ndarray:
+def _move(op: str, options: dict, inputs: Operands) -> np.ndarray:
     array = inputs[0]
     if op == "Cast":
         return array.astype(_type(options["to"]))
@@ -94,16 +99,20 @@ def _move(op: str, options: dict, inputs: list[np.ndarray]) -> np.ndarray:
         _checked((*inputs[1].shape, array.size))
         return np.take(array, inputs[1], axis=options.get("axis", 0))
     if op == "Clip":
-        given = [part.item() if part.size else None for part in inputs[1:]] + [None, None]
+        given = [None if part is None else part.item() for part in inputs[1:]] + [None, None]
         low, high = options.get("min", given[0]), options.get("max", given[1])
         return np.clip(array, low, high).astype(array.dtype)
     if op == "Expand":
         shape = _checked(np.broadcast_shapes(array.shape, tuple(inputs[1].reshape(-1).tolist())))
         return np.broadcast_to(array, shape).copy()
     if op == "Slice":
-        return array[_slices(options, inputs)]
+        picked = [slice(None)] * array.ndim
+        for start, end, axis, step in cuts(options, inputs[1:]):
+            picked[axis] = slice(start, end, step)
+        return array[tuple(picked)]
     if op in ("Unsqueeze", "Squeeze"):
-        axes = options.get("axes", inputs[1].reshape(-1).tolist() if len(inputs) > 1 else None)
+        listed = inputs[1] if len(inputs) > 1 else None
+        axes = options.get("axes", None if listed is None else listed.reshape(-1).tolist())
         if op == "Squeeze":
             return np.squeeze(array, None if axes is None else tuple(axes))
         return np.expand_dims(array, tuple(axes or ()))
@@ -115,16 +124,26 @@ def _type(to) -> np.dtype:
     return helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(to) if isinstance(to, str) else to)
 
 
-def _slices(options: dict, inputs: list[np.ndarray]) -> tuple[slice, ...]:
-    """Starts, ends, axes and steps are attributes up to opset 9, inputs since."""
-    if len(inputs) > 1:
-        lists = [part.reshape(-1).tolist() for part in inputs[1:]]
-    else:
-        lists = [list(options[key]) for key in ("starts", "ends", "axes") if key != "axes" or key in options]
-    starts, ends = lists[:2]
-    axes = lists[2] if len(lists) > 2 else list(range(len(starts)))
-    steps = lists[3] if len(lists) > 3 else [1] * len(starts)
-    cuts = [slice(None)] * inputs[0].ndim
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        cuts[axis] = slice(start, end if end < 2**62 else None, step)
-    return tuple(cuts)
+def cuts(options: dict, operands: Operands) -> list[tuple[int, int, int, int]]:
+    """(start, end, axis, step) of a Slice: attributes up to opset 9, operands behind the data since.
+
+    ValueError where the lists differ in length, TypeError where starts or ends are missing.
+    """
+    lists: list[Any] = [options.get(key) for key in ("starts", "ends", "axes", "steps")]
+    for place, array in enumerate(operands):
+        if array is not None:
+            lists[place] = array.reshape(-1).tolist()
+    starts, ends, axes, steps = lists
+    return list(zip(starts, ends, axes or range(len(starts)), steps or [1] * len(starts), strict=True))
+
+
+def resolved(target: list[int], before: list[int]) -> list[int]:
+    """The sides, without the batch, that a Reshape's target gives a tensor of the sides ``before``.
+
+    0 keeps a side; one -1 takes what is left, and stays where nothing fits.
+    """
+    after = [before[i] if side == 0 and i < len(before) else side for i, side in enumerate(target[1:])]
+    if after.count(-1) == 1:
+        total, known = math.prod(before), -math.prod(after)
+        after[after.index(-1)] = total // known if known > 0 and total % known == 0 else -1
+    return after

@@ -65,12 +65,8 @@ class Importer(Weights):
             # nodes that read a Shape are constant, which was not known when the file was opened
             if fold(self.file.path, node, attributes, self.file.constants):
                 return NodeReport(name, op, "a constant")
-            if handler is None and node.domain in ("", "ai.onnx") and op not in CONTROL and node.input \
-                    and all(name in self.file.constants for name in node.input):
-                raise Refusal(f"{op} of constants, which not every executor computes alike",
-                              "fold the constants of the file, for example with qonnx-cleanup")
             if handler is None:
-                raise _unknown(node)
+                raise _unknown(node, all(name in self.file.constants for name in node.input))
             becomes, *values = handler(self, node, attributes(node))
         except Skipped:
             becomes, values = "not examined: its input comes from a refused node", [UNKNOWN]
@@ -179,12 +175,16 @@ class Importer(Weights):
         return output.codes[-1]
 
 
-def _unknown(node: NodeProto) -> Refusal:
+def _unknown(node: NodeProto, constant: bool) -> Refusal:
+    """Why an operator is not taken; ``constant``: all its inputs are constants of the file."""
     op = node.op_type
     if any(node.domain == domain or node.domain.startswith(domain + ".") for domain in LOWERED):
         return Refusal(f"{op} is a node of a network that FINN has lowered to its own hardware",
                        "give the QONNX file from before FINN's transformations")
     if op in CONTROL and node.domain in ("", "ai.onnx"):
         return Refusal(f"control flow ({op})", "export the model without branches and loops, with fixed shapes")
+    if constant and node.input and node.domain in ("", "ai.onnx"):
+        return Refusal(f"{op} of constants, which not every executor computes alike",
+                       "fold the constants of the file, for example with qonnx-cleanup")
     where = f" of the domain {node.domain}" if node.domain not in ("", "ai.onnx") else ""
     return Refusal(f"the operation {op}{where} is not supported", "see docs/model-file.md for what is")

@@ -5,13 +5,12 @@ channels that it does not have, of which the engine skips whole blocks; for ever
 """
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 
 from hwgen.frontend.copies import MAX_COPY
 from hwgen.frontend.quantizers import Grid
-from hwgen.frontend.values import Codes, ConvSource, Layer, Pending, Refusal
+from hwgen.frontend.values import Codes, ConvSource, Layer, Pending, Refusal, pending_codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +41,11 @@ class Picked:
         return self
 
 
+def whole(codes: Codes) -> Picked:
+    """All channels of a tensor."""
+    return Picked(codes, np.arange(codes.shape[0]), codes.tensor)
+
+
 def pick(codes: Codes, index: np.ndarray, name: str) -> Codes | Picked:
     """Some channels; the tensor itself where these are all of them in their order."""
     if index.ndim == 1 and np.array_equal(index, np.arange(codes.shape[0])):
@@ -52,17 +56,14 @@ def pick(codes: Codes, index: np.ndarray, name: str) -> Codes | Picked:
 def selected(name: str, picked: Picked) -> Pending:
     """The real values, as a 1x1 convolution of ones and zeros makes them."""
     codes, rows = picked.one_axis().codes, len(picked.index)
-    quantizer, channels = codes.quantizer, codes.shape[0]
+    channels = codes.shape[0]
     if rows * channels > MAX_COPY:
         raise Refusal(f"{rows} of {channels} channels", "use fewer channels")
     weight: np.ndarray = np.zeros((rows, channels, 1, 1), np.int8)
     weight[np.arange(rows), picked.index] = 1
     source = ConvSource(name, replace(codes, raw=False), weight, ("sp2",) * rows,
-                        np.full(rows, float(quantizer.scale)), (1, 1), (0, 0, 0, 0))
-    none = [None] * rows
-    return Pending(source, picked.seen.shape, [quantizer.scale] * rows,
-                   [-quantizer.scale * quantizer.code_zero] * rows, [Fraction(0)] * rows, list(none), list(none),
-                   flat=codes.flat, axes=codes.axes)
+                        np.full(rows, float(codes.quantizer.scale)), (1, 1), (0, 0, 0, 0))
+    return replace(pending_codes(name, picked.seen), source=source)
 
 
 def copied(picked: Picked) -> tuple[Layer, Codes]:

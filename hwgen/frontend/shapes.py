@@ -10,6 +10,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from hwgen.frontend import channels
+from hwgen.frontend.folding import resolved
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.inputs import CHANNELS_LAST, NAMED, channels_last
 from hwgen.frontend.join import Joined
@@ -73,10 +74,7 @@ def reshape(importer: Importer, node: NodeProto, options: dict):
     sides = [value.shape["CHW".index(axis)] for axis in value.axes]
     before = [math.prod(sides)] if value.flat else sides
     total = math.prod(sides)
-    after = [before[i] if side == 0 and i < len(before) else side for i, side in enumerate(target[1:])]
-    if after.count(-1) == 1:
-        known = -math.prod(after)
-        after[after.index(-1)] = total // known if known > 0 and total % known == 0 else -1
+    after = resolved(target, before)
     if min(after) < 1 or math.prod(after) != total:
         raise Refusal(f"a reshape of {tuple(before)} to {tuple(target)}", "only (N, -1) is possible")
     return _reshaped(importer, node, value, after)
