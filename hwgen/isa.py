@@ -104,7 +104,8 @@ STEPS = ("pool_column", "pool_row", "column", "row", "origin")
 LAYER_WORDS = (
     _word("layer", ("command", 4), ("kernel_w", 6), ("two_planes", 1), ("res_two_planes", 1), ("out_two_planes", 1),
           ("half_even", 1), ("threshold_mode", 1), ("keep", 1), ("store", 1), ("res_on", 1), ("pool_mode", 2),
-          ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8), ("pool_pad", 8), ("swap", 1)),
+          ("rescale", 2), ("half_even2", 1), ("step", 5), ("pad", 8), ("pool_pad", 8), ("swap", 1),
+          ("wrap", 1)),
     _word("input_map", ("block_step", 16), ("plane_step", 16), ("row_q", 12, True), ("row_r", 4)),
     _word("input_size", ("height", 12), ("width", 12), ("conv_h", 12), ("conv_w", 12), ("res_step", 16)),
     _word("evaluations", ("pool_h", 6), ("pool_w", 6), ("out_h", 12), ("out_w", 12), ("out_step", 24)),

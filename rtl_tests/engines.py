@@ -14,7 +14,7 @@ VERILATOR = {
     "five": Engine(ki=4, px=5, sp2_rows=2, dsp_rows=2, drain_lanes=1, dsp_weights="lut", mem_bits=128, ports=2,
                    **COMMON),
     "eight_lanes": Engine(ki=8, px=1, sp2_rows=8, dsp_rows=8, drain_lanes=8, m_bits=19, mem_bits=512, ports=4,
-                          **COMMON | {"ring_depth": 128}),
+                          wrap=True, **COMMON | {"ring_depth": 128}),
     "narrow": Engine(ki=2, px=8, sp2_rows=4, pot_rows=2, dsp_rows=2, drain_lanes=2, wide=False, thresholds=False,
                      wide_residual=False, family="ecp5", **COMMON | {"acc_bits": 24}),
     "sp2_only": Engine(ki=8, px=4, sp2_rows=4, dsp_rows=0, drain_lanes=2, m_bits=24, shift_base=6, pool_columns=64,
@@ -35,7 +35,7 @@ ICARUS = {
     "mixed": Engine(ki=4, px=2, sp2_rows=2, pot_rows=2, int4_rows=2, dsp_rows=2, drain_lanes=2, pool_columns=24,
                     shift_base=3, **SMALL | {"ring_depth": 128}),
     "lut": Engine(ki=4, px=3, sp2_rows=2, dsp_rows=1, drain_lanes=1, dsp_weights="lut", pool=False, mem_bits=256,
-                  ports=2, **SMALL),
+                  ports=2, wrap=True, **SMALL),
     "on_demand": Engine(ki=4, px=2, sp2_rows=2, int4_rows=2, drain_lanes=2, wide=False, rescale=False, small=True,
                         family="ice40", **SMALL | {"ring_depth": 64}),
 }

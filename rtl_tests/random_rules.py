@@ -67,6 +67,9 @@ def requant(dice: Dice, acc: np.ndarray, bits: int, residual: Tensor | None, m_b
     m, c, s, r = (np.zeros(rows, np.int64) for _ in range(4))
     for row, values in enumerate(by_row):
         m[row], c[row], s[row], r[row] = _affine(dice, values, high - low + 1, (low + high) / 2 - zero, reach, m_bits)
+    if bits == 8 and dice.engine.wrap and dice.chance(0.5):
+        shorter = np.maximum(s - dice.upto(0, 8), 1)
+        return Requant(m, c, shorter, rounding, 0, 0, 255, r if residual else None, wrap=True)
     return Requant(m, c, s, rounding, zero, low, high, r if residual else None)
 
 

@@ -288,7 +288,7 @@ class Schedule:
 async def play(ctx, dut, schedule, rng):
     """Run a schedule; returns writes, and the cycles of skipped writes, of releases, and of work (not idle)."""
     e, layer = schedule.engine, schedule.layer
-    ctx.set(dut.settings.as_value(), pack_fields(settings_layout(), layer.settings()))
+    ctx.set(dut.settings.as_value(), pack_fields(settings_layout(e.wrap), layer.settings()))
     slots = slot_layout(e.point_bits)
     found = [], [], [], []
     live = list(schedule.live)

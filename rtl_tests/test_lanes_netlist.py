@@ -43,6 +43,7 @@ def test_accumulator(family):
     ("xilinx7", lane.OPTIONS, {"acc_bits": 20, "sum_bits": 12, "m_bits": 21, "dsp_bits": 25, "fused": False,
                                "swap": True}, 3),
     ("xilinx7", ("rescale",), {}, 3),
+    ("ecp5", ("rescale",), {"wraps": True}, 3),
     ("ice40", lane.OPTIONS, {}, 10),
     ("ice40", ("residual", "rescale"), {"dsp_bits": 16, "m_bits": 16}, 5),
 ], ids=str)

@@ -18,6 +18,7 @@ from hwgen.engine import Engine
 from hwgen.frontend import load, read_network
 from hwgen.frontend.execute import compare
 from hwgen.frontend.executors import input_codes
+from hwgen.frontend.qonnx_writer import QonnxBuilder
 from hwgen.plan.cycles import count_cycles
 from program_bench import Case, differences, make_case, run_cases
 from test_networks import fitted
@@ -100,6 +101,27 @@ def test_qdq_network_of_8_bits(quantized, simulator_for):
     engine = fitted(graph, ENGINE)
     assert engine.shift_base > 0
     through_verilog("qdq", graph, input_codes(read_network(quantized), real[:3]), engine, simulator_for)
+
+
+def test_output_of_accumulators(simulator_for, tmp_path):
+    """W8A8 that ends with a plain linear layer: 23 bits leave the engine as three digits."""
+    rng = np.random.default_rng(5)
+    build = QonnxBuilder("wide", (3, 9, 9), 8, 1 / 256)
+    x = build.conv(build.input, rng.integers(-127, 128, (12, 3, 3, 3)), 2.0**-12, strides=2)
+    x = build.quant(build.relu(x), 1 / 32, bits=8)
+    weight = rng.integers(-127, 128, (13, 192))
+    weight[:2] = np.abs(weight[:2]) * [[1], [-1]]
+    build.output(build.linear(x, weight, 2.0**-9, rng.normal(size=13)))
+    path = tmp_path / "net.onnx"
+    build.save(path)
+    graph = load(path)
+    assert len(graph.outputs) == 3
+    codes = rng.integers(0, 256, (3, 3, 9, 9)).astype(np.uint8)
+    codes[0] = 255
+    assert compare(path, graph, codes).ok
+    engine = fitted(graph, ENGINE)
+    assert engine.wrap and not engine.residual
+    through_verilog("wide", graph, codes, engine, simulator_for)
 
 
 def test_first_layer_of_a_mobilenet(simulator_for):

@@ -39,7 +39,8 @@ class Model:
         # The residual joins one stage; a lane with one block for both ignores R where it joins the second.
         r = 0 if get("shared") and get("rescale_on") == 1 else get("r", 0)
         v = acc * get("m") + r * get("res", 0) + get("c")
-        q = clamped(get("zero") + rounded(v, get("base") + get("shift"), get("half_even")), get("low"), get("high"))
+        q = rounded(v, get("base") + get("shift"), get("half_even"))
+        q = q % 256 if get("wrap") else clamped(get("zero") + q, get("low"), get("high"))
         if get("override"):
             q = get("override_code")
         index, first, inside = get("pool_index"), get("pool_first"), get("pool_inside")
@@ -75,6 +76,9 @@ def random_layer(rng, dut):
     low, high = code_range(rng)
     zero = rng.choice([0, -256, 255, signed(rng, 9)])
     layer = {"half_even": rng.randrange(2), "zero": zero, "low": low, "high": high}
+    if dut.wraps:
+        layer["wrap"] = rng.randrange(2)
+        layer |= {"zero": 0, "low": 0, "high": 255} if layer["wrap"] else {}
     if dut.rescale:
         low, high = code_range(rng)
         layer |= {"rescale_on": 0, "a": signed(rng, dut.m_bits), "b": signed(rng, dut.m_bits),
@@ -179,7 +183,8 @@ def test_random(options):
     {"acc_bits": 26, "m_bits": 22, "c_bits": 50, "dsp_bits": 25}, {"m_bits": 28, "c_bits": 54, "dsp_bits": 25},
     {"m_bits": 8, "c_bits": 30}, {"m_bits": 32, "c_bits": 58}, {"acc_bits": 12, "m_bits": 8, "c_bits": 12},
     {"c_bits": 12}, {"shift_base": 5, "m_bits": 28, "c_bits": 54}, {"shift_base": 16, "dsp_bits": 25},
-    {"shift_base": 1, "acc_bits": 32, "m_bits": 26, "c_bits": 62},
+    {"shift_base": 1, "acc_bits": 32, "m_bits": 26, "c_bits": 62}, {"wraps": True},
+    {"wraps": True, "shift_base": 4, "acc_bits": 32, "c_bits": 56, "dsp_bits": 25},
 ], ids=str)
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "fused"])
 def test_widths(widths, residual):

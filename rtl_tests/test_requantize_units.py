@@ -28,6 +28,25 @@ def test_round_every_value_at_small_widths(v_bits, half_even, base):
     assert drive(dut, vectors + [{}] * dut.latency, ["q"])[dut.latency:] == expected
 
 
+@pytest.mark.parametrize("v_bits", [2, 8, 12, 20])
+@pytest.mark.parametrize("base", [0, 4])
+def test_round_wraps_around_and_clamps_in_turn(v_bits, base):
+    dut, top = RoundClamp(v_bits=v_bits, base=base, wraps=True), 2**(v_bits - 1)
+    rng = random.Random(f"{v_bits} {base}")
+    values = range(-top, top) if v_bits <= 12 else [-top, top - 1, *(rng.randrange(-top, top) for _ in range(3000))]
+    for layer in ({"wrap": 1, "half_even": 1, "high": 255}, {"wrap": 0, "half_even": 0, "zero": -9, "high": 255},
+                  {"wrap": 1, "half_even": 0, "high": 255}):
+        cases = [(v, shift) for shift in (0, 1, 3, 8, 19) for v in values]
+        expected = []
+        for v, shift in cases:
+            q, rest = divmod(v, 2**(base + shift + 1))
+            q -= layer["half_even"] and rest == 0 and q % 2
+            expected.append(q % 256 if layer["wrap"] else min(max(q - 9, 0), 255))
+        vectors = [{"zero": 0, "low": 0} | layer | {"v": v, "shift": shift} for v, shift in cases]
+        assert drive(dut, vectors + [{}] * dut.latency, ["q"])[dut.latency:] == expected
+        assert v_bits < 20 or len(set(expected)) > (250 if layer["wrap"] else 100)
+
+
 @pytest.mark.parametrize("op", ["max", "sum"])
 def test_pool_state(op):
     rng = random.Random(op)

@@ -57,9 +57,32 @@ def test_two_codes(tmp_path):
         [1.5, -0.75, 0.5, 1, 2], [1.0, -2.0, 5.0, 0, 0], [10.0, -3, 2, 1, 0], [4.0, 0.3, 2.0, 1, 1])), name="norm")
     path = hand.save(tmp_path / "net.onnx", y)
     graph, network = check(path)
-    assert graph.outputs == ("norm_out.high", "norm_out.low")
+    assert graph.outputs == ("norm_out.digit1", "norm_out.digit0")
     step, = json.loads(graph.metadata["hwgen.host"])
     assert (step["op"], step["tensor"]) == ("Affine", "norm_out") and len(step["options"]["slope"]) == 5
+
+
+@pytest.mark.parametrize("channels,most,digits", [(1, 7, 2), (2, 127, 3), (600, 127, 4)])
+def test_digits_of_wide_accumulators(tmp_path, channels, most, digits):
+    """W4A8 and W8A8 without a Quant node at the end; float32 does not hold the widest, integers do."""
+    hand = Hand((1, channels, 6, 6))
+    weight = ints(4, 36 * channels, low=-most, high=most + 1)
+    weight[1:3] = np.abs(weight[1:3]) * [[1], [-1]]
+    x = hand.node("Flatten", hand.quant("image", 0.031, 0.0, 8.0))
+    y = hand.node("Gemm", x, hand.weight(weight, bits=8.0), hand.const(np.arange(4.0)), transB=1, name="logits")
+    path = hand.save(tmp_path / "net.onnx", y)
+    graph, network = load(path), read_network(path)
+    assert graph.outputs == tuple(f"logits_out.digit{digit}" for digit in reversed(range(digits)))
+    assert [op.requant.wrap for op in graph.ops] == [False] + [True] * (digits - 1)
+    codes = np.random.default_rng(9).integers(0, 256, (25, channels, 6, 6))
+    codes[:2] = np.array([0, 255]).reshape(2, 1, 1, 1)
+    output, = network.floats
+    sums = codes.reshape(25, -1) @ weight.T
+    assert np.array_equal(output.accumulators(run(graph, codes)).reshape(25, 4), sums)
+    values = output.values(run(graph, codes)).reshape(25, 4)
+    assert np.allclose(values, sums * 0.5 * float(np.float32(0.031)) + np.arange(4.0), rtol=1e-12)
+    result = compare(path, graph, codes)
+    assert result.ok and result.layers[-1].equal == 100
 
 
 def test_one_code_of_a_binary_layer(tmp_path):
@@ -68,7 +91,7 @@ def test_one_code_of_a_binary_layer(tmp_path):
     weight = hand.node("BipolarQuant", hand.const(real), hand.const(np.float32(0.13)), domain=QONNX)
     y = hand.node("MatMul", hand.quant("image", 0.5, 0.0, 2.0), weight, name="logits")
     graph, _ = check(hand.save(tmp_path / "net.onnx", y))
-    assert graph.outputs == ("logits_out.low",)
+    assert graph.outputs == ("logits_out.digit0",)
 
 
 @pytest.mark.parametrize("op", ["Softmax", "ArgMax", "TopK"])
@@ -83,8 +106,8 @@ def test_softmax_behind_it(tmp_path, op):
         outputs = [hand.node(op, y, name="last", axis=1)]
     path = hand.save(tmp_path / "net.onnx", *outputs)
     graph, network = load(path), read_network(path)
-    assert graph.outputs == ("logits_out.high", "logits_out.low")
-    assert [step.op for step in network.host[:2]] == ["Affine", op] and network.host[1].output == "logits_out.low"
+    assert graph.outputs == ("logits_out.digit1", "logits_out.digit0")
+    assert [step.op for step in network.host[:2]] == ["Affine", op] and network.host[1].output == "logits_out.digit0"
 
 
 def test_convolution_and_scaled_codes(tmp_path):
@@ -102,7 +125,7 @@ def test_cnn_of_brevitas():
     """Batch norm, depthwise, residual, Trunc: every accumulator of the last layer, through all of it."""
     graph, network = check(FILES / "brevitas_cnn.onnx")
     assert {"Trunc", "BatchNormalization", "Add", "Conv", "Gemm"} <= {report.op for report in network.reports}
-    assert graph.outputs == ("linear.high", "linear.low")
+    assert graph.outputs == ("linear.digit1", "linear.digit0")
 
 
 def test_binary_network_of_brevitas():

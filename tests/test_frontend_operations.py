@@ -341,6 +341,22 @@ def test_trunc_1(tmp_path, mode, signed, zero):
     assert_equals_qonnx(save(tmp_path, hand, y))
 
 
+@pytest.mark.parametrize("kernel", [(2, 4), (3, 3)])
+def test_trunc_of_a_width_that_the_file_computes(tmp_path, kernel):
+    """As Brevitas writes adaptive pools: ceil(log2(sum's range)) bits before, in nodes between constants."""
+    hand = Hand()
+    x = hand.quant("image", 0.25, 0.0, 4.0)
+    count = hand.const(np.float32(kernel[0] * kernel[1]))
+    y = hand.node("Mul", hand.node("AveragePool", x, kernel_shape=kernel), count)
+    reach = hand.node("Mul", hand.node("Sub", hand.node("Pow", hand.const(np.float32(2)), hand.const(np.float32(4))),
+                                       hand.const(np.float32(1))), count)
+    wide = hand.node("Max", hand.const(np.float32(2)),
+                     hand.node("Ceil", hand.node("Div", hand.node("Log", reach), hand.const(np.float32(np.log(2))))))
+    y = hand.node("Trunc", y, hand.const(np.float32(0.25)), hand.const(np.float32(0)), wide, hand.const(np.float32(4)),
+                  domain=QONNX, rounding_mode="FLOOR")
+    assert_equals_qonnx(save(tmp_path, hand, y))
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("signed, narrow, bits", [(0, 0, 4.0), (1, 0, 5.0), (1, 1, 3.0)])
 def test_trunc_2(tmp_path, mode, signed, narrow, bits):

@@ -23,7 +23,7 @@ def compare_step(name: str, inputs: Path | None = None, images: int | None = Non
     graph = model.load()
     array, source = _images(model, graph, inputs)
     array = array[:images] if images is not None else array if inputs is not None else array[:KNOWN]
-    path, data = (model.path, None) if model.options is None else (model.name, model.data)
+    path, data = model.file
     found = compare(path, graph, array, every_layer=True, data=data)
     return {"model": name, "executor": found.executor, "inputs": source, "images": len(array), "ok": found.ok,
             "compared": found.compared, "equal": found.equal, "ties": found.ties, "different": found.different,

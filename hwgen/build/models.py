@@ -1,9 +1,11 @@
 """Networks by name or by path, and the images that come with them."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 import zipfile
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 IMAGES = "test_images.npz"
 FILE = "{0}.onnx"
 GENERATOR = "network.py"
+INPUT = "hwgen.input"
+"""Metadata of a model file: what the codes of its input are."""
 GENERATED_IMAGES = 3
 RANDOM_IMAGES = 16
 """Images that are made up for a small network that comes without any."""
@@ -38,25 +42,37 @@ class Model:
     name: str
     path: Path
     options: Options | None = None
+    input_codes: str | None = None
+    """What the user says of the input's codes, as metadata of the file has it."""
 
     @cached_property
     def data(self) -> bytes:
         """The ONNX file.  Generating a large one takes some seconds."""
-        if self.options is None:
-            return self.path.read_bytes()
-        return _generator(self.path)(self.name, self.options).model()
+        if self.options is not None:
+            return _generator(self.path)(self.name, self.options).model()
+        data = self.path.read_bytes()
+        return data if self.input_codes is None else annotated(data, self.input_codes)
+
+    @property
+    def file(self) -> tuple[Path | str, bytes | None]:
+        """Path, or name, and contents where these are not what lies at the path: for all that reads model files."""
+        if self.options is not None:
+            return self.name, self.data
+        return self.path, None if self.input_codes is None else self.data
 
     def read(self) -> "Network":
         """The exact network of the file, with its problems.  Raises HwgenError where it cannot be opened."""
         from hwgen.frontend import read_network
 
-        return read_network(self.path) if self.options is None else read_network(self.name, self.data)
+        path, data = self.file
+        return read_network(path, data)
 
     def load(self) -> Graph:
         """The integer network.  Raises HwgenError."""
         from hwgen.frontend import load
 
-        return load(self.path) if self.options is None else load(self.name, data=self.data)
+        path, data = self.file
+        return load(path) if data is None else load(path, data=data)
 
     def inputs(self, graph: Graph) -> tuple[np.ndarray, np.ndarray | None, bool]:
         """Codes (n, channels, height, width), labels (n,) or None, and whether the images belong to the network.
@@ -95,21 +111,55 @@ def list_generated() -> list[str]:
 def find_model(name: str) -> Model:
     """A name in models/, a generated one's with options (``resnet18@fixed4``), or a path to an .onnx file.
 
-    Raises HwgenError with the known names.
+    A file whose input is not quantized takes what its codes mean: ``net.onnx@bits=8,scale=1/255,zero=0``.  Raises
+    HwgenError with the known names.
     """
     files, generators = entries("models", FILE), entries("models", GENERATOR)
-    base, _, options = name.partition("@")
+    base, _, options = name.rpartition("@") if "@" in name else (name, "", "")
     if base in generators:
         return Model(name, generators[base], Options.parse(options))
     if name in files:
         return Model(name, files[name])
     path = Path(name)
+    if options and Path(base).is_file() and not path.exists():
+        return Model(Path(base).stem, Path(base), input_codes=input_codes(options))
     if not path.exists():
         known = ", ".join((*files, *generators))
         raise HwgenError(f"no model {name!r}: there is no such file, and models/ has {known or 'none'}")
     if path.is_dir():
         raise HwgenError(f"model {name!r} is a folder; give the .onnx file in it")
     return Model(path.stem, path)
+
+
+def input_codes(text: str) -> str:
+    """Metadata ``hwgen.input`` from ``bits=8,scale=1/255,zero=0``; HwgenError for anything else."""
+    fields = dict(word.partition("=")[::2] for word in text.split(","))
+    try:
+        values = {"bits": int(fields.pop("bits")), "scale": str(Fraction(fields.pop("scale", "1"))),
+                  "zero_point": int(fields.pop("zero", "0"))}
+    except (KeyError, ValueError, ZeroDivisionError):
+        fields = {"": ""}
+    if fields:
+        raise HwgenError(f"model option {text!r}: write what the codes of the file's input mean, as in "
+                         "net.onnx@bits=8,scale=1/255,zero=0")
+    return json.dumps(values)
+
+
+def annotated(data: bytes, text: str) -> bytes:
+    """The ONNX file with metadata ``hwgen.input``.  A damaged file stays as it is: who reads it says so."""
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        return data
+    kept = [entry for entry in model.metadata_props if entry.key != INPUT]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=INPUT, value=text)
+    return model.SerializeToString(deterministic=True)
 
 
 def load_images(path: Path, graph: Graph) -> tuple[np.ndarray, np.ndarray]:

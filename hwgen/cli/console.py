@@ -14,7 +14,8 @@ from hwgen.device import list_boards, list_parts
 app = typer.Typer(name="hwgen", add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False,
                   rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
-MODEL_HELP = "A name in models/ (generated networks take options: resnet18@fixed4), or a path to an ONNX file."
+MODEL_HELP = ("A name in models/ (generated networks take options: resnet18@fixed4), or a path to an ONNX file. "
+              "Where it does not quantize its input say what its codes mean: net.onnx@bits=8,scale=1/255,zero=0.")
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A build directory, made by 'hwgen build'.")]
 Board = Annotated[str | None, typer.Option(help=f"One of: {', '.join(list_boards())}.")]

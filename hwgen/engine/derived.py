@@ -209,5 +209,8 @@ class Engine(Parameters):
     @cached_property
     def id(self) -> int:
         """32 bits that differ between engines whose programs differ; carried by the hardware and every program."""
-        text = json.dumps({"version": ENGINE_VERSION, **asdict(self)}, sort_keys=True)
+        values = asdict(self)
+        if not self.wrap:  # hardware and programs are what they were before there was such a thing
+            del values["wrap"]
+        text = json.dumps({"version": ENGINE_VERSION, **values}, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")

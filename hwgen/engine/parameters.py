@@ -67,6 +67,8 @@ class Parameters:
     """Columns of the row buffer for maxima of overlapping windows, at most MAX_COLUMNS; 0 for none."""
     thresholds: bool = True
     """The drain has the binary search of threshold mode."""
+    wrap: bool = False
+    """Codes of the first stage can wrap around instead of being clamped: digits of results of more than 8 bits."""
     dsp_weights: str = "dsp"
     """Multipliers of the dsp lanes: "dsp" blocks with as many products as they hold, "lut" logic (parts with few
     blocks), or "single", one product per block as in published designs."""

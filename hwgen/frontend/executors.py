@@ -127,7 +127,11 @@ def _inner(codes: Codes, array: np.ndarray) -> np.ndarray:
 
 
 def _model(file: ModelFile) -> onnx.ModelProto:
-    return onnx.load(str(file.path)) if file.data is None else onnx.load_from_string(file.data)
+    if file.data is None:
+        return onnx.load(str(file.path))
+    model = onnx.load_from_string(file.data)
+    onnx.load_external_data_for_model(model, str(file.path.parent))
+    return model
 
 
 # -- onnxruntime -----------------------------------------------------------------------

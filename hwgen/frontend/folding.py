@@ -1,6 +1,7 @@
 """Nodes between constants, evaluated as the executor would: moves of data, limits, and correctly rounded arithmetic."""
 
 from collections.abc import Callable
+from functools import reduce
 import math
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ MAX_SIZE = 1 << 28
 
 ARITHMETIC: dict[str, Callable] = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Neg": np.negative, "Abs": np.abs,
-    "Sqrt": np.sqrt, "Reciprocal": np.reciprocal}
+    "Sqrt": np.sqrt, "Reciprocal": np.reciprocal, "Ceil": np.ceil, "Floor": np.floor, "Round": np.rint, "Sign": np.sign,
+    "Min": np.minimum, "Max": np.maximum}
 """IEEE 754 rounds each of them correctly, so every executor has the same result."""
+FUNCTIONS = ("Log", "Exp", "Pow")
+"""No standard rounds them; onnxruntime does, in which both executors compute them."""
 
 MOVES = ("Identity", "Cast", "Constant", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Concat", "Gather",
          "Slice", "ConstantOfShape", "Expand", "Clip")
@@ -39,7 +43,7 @@ def fold(path: Path, node: NodeProto, attributes: Callable[[NodeProto], dict],
     """Adds the result of a node that only has constants as inputs to ``constants``; True when it did."""
     if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
         return False
-    if node.op_type not in MOVES and node.op_type not in ARITHMETIC:
+    if node.op_type not in (*MOVES, *ARITHMETIC, *FUNCTIONS):
         return False
     if any(name and name not in constants for name in node.input):
         return False
@@ -65,13 +69,34 @@ def _evaluate(path: Path, op: str, options: dict, inputs: Operands, what: str) -
         shape = _checked(inputs[0].reshape(-1).tolist())
         fill = array_of(path, options["value"], what) if "value" in options else np.zeros(1, np.float32)
         return np.full(shape, fill.reshape(-1)[0])
-    if op in ARITHMETIC:
+    if op in ARITHMETIC or op in FUNCTIONS:
         _checked(np.broadcast_shapes(*(array.shape for array in inputs)))
+    if op in FUNCTIONS:
+        return _executed(op, inputs)
+    if op in ARITHMETIC:
         if op == "Div" and inputs[0].dtype.kind in "iu":
             sign = np.sign(inputs[0]) * np.sign(inputs[1])
             return (sign * (abs(inputs[0]) // abs(inputs[1]))).astype(inputs[0].dtype)
-        return np.asarray(ARITHMETIC[op](*inputs), inputs[0].dtype)
+        return np.asarray(reduce(ARITHMETIC[op], inputs) if op in ("Min", "Max") else ARITHMETIC[op](*inputs),
+                          inputs[0].dtype)
     return _move(op, options, inputs)
+
+
+def _executed(op: str, inputs: Operands) -> np.ndarray:
+    """The result that onnxruntime has; ValueError where it refuses."""
+    import onnxruntime
+
+    names = [f"x{i}" for i in range(len(inputs))]
+    kinds = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+             for name, array in zip(names, inputs, strict=True)]
+    result = helper.make_tensor_value_info("y", kinds[0].type.tensor_type.elem_type, None)
+    graph = helper.make_graph([helper.make_node(op, names, ["y"])], op, kinds, [result])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(["y"], dict(zip(names, inputs, strict=True)))[0]
+    except Exception as error:  # the class depends on the fault
+        raise ValueError(str(error)) from error
 
 
 def _checked(shape) -> tuple[int, ...]:

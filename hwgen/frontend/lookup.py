@@ -132,7 +132,8 @@ class Lookup:
         """
         value = self.codes_or_skip(name, raw)
         if isinstance(value, Image):
-            raise Refusal("the network's input is not quantized", f"start the network with {self.quantizing}")
+            raise Refusal("the network's input is not quantized", f"start the network with {self.quantizing}, or say "
+                          f"what its codes mean: {self.file.path.name}@bits=8,scale=1/255,zero=0")
         if isinstance(value, Pending):
             value = self.regained(name, value)
         if isinstance(value, Pending):

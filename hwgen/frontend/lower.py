@@ -24,6 +24,7 @@ from hwgen.frontend.values import (
     PoolSource,
     Refusal,
 )
+from hwgen.frontend.wide import digit_requant
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale, Tensor
 from hwgen.graph.ranges import accumulator_range
@@ -246,6 +247,8 @@ class _Maker:
 
     def _requant(self, layer: Layer, acc_lo: np.ndarray, acc_hi: np.ndarray) -> Requant:
         pending, quantizer = layer.pending, layer.quantizer
+        if layer.digit is not None:
+            return digit_requant(layer)
         if layer.thresholds is not None or by_steps(pending, quantizer):
             return by_switch_points(layer, self.widths[0])
         if quantizer.bipolar:

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from fractions import Fraction
+import math
 
 from hwgen.frontend.copies import as_convolution
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import CodeSource, ConvSource, Pending, Refusal
+from hwgen.frontend.values import ConvSource, Pending, PoolSource, Refusal
 
 
 def code_limits(x: Pending, quantizer: Quantizer) -> tuple[list[int], list[int]]:
@@ -50,10 +51,18 @@ def check_layer(x: Pending, quantizer: Quantizer) -> None:
 
 
 def on_grid(x: Pending) -> Quantizer | None:
-    """The quantizer whose grid holds every value of ``x``: codes that met nothing but limits on their own grid."""
-    if not isinstance(x.source, CodeSource) or x.residual is not None or x.bend is not None or x.border is not None:
+    """The quantizer whose grid holds every value of ``x``: codes that met nothing but limits on their own grid.
+
+    They may be sums of an average pool that fit a code.
+    """
+    if isinstance(x.source, ConvSource) or x.residual is not None or x.bend is not None or x.border is not None:
         return None
     unit = x.source.input.quantizer
+    if isinstance(x.source, PoolSource):
+        count = math.prod(x.source.kernel)
+        if unit.high * count > 255 or x.slope[0] <= 0:
+            return None
+        unit = Quantizer(x.slope[0], unit.code_zero * count, (unit.high * count).bit_length())
     limits = {x.low[0], x.high[0]} - {None}
     plain = (all(a == unit.scale for a in x.slope) and all(b == -unit.scale * unit.code_zero for b in x.intercept)
              and len(set(x.low)) == len(set(x.high)) == 1)

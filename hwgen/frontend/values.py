@@ -262,6 +262,8 @@ class Layer:
     """Of a MultiThreshold node, sorted, per channel in real units: the code is the number of those reached."""
     internal: bool = False
     """The output is a step in between that the file has no tensor of."""
+    digit: int | None = None
+    """Of an internal layer: the code is digit number so much, to the base 256, of a value that has more above it."""
 
     def exact(self, channel: int, value: int, residual: int = 0) -> Fraction:
         """The real value before it is quantized, of an integer ``v`` and the residual's code."""

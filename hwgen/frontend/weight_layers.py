@@ -10,6 +10,7 @@ import math
 import numpy as np
 from onnx import NodeProto
 
+from hwgen.frontend.averages import Summands, summands
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import node_name
 from hwgen.frontend.picked import Picked, spread
@@ -38,7 +39,12 @@ def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape, g
 
 def conv(importer: Importer, node: NodeProto, options: dict):
     picked = importer.codes_or_skip(node.input[0])
-    x = picked.one_axis().seen if isinstance(picked, Picked) else importer.codes(node, node.input[0], border=True)
+    read: Summands | None = None
+    if isinstance(picked, Picked):
+        x = picked.one_axis().seen
+    else:
+        read = summands(importer, node, node.input[0], border=True)
+        x = replace(read.codes, shape=read.shape)
     letters = spatial(x)
     group = int(options.get("group", 1))
     grid = importer.weight(node.input[1], 2 + len(letters))
@@ -61,6 +67,12 @@ def conv(importer: Importer, node: NodeProto, options: dict):
     rows = importer.rows(node, grid)
     bias = importer.vector(node.input[2], "its bias", count) if len(node.input) > 2 and node.input[2] else None
     strides, pads, size = window(options, x, grid.integers.shape[2:])
+    if read and read.repeat != (1, 1):
+        if any(pads):
+            raise Refusal("padding behind an average that is not quantized", "quantize the average pool before it")
+        rows = replace(rows, integers=read.stretched(rows.integers))
+        strides = strides[0] * read.repeat[0], strides[1] * read.repeat[1]
+        x = read.codes
     y = _weight_layer(node_name(node), x, rows, bias, strides, pads, (count, *size), group)
     words = f"convolution {kernel[0]}x{kernel[1]}, {channels * group} to {count} channels"
     if group > 1:
@@ -97,28 +109,32 @@ def _dilated(grid: Grid, dilations: tuple[int, int]) -> Grid:
 def _linear(importer: Importer, node: NodeProto, name: str, grid: Grid, bias):
     """``grid``: (rows, features)."""
     rows, features = grid.integers.shape
-    x = importer.codes(node, name)
+    read = summands(importer, node, name)
+    x, shape = read.codes, read.shape
     if not x.flat:
-        return _pointwise(importer, node, x, grid, bias)
-    if math.prod(x.shape) != features:
-        raise Refusal(f"its weight has {features} input features, its input has {math.prod(x.shape)}",
+        return _pointwise(importer, node, read, grid, bias)
+    if math.prod(shape) != features:
+        raise Refusal(f"its weight has {features} input features, its input has {math.prod(shape)}",
                       "export the model again")
     # features of a file come in the order of its axes, those of the engine in that of a map
-    sides = [x.shape["CHW".index(axis)] for axis in x.axes]
+    sides = [shape["CHW".index(axis)] for axis in x.axes]
     kept = [axis for axis in "CHW" if axis in x.axes]
     scales = grid.row_scales()
     if scales is None:
         raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
     ordered = grid.integers.reshape(rows, *sides).transpose(0, *(1 + x.axes.index(axis) for axis in kept))
-    weight = np.ascontiguousarray(ordered.reshape(rows, *x.shape))
+    weight = read.stretched(np.ascontiguousarray(ordered.reshape(rows, *shape)))
+    # positions of the map that no window of an average reached
+    weight = np.pad(weight, [(0, 0), (0, 0), *((0, a - b) for a, b in zip(x.shape[1:], weight.shape[2:], strict=True))])
     found = importer.rows(node, replace(grid, integers=weight, scales=scales.reshape(rows, 1, 1, 1)))
     y = _weight_layer(node_name(node), x, found, bias, (1, 1), (0, 0, 0, 0), (rows, 1, 1))
     return f"linear layer, {features} to {rows} features", replace(y, axes="CHW")
 
 
-def _pointwise(importer: Importer, node: NodeProto, x: Codes, grid: Grid, bias):
+def _pointwise(importer: Importer, node: NodeProto, read: Summands, grid: Grid, bias):
     """A product with the last axis of a map: a 1x1 convolution where that axis are the channels."""
     rows, features = grid.integers.shape
+    x = read.codes
     if not x.axes.endswith("C"):
         raise Refusal("its input is a map, not a vector", "put Flatten before it")
     if x.shape[0] != features:
@@ -126,8 +142,10 @@ def _pointwise(importer: Importer, node: NodeProto, x: Codes, grid: Grid, bias):
     scales = grid.row_scales()
     if scales is None:
         raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
-    grid = replace(grid, integers=grid.integers.reshape(rows, features, 1, 1), scales=scales.reshape(rows, 1, 1, 1))
-    y = _weight_layer(node_name(node), x, importer.rows(node, grid), bias, (1, 1), (0, 0, 0, 0), (rows, *x.shape[1:]))
+    grid = replace(grid, integers=read.stretched(grid.integers.reshape(rows, features, 1, 1)),
+                   scales=scales.reshape(rows, 1, 1, 1))
+    y = _weight_layer(node_name(node), x, importer.rows(node, grid), bias, read.repeat, (0, 0, 0, 0),
+                      (rows, *read.shape[1:]))
     return f"convolution 1x1, {features} to {rows} channels", y
 
 
@@ -144,7 +162,7 @@ def gemm(importer: Importer, node: NodeProto, options: dict):
         if len(bias) not in (1, rows) or (len(bias) == rows and shape and shape[-1] != rows):
             raise Refusal(f"its bias has shape {tuple(shape)}, not ({rows},)", "export the model again")
         bias = [value * beta for value in bias] * (rows // len(bias))
-    if not importer.codes(node, node.input[0]).flat:
+    if not summands(importer, node, node.input[0]).codes.flat:
         raise Refusal("its input is a map, not a vector", "put Flatten before it")
     words, y = _linear(importer, node, node.input[0], grid, None)
     y = y.scaled([alpha] * rows, bias or [Fraction(0)] * rows)

@@ -1,11 +1,8 @@
 """Outputs that no Quant node ends: the accumulators themselves leave the engine, and the host scales them.
 
-A layer's result is ``slope * acc + intercept`` per row, exactly, so nothing is lost if ``acc`` comes out whole.  Up to
-8 bits are one output; up to 16 bits are two, for the layer is computed twice:
-
-    high = floor((acc - base) / 256)        low = acc - base - 256 * high
-
-``low`` is a fused residual with the multipliers 1 and -256.
+A layer's result is ``slope * acc + intercept`` per row, exactly, so nothing is lost if ``acc`` comes out whole.  It
+does in digits to the base 256, ``floor((acc - base) / 256**k) mod 256`` with the smallest accumulator of a row as its
+base.  Every digit is an output of its own, for which the layer is computed once more.
 """
 
 from dataclasses import dataclass, replace
@@ -18,8 +15,11 @@ from hwgen.frontend.network import HostStep
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.steps import reach
 from hwgen.frontend.values import Codes, CodeSource, ConvSource, Layer, Pending, Refusal
+from hwgen.graph.ir import Requant
 
 GRID = Quantizer(Fraction(1), bits=8, mode="FLOOR")
+MAX_DIGITS = 4
+"""An engine's accumulators have at most 32 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class FloatOutput:
     base: np.ndarray
     """int64 per row."""
     codes: tuple[Codes, ...]
-    """Highest part first."""
+    """Highest digit first."""
     layers: tuple[Layer, ...]
 
     def accumulators(self, codes: dict[str, np.ndarray]) -> np.ndarray:
@@ -64,7 +64,7 @@ def _limits(values: list[Fraction | None], missing: float) -> np.ndarray:
 
 
 def float_output(x: Pending, tensor: str) -> FloatOutput:
-    """The codes that hold ``x``, and the layers that make them; Refusal where 16 bits do not."""
+    """The codes that hold ``x``, and the layers that make them; Refusal where 32 bits do not."""
     if x.residual is not None or x.pools or x.bend is not None or x.border is not None:
         raise Refusal("the output is not quantized, nor the plain result of a layer",
                       "end the network with a Quant node")
@@ -76,19 +76,28 @@ def float_output(x: Pending, tensor: str) -> FloatOutput:
     plain = replace(x, slope=[Fraction(1)] * x.channels, intercept=[Fraction(0)] * x.channels,
                     low=[None] * x.channels, high=[None] * x.channels)
     low, high = reach(Layer(plain, GRID, tensor, x.source.name))
-    bits = int((high - low).max()).bit_length()
-    if bits > 16:
-        raise Refusal(f"the output is not quantized, and its accumulators have {bits} bits; at most 16 can leave the "
-                      "engine", "end the network with a Quant node")
+    n_digits = max(1, -(-int((high - low).max()).bit_length() // 8))
+    if n_digits > MAX_DIGITS:
+        raise Refusal(f"the output is not quantized, and its accumulators have more than {8 * MAX_DIGITS} bits",
+                      "end the network with a Quant node")
     base = low.tolist()
-    parts: list[Codes] = []
     layers: list[Layer] = []
-    for name in ("low",) if bits <= 8 else ("high", "low"):
-        unit = Fraction(1, 256) if name == "high" else Fraction(1)
+    parts: list[Codes] = []
+    for digit in reversed(range(n_digits)):
+        codes = Codes(f"{tensor}.digit{digit}", x.shape, GRID, x.flat, x.axes)
+        unit = Fraction(1, 256**digit)
         part = replace(plain, slope=[unit] * x.channels, intercept=[-unit * value for value in base])
-        if parts:
-            part = replace(part, residual=parts[0], coefficient=[Fraction(-256)] * x.channels)
-        codes = Codes(f"{tensor}.{name}", x.shape, GRID, x.flat, x.axes)
-        layers.append(Layer(part, GRID, codes.tensor, x.source.name, internal=True))
+        layers.append(Layer(part, GRID, codes.tensor, x.source.name, internal=True,
+                            digit=digit if layers else None))
         parts.append(codes)
     return FloatOutput(tensor, x, low, tuple(parts), tuple(layers))
+
+
+def digit_requant(layer: Layer) -> Requant:
+    """Low eight bits of ``slope * acc + intercept``, the slope being ``256**-digit``; every row exact as it is."""
+    assert layer.digit is not None
+    x, rows = layer.pending, layer.pending.channels
+    shift = 8 * layer.digit + 1
+    constant = [int(value * 2**shift) for value in x.intercept]
+    return Requant(np.full(rows, 2), np.array(constant, np.int64), np.full(rows, shift), "floor", 0, 0, 255,
+                   proven=rows, wrap=True)

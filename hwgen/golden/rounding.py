@@ -37,8 +37,8 @@ def shift_round(value: np.ndarray, shift: np.ndarray | int, rounding: str) -> np
 
 
 def _affine(terms: list[tuple[np.ndarray, np.ndarray]], constant: np.ndarray, shift: np.ndarray, rounding: str,
-            zero_point: int, low: int, high: int) -> np.ndarray:
-    """``clamp(zero_point + round((sum x*m + constant) / 2**shift), low, high)`` as uint8.
+            zero_point: int, low: int, high: int, wrap: bool = False) -> np.ndarray:
+    """``clamp(zero_point + round((sum x*m + constant) / 2**shift), low, high)`` as uint8; with ``wrap`` modulo 256.
 
     Computed in int64 where |sum| + 2**(S-1) is proven to stay below 2**62, else in Python integers.
     """
@@ -48,7 +48,7 @@ def _affine(terms: list[tuple[np.ndarray, np.ndarray]], constant: np.ndarray, sh
     for x, m in terms:
         value = value + x.astype(dtype, copy=False) * m.astype(dtype)
     result = shift_round(value, shift.astype(dtype), rounding)
-    return np.clip(result + zero_point, low, high).astype(np.uint8)
+    return (result & 255 if wrap else np.clip(result + zero_point, low, high)).astype(np.uint8)
 
 
 def _by_row(values: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def requantize(acc: np.ndarray, requant: Requant, residual: np.ndarray | None = 
             raise HwgenError("a fused residual needs its second operand")
         terms.append((residual, _by_row(requant.residual_multiplier)))
     return _affine(terms, _by_row(requant.constant), _by_row(requant.shift), requant.rounding,
-                   requant.zero_point, requant.low, requant.high)
+                   requant.zero_point, requant.low, requant.high, requant.wrap)
 
 
 def _count_thresholds(acc: np.ndarray, requant: Requant) -> np.ndarray:

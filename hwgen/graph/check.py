@@ -238,6 +238,9 @@ def _requant(rule: Requant, rows: int, bits: int) -> Iterator[str]:
         return
     if rule.negate is not None:
         yield "negate is only for thresholds"
+    if rule.wrap and (rule.zero_point, rule.low, rule.high) != (0, 0, 255):
+        yield (f"codes that wrap have zero point 0 and the range 0..255, not {rule.zero_point} and "
+               f"{rule.low}..{rule.high}")
     yield from _integers("multiplier", rule.multiplier, rows, _INT32)
     yield from _integers("constant", rule.constant, rows, _INT64)
     yield from _integers("shift", rule.shift, rows, (1, MAX_SHIFT))
@@ -256,6 +259,8 @@ def _thresholds(rule: Requant, thresholds: np.ndarray, rows: int, bits: int) -> 
         unsorted = np.flatnonzero((thresholds[:, 1:] < thresholds[:, :-1]).any(axis=1))
         if unsorted.size:
             yield f"thresholds are not sorted in rows {', '.join(map(str, unsorted[:8]))}"
+    if rule.wrap:
+        yield "thresholds cannot wrap"
     if rule.residual_multiplier is not None:
         yield "thresholds cannot take a fused residual; use the two-step form"
     if rule.negate is not None and (rule.negate.shape != (rows,) or rule.negate.dtype != np.bool_):

@@ -42,7 +42,8 @@ class Requant:
 
     ``q = clamp(zero_point + round((acc*M + res*R + C) / 2**S), low, high)``, or, with
     thresholds, ``q = low + #{k : v >= thresholds[row, k]}`` where ``v`` is ``acc``, or
-    ``-acc - 1`` in the rows marked in ``negate``.
+    ``-acc - 1`` in the rows marked in ``negate``.  With ``wrap`` it is the low eight bits, ``q = round(...) mod 256``:
+    a digit of a result that is wider than a code.
     """
 
     multiplier: np.ndarray
@@ -61,6 +62,8 @@ class Requant:
     """Sorted, shape (rows, high - low); replaces M, C, S when present."""
     negate: np.ndarray | None = None
     """bool, shape (rows,); only with thresholds: the step function falls with acc."""
+    wrap: bool = False
+    """Codes of 8 bits are not clamped but wrap around; zero point and ``low`` are 0, ``high`` is 255."""
     proven: int = 0
     """Rows shown equal to the network they came from on every accumulator."""
     worst: int = 0

@@ -244,6 +244,7 @@ def needs(layout: Layout) -> dict:
         "pool": any(layer.pool for layer in layers),
         "pool_columns": max((steps.columns for steps in layout.walks.values() if steps.raster), default=0),
         "thresholds": any(layer.conv.requant.thresholds is not None for layer in layers),
+        "wrap": any(layer.conv.requant.wrap for layer in layers),
         "ring_depth": max(layout.most_words(layer) for layer in layers),
         "scratch_depth": max(layout.schedule.depth, max(_span(layout, step) for step in layout.steps)),
     }

@@ -106,7 +106,7 @@ class Search:
         asked["m_bits"], asked["acc_bits"] = min(32, asked["m_bits"]), min(31, asked["acc_bits"])
         asked["c_extra"] = min(16, asked["c_extra"])
         widths = ("acc_bits", "m_bits", "shift_base", "c_extra", "residual", "fused", "wide_residual", "rescale",
-                  "pool", "pool_columns", "thresholds")
+                  "pool", "pool_columns", "thresholds", "wrap")
         # Whether operands of a wide M can change places is seen on the engine itself.
         return {name: asked[name] for name in widths} | {"swap": False}
 

@@ -46,7 +46,7 @@ def layer_words(layout: Layout, step: Step, map_base: int) -> list[int]:
             "keep": step.keep, "store": step.store, "pool_mode": pool_mode, "rescale": second,
             "half_even2": scale is not None and scale.rounding == "half_even", "step": layout.step(layer) - 1,
             "pad": layout.tensor(layer.input).zero_point, "pool_pad": window.pad_code,
-            "swap": layout.engine.swap and layout.wide_m(layer),
+            "swap": layout.engine.swap and layout.wide_m(layer), "wrap": rule.wrap,
         },
         "input_map": {"block_step": source.planes * source.plane_step,
                       "plane_step": source.plane_step, "row_q": row_q, "row_r": row_r},

@@ -50,7 +50,7 @@ class Drain(wiring.Component):
         slots = data.ArrayLayout(slot_layout(e.point_bits), e.px)
         self._lanes = [make_lane(e) for _ in range(e.drain_lanes)]
         super().__init__({
-            "settings": In(settings_layout()), "tile": In(tile_layout()), "active": In(slots), "final": In(1),
+            "settings": In(settings_layout(e.wrap)), "tile": In(tile_layout()), "active": In(slots), "final": In(1),
             "parity": In(1), "push": In(1), "go": In(1), "idle": Out(1), "params_release": Out(1),
             "totals": In(data.ArrayLayout(e.acc_bits, e.rows * e.px)), "sums": In(data.ArrayLayout(e.acc_bits, e.px)),
             "residual_valid": In(1), "residual": In(data.ArrayLayout(e.word_bits, e.px)),
@@ -189,6 +189,8 @@ class Drain(wiring.Component):
             ]
             if e.swap:
                 m.d.comb += unit.swapped.eq(s.swap)
+            if e.wrap:
+                m.d.comb += unit.wrap.eq(s.wrap)
             if e.residual:
                 m.d.comb += unit.res.eq(residual[lane])
                 if e.has_r:

@@ -69,7 +69,7 @@ class HwgenEngine(wiring.Component):
         walker = Walker(px=e.px, banks=e.banks, point_bits=e.point_bits, size_bits=e.size_bits, ahead=e.walks_ahead,
                         raster=e.pool_columns > 0)
         seq = Sequencer(px=e.px, banks=e.banks, ring_depth=e.ring_depth, point_bits=e.point_bits, bits=e.register_bits,
-                        one_tile=e.small)
+                        one_tile=e.small, wrap=e.wrap)
         reader = Reader(px=e.px, banks=e.banks, word_bits=e.word_bits, ring_depth=e.ring_depth, point_bits=e.point_bits,
                         bits=e.register_bits, one_tile=e.small)
         array, drain = Array(engine=e, simulation=self.simulation), Drain(engine=e, simulation=self.simulation)

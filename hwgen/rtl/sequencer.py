@@ -17,9 +17,10 @@ FULL = {f.name: f.bits for word in (*SETTINGS, *TILE_WORDS) for f in word.fields
 """Bits of every field of a layer and of a tile."""
 
 
-def settings_layout() -> data.StructLayout:
-    return data.StructLayout({f.name: signed(f.bits) if f.signed else f.bits
-                              for word in SETTINGS for f in word.fields if f.name != "command"})
+def settings_layout(wrap: bool = True) -> data.StructLayout:
+    """A layer's constants; an engine without ``wrap`` has no register for it."""
+    return data.StructLayout({f.name: signed(f.bits) if f.signed else f.bits for word in SETTINGS for f in word.fields
+                              if f.name != "command" and (wrap or f.name != "wrap")})
 
 
 class Sequencer(wiring.Component):
@@ -45,7 +46,7 @@ class Sequencer(wiring.Component):
     """
 
     def __init__(self, *, px: int, banks: int, ring_depth: int, point_bits: int = POINT_BITS,
-                 bits: dict[str, int] | None = None, one_tile: bool = False):
+                 bits: dict[str, int] | None = None, one_tile: bool = False, wrap: bool = True):
         self.px, self.banks, self.ring_depth, self.one_tile = px, banks, ring_depth, one_tile
         self._bits = FULL | (bits or {})
         self.ring_bits = (ring_depth - 1).bit_length()
@@ -56,7 +57,7 @@ class Sequencer(wiring.Component):
             "layers_done": Out(16),
             "step_write": Out(1), "move_write": Out(1), "config_index": Out(3), "restart": Out(1),
             "slots": In(slots), "slots_valid": In(1), "slots_final": In(1), "slots_take": Out(1),
-            "settings": Out(settings_layout()), "tile": Out(tile_layout()), "active": Out(slots),
+            "settings": Out(settings_layout(wrap)), "tile": Out(tile_layout()), "active": Out(slots),
             "word": Out(word_layout(self.ring_bits, bits, one_tile)), "word_valid": Out(1), "word_ready": In(1),
             "group_push": Out(1), "final": Out(1), "parity": Out(1),
             **({"reader_idle": In(1)} if one_tile else {}),
@@ -231,6 +232,7 @@ class Sequencer(wiring.Component):
     def _kept(self, target, values):
         """Assignments of fields, of each the bits that are used: what is always 0 or a copy of the sign takes no
         register."""
-        kept = {name: value[:self._bits[name]] for name, value in values.items() if name != "command"}
+        known = target.shape().members
+        kept = {name: value[:self._bits[name]] for name, value in values.items() if name in known}
         return [getattr(target, name).eq(value.as_signed() if values[name].shape().signed else value)
                 for name, value in kept.items()]

@@ -44,7 +44,7 @@ class RequantLane(wiring.Component):
     without ``fused`` it is the second one, and there is no ``r``.
 
     ``swap``: in a layer ``m`` has at most 18 bits, or with ``swapped`` the accumulator has.  ``upper_blocks``: see
-    :func:`hwgen.requantizer.cut`.
+    :func:`hwgen.requantizer.cut`.  ``wraps``: in a layer with ``wrap`` q1 is not clamped (:class:`RoundClamp`).
 
     ``dsp_bits``: signed operand width of a multiplier block: 18, 25 (7-series) or 16 (iCE40).  A wider
     accumulator is cut in two (:func:`hwgen.requantizer.cut`), so that each block has its own register.
@@ -53,7 +53,7 @@ class RequantLane(wiring.Component):
     def __init__(self, *, acc_bits: int, sum_bits: int, m_bits: int, c_bits: int, residual: bool, rescale: bool,
                  pool: bool, thresholds: bool, pool_depth: int = 2, dsp_bits: int = 18,
                  c2_bits: int | None = None, fused: bool = True, swap: bool = False,
-                 upper_blocks: bool = False, shift_base: int = 0):
+                 upper_blocks: bool = False, shift_base: int = 0, wraps: bool = False):
         for name, value, lowest, highest in (("acc_bits", acc_bits, 4, 40), ("sum_bits", sum_bits, 1, 40),
                                              ("m_bits", m_bits, 2, 32), ("c_bits", c_bits, 2, 80),
                                              ("pool_depth", pool_depth, 1, 4096)):
@@ -63,7 +63,7 @@ class RequantLane(wiring.Component):
             raise ValueError(f"dsp_bits must be 16, 18 or 25, not {dsp_bits!r}")
         self.acc_bits, self.sum_bits, self.m_bits, self.c_bits = acc_bits, sum_bits, m_bits, c_bits
         self.residual, self.rescale, self.pool, self.thresholds = residual, rescale, pool, thresholds
-        self.pool_depth, self.dsp_bits, self.shift_base = pool_depth, dsp_bits, shift_base
+        self.pool_depth, self.dsp_bits, self.shift_base, self.wraps = pool_depth, dsp_bits, shift_base, wraps
         self.fused, self.swap, self.upper_blocks = residual and fused, swap, upper_blocks
         self.shared = self.fused and rescale and dsp_bits == 25
         """One multiplier for r*res and b*res: delaying a product costs little where a LUT is a shift register."""
@@ -108,6 +108,8 @@ class RequantLane(wiring.Component):
             ports |= {"r": In(signed(self.m_bits))}
         if self.swap:
             ports |= {"swapped": In(1)}
+        if self.wraps:
+            ports |= {"wrap": In(1)}
         if self.thresholds:
             ports |= {"override": In(1), "override_code": In(unsigned(8))}
         if self.rescale:
@@ -168,7 +170,7 @@ class RequantLane(wiring.Component):
         else:
             product = None
         v = self._multiply(m, acc, product, addend)
-        m.submodules.round = round_1 = RoundClamp(v_bits=self.v_bits, base=self.shift_base)
+        m.submodules.round = round_1 = RoundClamp(v_bits=self.v_bits, base=self.shift_base, wraps=self.wraps)
         m.d.comb += [
             round_1.v.eq(v),
             round_1.shift.eq(delay(m, self.shift, MULTIPLY_LATENCY, "shift")),
@@ -177,6 +179,8 @@ class RequantLane(wiring.Component):
             round_1.low.eq(self.low),
             round_1.high.eq(self.high),
         ]
+        if self.wraps:
+            m.d.comb += round_1.wrap.eq(self.wrap)
         if not self.thresholds:
             return round_1.q
         q1 = Signal(8)
@@ -294,4 +298,5 @@ def make_lane(engine: Engine) -> RequantLane:
     return RequantLane(acc_bits=e.acc_bits, sum_bits=e.acc_bits, m_bits=e.m_bits, c_bits=e.c_bits,
                        residual=e.residual, rescale=e.rescale, pool=e.pool, thresholds=e.thresholds,
                        dsp_bits=dsp_bits(e.family), pool_depth=e.tile_chunks, c2_bits=e.c2_bits,
-                       fused=e.fused, swap=e.swap, upper_blocks=e.upper_blocks, shift_base=e.shift_base)
+                       fused=e.fused, swap=e.swap, upper_blocks=e.upper_blocks, shift_base=e.shift_base,
+                       wraps=e.wrap)

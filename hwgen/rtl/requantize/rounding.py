@@ -55,7 +55,8 @@ class RoundClamp(wiring.Component):
 
     ``tie`` is 1 if ``half_even`` is set, the S discarded bits are all 0 and v >> S is odd
     (``v`` already contains the rounding constant 2**(S-1)).  Correct for every ``v``:
-    values that do not fit the narrow field behind the shifter saturate.
+    values that do not fit the narrow field behind the shifter saturate.  With ``wrap`` (a port where ``wraps``) q is
+    the low eight bits instead; ``zero`` and ``low`` are 0 then, and ``high`` is 255.
 
     ``low`` <= ``high``.  ``v`` and ``shift`` may change every cycle; the others are layer
     constants.  Latency: 4 cycles.  Cost: about 175 LUT4 (ECP5) for 45 bits; ``base`` costs nothing, it leaves out
@@ -64,12 +65,12 @@ class RoundClamp(wiring.Component):
 
     latency = 4
 
-    def __init__(self, *, v_bits: int, base: int = 0):
+    def __init__(self, *, v_bits: int, base: int = 0, wraps: bool = False):
         if v_bits < 2:
             raise ValueError(f"v_bits must be at least 2, not {v_bits!r}")
         if not 0 <= base <= MAX_SHIFT_BASE:
             raise ValueError(f"base must be in 0..{MAX_SHIFT_BASE}, not {base!r}")
-        self.v_bits, self.base = v_bits, base
+        self.v_bits, self.base, self.wraps = v_bits, base, wraps
         super().__init__({
             "v": In(signed(v_bits)),
             "shift": In(unsigned(5)),
@@ -78,6 +79,7 @@ class RoundClamp(wiring.Component):
             "low": In(unsigned(8)),
             "high": In(unsigned(8)),
             "q": Out(unsigned(8)),
+            **({"wrap": In(1)} if wraps else {}),
         })
 
     def elaborate(self, platform):
@@ -96,7 +98,11 @@ class RoundClamp(wiring.Component):
 
         # An odd number less one is the same number with its lowest bit cleared.
         odd_tie = self.half_even & ~state.sticky
-        rounded = Cat(field[0] & ~odd_tie, field[1:]).as_signed()
+        top = field[8:]
+        if self.wraps:
+            # Without what lies above them the low bits are in the range, so the clamp lets them pass.
+            top, over = Mux(self.wrap, 0, top), over & ~self.wrap
+        rounded = Cat(field[0] & ~odd_tie, field[1:8], top).as_signed()
         moved = Signal(signed(FIELD_BITS + 1), reset_less=True)
         too_low = Signal(reset_less=True)
         too_high = Signal(reset_less=True)
