@@ -1,4 +1,4 @@
-"""Average pools without a quantizer in front of weight layers, as Keras and torch users leave them, against qonnx."""
+"""Means and sums without a quantizer in front of weight layers, as Keras and torch users leave them: against qonnx."""
 
 import numpy as np
 from onnx_graphs import Hand
@@ -45,12 +45,13 @@ def test_parts_of_a_window(tmp_path):
 
 
 @pytest.mark.parametrize("bits, kernel, summands", [(4.0, 2, 1), (4.0, 6, 3), (8.0, 2, 4), (8.0, 3, 9)])
-@pytest.mark.parametrize("size", [12, 13])
-def test_average_and_convolution(tmp_path, bits, kernel, summands, size):
-    """Windows side by side, with rows and columns left over, in front of a convolution."""
+@pytest.mark.parametrize("size, pads, zero", [(12, [0, 0, 0, 0], 0.0), (13, [0, 0, 0, 0], 0.0),
+                                              (12, [1, 0, 0, 1], 3.0)])
+def test_average_and_convolution(tmp_path, bits, kernel, summands, size, pads, zero):
+    """Windows side by side, with rows and columns left over, in front of a convolution; zeros around the averages."""
     hand = Hand((1, 2, size, size))
-    y = hand.node("AveragePool", start(hand, bits), kernel_shape=[kernel] * 2, strides=[kernel] * 2)
-    graph = end(hand, hand.node("Conv", y, hand.weight(ints(4, 2, 2, 2))), tmp_path, 0.02 * 2**bits)
+    y = hand.node("AveragePool", start(hand, bits, zero=zero), kernel_shape=[kernel] * 2, strides=[kernel] * 2)
+    graph = end(hand, hand.node("Conv", y, hand.weight(ints(4, 2, 2, 2)), pads=pads), tmp_path, 0.02 * 2**bits)
     assert graph.ops[-1].weight[0, 0].size == 4 * summands
 
 
@@ -88,6 +89,19 @@ def test_two_layers_on_one_average(tmp_path):
     assert sum(isinstance(op, AvgPool) for op in graph.ops) == 1
 
 
+@pytest.mark.parametrize("signed, zero, relu", [(0, 0.0, False), (1, 0.0, True), (0, 3.0, False)])
+def test_sum_of_two_tensors_of_one_scale(tmp_path, signed, zero, relu):
+    """An add that no quantizer follows, in front of a convolution and of an average."""
+    hand = Hand((1, 3, 6, 6))
+    x = start(hand, 4.0, zero=zero, signed=signed)
+    y = hand.quant(hand.node("Conv", x, hand.weight(ints(3, 3, 1, 1), 0.3719)), 0.3071, zero, 4.0, signed)
+    y = hand.node("Add", x, y)
+    y = hand.node("Relu", y) if relu else y
+    z = hand.node("MatMul", hand.node("Flatten", hand.node("GlobalAveragePool", y)), hand.weight(ints(3, 5)))
+    a = hand.quant(hand.node("Conv", y, hand.weight(ints(4, 3, 3, 3))), 2.1, signed=1)
+    assert_equals_qonnx(hand.save(tmp_path / "net.onnx", a, hand.quant(z, 0.71, signed=1)))
+
+
 def refused(hand, y, path) -> str:
     with pytest.raises(HwgenError) as caught:
         load(hand.save(path / "net.onnx", hand.quant(y, 1.0, signed=1)))
@@ -105,7 +119,7 @@ def test_refused_by_name(tmp_path):
     y = hand.node("Mul", y, hand.const(np.array([1.0, 2.0]).reshape(1, 2, 1, 1)), name="norm")
     text = refused(hand, hand.node("Conv", y, hand.weight(ints(4, 2, 1, 1)), name="bad"), tmp_path)
     assert "bad (Conv): its input 'norm_out' is not quantized" in text
-    hand = Hand()
+    hand = Hand((1, 2, 7, 6))
     y = hand.node("AveragePool", start(hand, 8.0), kernel_shape=[2, 2], strides=[2, 2])
     text = refused(hand, hand.node("Conv", y, hand.weight(ints(4, 2, 3, 3)), pads=[1] * 4, name="bad"), tmp_path)
     assert "bad (Conv): padding behind an average that is not quantized" in text

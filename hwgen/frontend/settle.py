@@ -53,16 +53,22 @@ def check_layer(x: Pending, quantizer: Quantizer) -> None:
 def on_grid(x: Pending) -> Quantizer | None:
     """The quantizer whose grid holds every value of ``x``: codes that met nothing but limits on their own grid.
 
-    They may be sums of an average pool that fit a code.
+    They may be sums that fit a code: of an average pool, or of two tensors with one scale.
     """
-    if isinstance(x.source, ConvSource) or x.residual is not None or x.bend is not None or x.border is not None:
+    if isinstance(x.source, ConvSource) or x.bend is not None or x.border is not None:
         return None
     unit = x.source.input.quantizer
+    top, zero = unit.high, unit.code_zero
     if isinstance(x.source, PoolSource):
-        count = math.prod(x.source.kernel)
-        if unit.high * count > 255 or x.slope[0] <= 0:
+        top, zero = (value * math.prod(x.source.kernel) for value in (top, zero))
+    if x.residual is not None:
+        top, zero = top + x.residual.quantizer.high, zero + x.residual.quantizer.code_zero
+        if x.coefficient != x.slope:
             return None
-        unit = Quantizer(x.slope[0], unit.code_zero * count, (unit.high * count).bit_length())
+    if isinstance(x.source, PoolSource) or x.residual is not None:
+        if top > 255 or x.slope[0] <= 0:
+            return None
+        unit = Quantizer(x.slope[0], zero, top.bit_length())
     limits = {x.low[0], x.high[0]} - {None}
     plain = (all(a == unit.scale for a in x.slope) and all(b == -unit.scale * unit.code_zero for b in x.intercept)
              and len(set(x.low)) == len(set(x.high)) == 1)

@@ -68,11 +68,12 @@ def conv(importer: Importer, node: NodeProto, options: dict):
     bias = importer.vector(node.input[2], "its bias", count) if len(node.input) > 2 and node.input[2] else None
     strides, pads, size = window(options, x, grid.integers.shape[2:])
     if read and read.repeat != (1, 1):
-        if any(pads):
-            raise Refusal("padding behind an average that is not quantized", "quantize the average pool before it")
-        rows = replace(rows, integers=read.stretched(rows.integers))
-        strides = strides[0] * read.repeat[0], strides[1] * read.repeat[1]
-        x = read.codes
+        (high, wide), x = read.repeat, read.codes
+        if any(pads) and x.shape[1:] != (high * read.shape[1], wide * read.shape[2]):
+            raise Refusal("padding behind an average that is not quantized and leaves rows or columns out",
+                          "quantize the average pool before it")
+        rows, strides = replace(rows, integers=read.stretched(rows.integers)), (strides[0] * high, strides[1] * wide)
+        pads = pads[0] * high, pads[1] * wide, pads[2] * high, pads[3] * wide
     y = _weight_layer(node_name(node), x, rows, bias, strides, pads, (count, *size), group)
     words = f"convolution {kernel[0]}x{kernel[1]}, {channels * group} to {count} channels"
     if group > 1:
