@@ -14,7 +14,7 @@ import time
 import torch
 
 from hwgen.errors import HwgenError
-from hwgen.quantize.policy import REASSIGN, Policy
+from hwgen.quantize.policy import Policy
 from hwgen.quantize.recipe import find_recipe
 from hwgen.quantize.train import Job, float_accuracy, integer_accuracy
 
@@ -38,9 +38,8 @@ def measure(name: str, policies: list[str], seeds: list[int], epochs: int | None
                 continue
             start = time.perf_counter()
             network = job.float_network()
-            # RMSMP assigns anew every 10 epochs; in a training of fewer than 20 once, half way
-            half = (epochs or recipe.epochs) // 2
-            settings = {"reassign_every": min(REASSIGN, half)} if text.startswith("rmsmp") else {}
+            # RMSMP assigns anew every 10 epochs; in a shorter training every 2
+            settings = {"reassign_every": 2} if text.startswith("rmsmp") else {}
             policy = None if text == "float" else Policy.parse(text, **settings, **recipe.widths)
             model = job.quantized(network, policy, epochs, text)
             right = float_accuracy(model, data) if policy is None else integer_accuracy(model, data.test)

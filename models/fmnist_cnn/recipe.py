@@ -48,6 +48,5 @@ class FmnistCnn(nn.Module):
         return self.classify(self.flatten(self.pool(x)))
 
 
-# Operands of the add have 8 bits: with 4, as every other map has them, a fifth of a point is lost.
-RECIPE = Recipe(FmnistCnn, fashion_mnist, float_epochs=16, float_lr=5e-3, epochs=10, lr=3e-3, label_smoothing=0.05,
-                norm_batches=100, widths={"add_bits": 8})
+RECIPE = Recipe(FmnistCnn, fashion_mnist, float_epochs=16, float_lr=5e-3, epochs=10, lr=1e-3, label_smoothing=0.05,
+                norm_batches=100)
