@@ -1,4 +1,4 @@
-"""Layers that one multiplier per row does not express as they are: signs, and values bent at a point."""
+"""Layers that one multiplier per row does not express as they are: signs, values bent at a point, ties to even."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from hwgen.frontend.values import Layer
-from hwgen.graph.ir import Requant
+from hwgen.frontend.quantizers import Quantizer
+from hwgen.frontend.values import Layer, PoolSource
+from hwgen.graph.ir import Requant, Rescale
 
 
 def halves(layer: Layer, pivot: list[Fraction]) -> tuple[Layer, Layer]:
@@ -29,6 +30,42 @@ def halves(layer: Layer, pivot: list[Fraction]) -> tuple[Layer, Layer]:
         part = replace(part.limited(low, high), pools=())
         found.append(replace(layer, pending=part))
     return found[0], found[1]
+
+
+def has_ties(layer: Layer) -> bool:
+    """Whether some sums of an average lie half way between two codes, while no multiplier is their exact ratio."""
+    x, quantizer = layer.pending, layer.quantizer
+    if not isinstance(x.source, PoolSource) or quantizer.mode != "HALF_EVEN" or quantizer.bipolar or x.residual or \
+            x.bend or x.border:
+        return False
+    slope, rest = x.slope[0] / quantizer.scale, x.intercept[0] / quantizer.scale - Fraction(1, 2)
+    if slope.denominator & (slope.denominator - 1) == 0:
+        return False
+    whole = math.lcm(slope.denominator, rest.denominator)
+    step, value = int(slope * whole) % whole, int(rest * whole) % whole
+    for _ in range(x.source.input.quantizer.high * math.prod(x.source.kernel) + 1):
+        if not value:
+            return True
+        value = (value + step) % whole
+    return False
+
+
+def tied(layer: Layer) -> tuple[Layer, Layer]:
+    """The layer with ties up and with ties down; the even one of the two codes is its own (:func:`even_sum`).
+
+    A multiplier that is only close to the ratio sends all ties one way: 1/36 of a sum of 36 codes has no other.
+    """
+    x, half = layer.pending, layer.quantizer.scale / 2
+    up, down = (replace(layer, quantizer=replace(layer.quantizer, mode=mode),
+                        pending=x.scaled([Fraction(1)] * x.channels, [offset] * x.channels))
+                for offset, mode in ((half, "FLOOR"), (-half, "CEIL")))
+    return up, down
+
+
+def even_sum(quantizer: Quantizer) -> Rescale:
+    """``round((up + down) / 2)``, ties to even, of the integers before the zero point that is added after rounding."""
+    middle = quantizer.offset
+    return Rescale(1, -2 * middle, 1, 1, "half_even", middle, quantizer.low, quantizer.high, True)
 
 
 def bipolar_requant(slope: list[Fraction], intercept: list[Fraction], acc_lo: np.ndarray,

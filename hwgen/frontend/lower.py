@@ -1,18 +1,17 @@
-"""From the exact network of the file to the integer network: requantizers are compiled here."""
+"""From the exact network of the file to the integer network."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-import math
 
 import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
-from hwgen.frontend.halves import bipolar_requant, halves
+from hwgen.frontend.halves import even_sum, halves, has_ties, tied
 from hwgen.frontend.quantizers import Quantizer
+from hwgen.frontend.rules import M_BITS, compile_requant, compile_sum
 from hwgen.frontend.settle import by_steps, code_limits, split_at
-from hwgen.frontend.steps import ROUNDINGS, by_switch_points
 from hwgen.frontend.values import (
     Codes,
     CodeSource,
@@ -24,17 +23,10 @@ from hwgen.frontend.values import (
     PoolSource,
     Refusal,
 )
-from hwgen.frontend.wide import digit_requant
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale, Tensor
 from hwgen.graph.ranges import accumulator_range
-from hwgen.graph.requantize import compile_affine, compile_fused
-from hwgen.graph.rescale import compile_rescale
-from hwgen.graph.thresholds import MAX_STEPS, parts_of
-
-M_BITS = (18, 19, 20, 21, 22, 24, 26, 28, 32)
-"""Widths of multipliers that are tried, narrowest first; wider ones cost multipliers in the engine."""
-
+from hwgen.graph.thresholds import parts_of
 
 def lower(network: Network, m_bits: int | None = None) -> Graph:
     """The integer network of a file without problems.
@@ -78,33 +70,9 @@ def inputs(layer: Layer | PoolLayer) -> list[str]:
     return [pending.source.input.tensor] + ([pending.residual.tensor] if pending.residual else [])
 
 
-def code_affine(x: Pending, quantizer: Quantizer) -> tuple[list[Fraction], list[Fraction], list[Fraction]]:
-    """(slope, coefficient, intercept) in the source's integers: ``y/s + zero`` before rounding."""
-    scale = quantizer.scale
-    return ([a / scale for a in x.slope], [c / scale for c in x.coefficient],
-            [b / scale + quantizer.zero for b in x.intercept])
-
-
 def between(output: str, index: int) -> str:
     """Name of the tensor that max pool number ``index`` between a layer and its Quant node reads."""
     return f"{output}.before_pool{index or ''}"
-
-
-def narrowest(widths: Sequence[int], compiled: Callable[[int], Rescale]) -> Rescale:
-    """The rule of the narrowest width that is proven, by bisection: each try takes long.  If none is, the narrowest."""
-    low, high = 0, len(widths) - 1
-    best = None
-    while low < high:
-        middle = (low + high) // 2
-        rule = compiled(widths[middle])
-        if rule.proven:
-            best, high = rule, middle
-        else:
-            low = middle + 1
-    if best is None:
-        rule = compiled(widths[-1])
-        best = rule if rule.proven or len(widths) == 1 else compiled(widths[0])
-    return best
 
 
 class _Maker:
@@ -155,6 +123,8 @@ class _Maker:
         pivot = None if layer.thresholds or by_steps(layer.pending, layer.quantizer) else \
             split_at(layer.pending, layer.quantizer)
         if pivot is None:
+            if has_ties(layer) and self._with_ties(layer, target):
+                return
             op = self._operation(layer, target)
             if isinstance(op, Conv) and op.requant.thresholds is not None and layer.quantizer.code_bits > 4:
                 self._counted(op, target)
@@ -165,18 +135,31 @@ class _Maker:
                 self.ops.append(op)
                 return
             self.names.discard(op.name)
-        parts = []
-        for half, name in zip(halves(layer, pivot), ("above", "below"), strict=True):
-            part = replace(target, tensor=f"{target.tensor}.{name}")
-            self.ops.append(self._operation(half, part))
-            self.tensor(part)
-            parts.append(part.tensor)
+        parts = self._parts(halves(layer, pivot), ("above", "below"), target)
         low, high = code_limits(layer.pending, layer.quantizer)
         middle = layer.quantizer.code(pivot[0])
-        total = Rescale(2, -2 * middle, 1, 2, "floor", 0, min(low), max(high), True)
+        self._sum(layer, parts, target, Rescale(2, -2 * middle, 1, 2, "floor", 0, min(low), max(high), True))
+
+    def _parts(self, layers: tuple[Layer, Layer], names: tuple[str, str], target: Codes) -> list[Op]:
+        return [self._operation(part, replace(target, tensor=f"{target.tensor}.{name}"))
+                for part, name in zip(layers, names, strict=True)]
+
+    def _sum(self, layer: Layer, parts: list[Op], target: Codes, total: Rescale) -> None:
+        for op in parts:
+            self.tensor(replace(target, tensor=op.output))
+            self.ops.append(op)
         self.tensor(target)
         name = self.name(f"{layer.pending.source.name}.sum")
-        self.ops.append(Add(name, parts[0], parts[1], target.tensor, total))
+        self.ops.append(Add(name, parts[0].output, parts[1].output, target.tensor, total))
+
+    def _with_ties(self, layer: Layer, target: Codes) -> bool:
+        """Puts the two roundings of a tie and the even one of them, if both are exact."""
+        parts = self._parts(tied(layer), ("up", "down"), target)
+        if not all(map(_proven, parts)):
+            self.names.difference_update(part.name for part in parts)
+            return False
+        self._sum(layer, parts, target, even_sum(layer.quantizer))
+        return True
 
     def _counted(self, op: Conv, target: Codes) -> None:
         """Thresholds for codes of more than 4 bits: convolutions that count some of them each, and running sums."""
@@ -205,9 +188,7 @@ class _Maker:
     def _worth_a_cut(self, layer: Layer, op: Op) -> list[Fraction] | None:
         """Where to cut a layer whose ties below zero go another way than those above, if it is not proven."""
         quantizer, pending = layer.quantizer, layer.pending
-        assert not isinstance(op, MaxPool)
-        proven = op.requant.proven == pending.channels if isinstance(op, Conv) else op.rescale.proven
-        if proven or layer.thresholds or quantizer.bipolar or quantizer.mode not in ("HALF_UP", "HALF_DOWN"):
+        if _proven(op) or layer.thresholds or quantizer.bipolar or quantizer.mode not in ("HALF_UP", "HALF_DOWN"):
             return None
         low, high = code_limits(pending, quantizer)
         if not min(low) < quantizer.offset < max(high):
@@ -218,7 +199,7 @@ class _Maker:
         pending, source = layer.pending, layer.pending.source
         if isinstance(source, ConvSource):
             return self._conv(layer, source, target)
-        rescale = self._rescale(layer)
+        rescale = compile_sum(layer, self.widths)
         if isinstance(source, PoolSource):
             return AvgPool(self.name(source.name), source.input.tensor, target.tensor, source.kernel, source.strides,
                            rescale, source.pads)
@@ -234,55 +215,11 @@ class _Maker:
                   _frozen(source.row_scales), Requant(empty, empty, empty), source.strides, source.pads,
                   None if residual is None else residual.tensor, source.groups)
         acc_lo, acc_hi = accumulator_range(op, self.tensors[source.input.tensor])
-        return replace(op, requant=self._requant(layer, acc_lo, acc_hi))
+        return replace(op, requant=compile_requant(layer, acc_lo, acc_hi, self.widths))
 
-    def _options(self, layer: Layer) -> dict:
-        """What every requantizer of this Quant node shares.
-
-        Rounding is of ``y/s + zero`` in the source's integers; signed codes are shifted after it.
-        """
-        low, high = code_limits(layer.pending, layer.quantizer)
-        return {"rounding": ROUNDINGS[layer.quantizer.mode], "low": low[0], "high": high[0],
-                "zero_point": layer.quantizer.offset, "zero_after": True}
-
-    def _requant(self, layer: Layer, acc_lo: np.ndarray, acc_hi: np.ndarray) -> Requant:
-        pending, quantizer = layer.pending, layer.quantizer
-        if layer.digit is not None:
-            return digit_requant(layer)
-        if layer.thresholds is not None or by_steps(pending, quantizer):
-            return by_switch_points(layer, self.widths[0])
-        if quantizer.bipolar:
-            intercept = pending.intercept
-            if pending.bend is not None:  # bent(y) >= 0 where y >= undo(0)
-                intercept = [b - pending.bend.undo(row, Fraction(0)) for row, b in enumerate(intercept)]
-            return bipolar_requant(pending.slope, intercept, acc_lo, acc_hi)
-        slope, coefficient, intercept = code_affine(pending, quantizer)
-        options = {**self._options(layer), "acc_lo": acc_lo, "acc_hi": acc_hi}
-        residual = pending.residual
-
-        if residual is not None:
-            return compile_fused(slope, intercept, coefficient, residual_lo=0, residual_hi=_top(residual),
-                                 m_bits=self.widths, **options)
-        best = compile_affine(slope, intercept, threshold_steps=0, m_bits=self.widths, **options)
-        if best.proven < pending.channels and quantizer.code_bits <= 4:
-            # Thresholds take fifteen cycles where a multiplier of any width takes one: only where none is exact.
-            return compile_affine(slope, intercept, threshold_steps=MAX_STEPS, m_bits=self.widths[0], **options)
-        return best
-
-    def _rescale(self, layer: Layer) -> Rescale:
-        pending, source = layer.pending, layer.pending.source
-        slope, coefficient, intercept = code_affine(pending, layer.quantizer)
-        window = math.prod(source.kernel) if isinstance(source, PoolSource) else 1
-        assert isinstance(source, (PoolSource, CodeSource))
-        y_codes = (0, 0) if pending.residual is None else (0, _top(pending.residual))
-        options = {**self._options(layer), "x_codes": (0, window * _top(source.input)), "y_codes": y_codes}
-        other = coefficient[0] if coefficient else 0
-        return narrowest(self.widths, lambda width: compile_rescale(slope[0], other, intercept[0], m_bits=width,
-                                                                    **options))
-
-
-def _top(codes: Codes) -> int:
-    return (1 << codes.quantizer.code_bits) - 1
+def _proven(op: Op) -> bool:
+    assert not isinstance(op, MaxPool)
+    return op.requant.proven == len(op.weight) if isinstance(op, Conv) else op.rescale.proven
 
 
 def _unpooled(pending: Pending) -> tuple[int, int, int]:
