@@ -108,6 +108,16 @@ def refused(hand, y, path) -> str:
     return str(caught.value)
 
 
+def test_sums_that_are_no_codes_are_refused(tmp_path):
+    """Two scales, and one scale with more than 8 bits."""
+    for scale, bits in ((0.41, 4.0), (0.3071, 8.0)):
+        hand = Hand((1, 3, 6, 6))
+        x = start(hand, 8.0 if bits == 8 else 4.0)
+        y = hand.quant(hand.node("Conv", x, hand.weight(ints(3, 3, 1, 1))), scale, bits=bits)
+        y = hand.node("Conv", hand.node("Add", x, y, name="sum"), hand.weight(ints(4, 3, 3, 3)), name="bad")
+        assert "bad (Conv): its input 'sum_out' is not quantized" in refused(hand, y, tmp_path)
+
+
 def test_refused_by_name(tmp_path):
     """Overlapping windows that fit no code, batch norm between, padding behind the average, weights beyond measure."""
     hand = Hand()
