@@ -34,6 +34,15 @@ def test_the_message_says_how(bare, capsys):
     assert "net.onnx@bits=8,scale=1/255,zero=0" in " ".join(err.split())
 
 
+def test_what_follows_is_examined_too(tmp_path, capsys):
+    hand = Hand((1, 12))
+    y = hand.node("MatMul", "image", hand.weight(np.ones((12, 5))), name="first")
+    y = hand.quant(hand.node("Sin", hand.quant(y, 0.31), name="second"))
+    _, out, err = run(capsys, "check", hand.save(tmp_path / "net.onnx", y))
+    assert "first (MatMul): the network's input is not quantized" in err and "second (Sin): " in err
+    assert "2 problems" in err and out.count("not examined") == 1
+
+
 def test_codes_and_real_images(bare, tmp_path, capsys):
     model = f"{bare}@bits=8,scale=1/128,zero=128"
     assert run(capsys, "check", model)[0] == 0
