@@ -132,8 +132,9 @@ class Lookup:
         """
         value = self.codes_or_skip(name, raw)
         if isinstance(value, Image):
-            self.note(node, Refusal("the network's input is not quantized", f"start the network with {self.quantizing}, "
-                                    f"or say what its codes mean: {self.file.path.name}@bits=8,scale=1/255,zero=0"))
+            means = f"{self.file.path.name}@bits=8,scale=1/255,zero=0"
+            self.note(node, Refusal("the network's input is not quantized",
+                                    f"start the network with {self.quantizing}, or say what its codes mean: {means}"))
             return Codes(name, value.shape, Quantizer(Fraction(1)), value.flat, value.axes)
         if isinstance(value, Pending):
             value = self.regained(name, value)
