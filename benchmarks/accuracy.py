@@ -13,6 +13,7 @@ import time
 
 import torch
 
+from benchmarks.markdown import BEGIN, END, write_between
 from hwgen.errors import HwgenError
 from hwgen.quantize.policy import Policy
 from hwgen.quantize.recipe import find_recipe
@@ -143,13 +144,10 @@ def write(work: Path, docs: Path) -> None:
     tree = summary(found)
     (docs / "accuracy.json").write_text(json.dumps(tree, indent=1) + "\n")
     page = docs / "accuracy.md"
-    text = page.read_text() if page.exists() else f"# Accuracy\n\n{BEGIN}\n{END}\n"
-    head, rest = text.split(BEGIN, 1)
-    page.write_text(f"{head}{BEGIN}\n{table(tree, found)}{END}{rest.split(END, 1)[1]}")
+    if not page.exists():
+        page.write_text(f"# Accuracy\n\n{BEGIN}\n{END}\n")
+    write_between(page, table(tree, found))
     plot(tree, found, docs / "accuracy.svg")
-
-
-BEGIN, END = "<!-- table -->", "<!-- end -->"
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """docs/benchmarks.md from the reports of the experiments."""
 
 from benchmarks.experiments import PUBLISHED
+from benchmarks.markdown import table
 from hwgen.plan.load import EXTERNAL
 
 INTRODUCTION = f"""# Benchmarks
@@ -31,15 +32,6 @@ def page(reports: list[dict]) -> str:
                       *_targets(reports), *_tools(reports), ""])
 
 
-def _table(*rows: list) -> list[str]:
-    head, *body = [[str(cell) for cell in row] for row in rows]
-    return [_line(head), "|" + "---|" * len(head), *(_line(row) for row in body), ""]
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 def _latency(reports: list[dict]) -> list[str]:
     rows = [["experiment", "engine", "MAC per cycle", "bytes per cycle", "cycles planned", "simulated", "ms at clock",
              "bound / cycles", "MACs used", "codes that differ"]]
@@ -50,7 +42,7 @@ def _latency(reports: list[dict]) -> list[str]:
                          f"{100 * row['bound_share']:.0f} %", f"{100 * row['utilization']:.0f} %",
                          "not simulated" if row["mismatches"] is None else
                          f"{row['mismatches']:,} in {row['images']} images"])
-    return ["## Cycles", "", *_table(*rows)]
+    return ["## Cycles", "", *table(*rows)]
 
 
 def _resources(reports: list[dict]) -> list[str]:
@@ -61,7 +53,7 @@ def _resources(reports: list[dict]) -> list[str]:
                 share = [f"{report[kind][name]:,} ({report[kind][name] / report['available'][name]:.0%})"
                          for name in FIELDS]
                 rows.append([report["title"], report["part"], *share, kind])
-    return ["## Resources of the engine with its AXI ports", "", *_table(*rows)]
+    return ["## Resources of the engine with its AXI ports", "", *table(*rows)]
 
 
 def _clocks(reports: list[dict]) -> list[str]:
@@ -75,7 +67,7 @@ def _clocks(reports: list[dict]) -> list[str]:
                          f"`{path['from']}` to `{path['to']}`",
                          f"{path['routing_ns'] / (path['logic_ns'] + path['routing_ns']):.0%}"])
     return ["## Clock after place and route", "", "With the program memory, nextpnr; ECP5 at speed grade 6.", "",
-            *_table(*rows)] if len(rows) > 1 else []
+            *table(*rows)] if len(rows) > 1 else []
 
 
 def _published(reports: list[dict]) -> list[str]:
@@ -95,7 +87,7 @@ def _published(reports: list[dict]) -> list[str]:
                      _count(used["dsp"]), used["bram"], f"here: cycles {cycles}, resources {resources}"])
     order = list(NETWORKS.values())
     rows.sort(key=lambda row: (order.index(row[0]), row[1]))
-    return ["## Beside published figures", "", PUBLISHED_NOTE, *_table(head, *rows), NOTES]
+    return ["## Beside published figures", "", PUBLISHED_NOTE, *table(head, *rows), NOTES]
 
 
 def _targets(reports: list[dict]) -> list[str]:
@@ -103,7 +95,7 @@ def _targets(reports: list[dict]) -> list[str]:
     for report in reports:
         rows += [[report["title"], name, f"{target['most']:g}", f"{target['value']:.3g}",
                   "yes" if target["met"] else "no"] for name, target in report["targets"].items()]
-    return ["## Targets", "", *_table(*rows)] if len(rows) > 1 else []
+    return ["## Targets", "", *table(*rows)] if len(rows) > 1 else []
 
 
 def _tools(reports: list[dict]) -> list[str]:
@@ -113,7 +105,7 @@ def _tools(reports: list[dict]) -> list[str]:
                      ", ".join(_step(name, step) for name, step in report["steps"].items()),
                      max(step["peak_gb"] for step in report["steps"].values())])
     versions = sorted({f"{name} {version}" for report in reports for name, version in report["versions"].items()})
-    return ["## The tool", "", *_table(*rows), f"Versions: {', '.join(versions)}."]
+    return ["## The tool", "", *table(*rows), f"Versions: {', '.join(versions)}."]
 
 
 def _step(name: str, step: dict) -> str:

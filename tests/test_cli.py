@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from hwgen.build import save_result
-from hwgen.cli.main import main
 from hwgen.device import Resources
 from hwgen.plan.cycles import count_cycles
 from hwgen.plan.layout import lay_out
 from hwgen.version import __version__
 
+from commands import run
 from fake_build import (
     AXI_VERILOG, VERILOG, FakePlan, FakeProgram, FakeResult, fake_simulation, tiny_graph, write_fake_build)
 
@@ -38,7 +38,7 @@ def fakes(monkeypatch):
         asked.update(part=part.name, clock_mhz=clock_mhz, fps=fps, engine=engine)
         return FakePlan()
 
-    monkeypatch.setattr(hwgen.frontend, "load", lambda path: tiny_graph())
+    monkeypatch.setattr(hwgen.frontend, "load", lambda path, data=None: tiny_graph())
     monkeypatch.setattr(hwgen.plan, "make_plan", plan, raising=False)
     monkeypatch.setattr(hwgen.program, "assemble", lambda graph, plan: FakeProgram(), raising=False)
     monkeypatch.setattr(hwgen.rtl.axi, "emit_top",
@@ -54,12 +54,6 @@ def model(tmp_path):
     codes = np.random.default_rng(5).integers(0, 16, (20, 2, 4, 4), dtype=np.uint8)
     np.savez(tmp_path / "test_images.npz", codes=codes, labels=np.arange(20) % 3)
     return path
-
-
-def run(capsys, *words) -> tuple[int, str, str]:
-    code = main([str(word) for word in words])
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 # ---- build -------------------------------------------------------------------------------

@@ -6,16 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from hwgen.cli.main import main
 from hwgen.frontend.qonnx_writer import QonnxBuilder
 
+from commands import run
 from qdq_networks import FloatNet, plain
-
-
-def run(capsys, *words) -> tuple[int, str, str]:
-    code = main([str(word) for word in words])
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 @pytest.fixture
@@ -63,8 +57,8 @@ def test_a_difference_is_exit_code_1(qdq, capsys, monkeypatch):
 
     load = hwgen.frontend.load
 
-    def wrong(path):
-        graph = load(path)
+    def wrong(path, data=None):
+        graph = load(path, data=data)
         op = graph.ops[0]
         return replace(graph, ops=(replace(op, weight=-op.weight), *graph.ops[1:]))
 

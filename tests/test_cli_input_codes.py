@@ -2,6 +2,7 @@
 
 import json
 
+from commands import run
 import numpy as np
 from onnx import load_model, save_model
 from onnx_graphs import Hand
@@ -9,14 +10,7 @@ import pytest
 
 from hwgen.build.graph_io import parse_graph
 from hwgen.build.models import find_model
-from hwgen.cli.main import main
 from hwgen.golden import run as golden
-
-
-def run(capsys, *words) -> tuple[int, str, str]:
-    code = main([str(word) for word in words])
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 @pytest.fixture

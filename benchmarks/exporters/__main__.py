@@ -12,17 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.build.models import annotated, input_codes
+from benchmarks.markdown import table, write_between
+from hwgen.build.create import requantizer_facts
+from hwgen.build.models import input_codes
 from hwgen.errors import HwgenError
 from hwgen.frontend import read_network, to_graph
 from hwgen.frontend.execute import compare
+from hwgen.frontend.model_file import annotated
 from hwgen.golden import run
-from hwgen.graph.ir import Conv, Graph, MaxPool
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "exporters.md"
 BARE = "bits=8,scale=1/32,zero=128"
 """What the codes of an input mean that a file does not quantize."""
-BEGIN, END = "<!-- table -->", "<!-- end -->"
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Row:
 
     files: int = 0
     exact: int = 0
-    rows: int = 0
+    rules: int = 0
     proven: int = 0
     codes: int = 0
     ties: int = 0
@@ -39,13 +40,6 @@ class Row:
     pairs: int = 0
     same: int = 0
     refused: list[str] = field(default_factory=list)
-
-
-def rows_of(graph: Graph) -> tuple[int, int]:
-    """Rows, adds and averages proven, and all of them."""
-    rules = [(op.requant.proven, len(op.weight)) if isinstance(op, Conv) else (int(op.rescale.proven), 1)
-             for op in graph.ops if not isinstance(op, MaxPool)]
-    return sum(proven for proven, _ in rules), sum(count for _, count in rules)
 
 
 def examine(path: Path, row: Row) -> list[np.ndarray] | None:
@@ -63,8 +57,9 @@ def examine(path: Path, row: Row) -> list[np.ndarray] | None:
     tensor = graph.tensors[graph.input]
     real = np.random.default_rng(1).standard_normal((20, *tensor.shape)).astype(np.float32)
     found = compare(path, graph, real, every_layer=True, data=data)
-    proven, count = rows_of(graph)
-    row.proven, row.rows, row.exact = row.proven + proven, row.rows + count, row.exact + found.ok
+    facts = requantizer_facts(graph)
+    row.proven, row.rules = row.proven + facts["requantizers_proven"], row.rules + facts["requantizers"]
+    row.exact += found.ok
     row.codes += sum(layer.compared for layer in found.layers)
     row.ties += sum(layer.ties for layer in found.layers)
     row.different += sum(layer.different for layer in found.layers)
@@ -74,11 +69,11 @@ def examine(path: Path, row: Row) -> list[np.ndarray] | None:
 
 def measure(folder: Path) -> dict[str, Row]:
     """{tool: row}; the tool is the first word of a file's name."""
-    table: dict[str, Row] = defaultdict(Row)
+    tools: dict[str, Row] = defaultdict(Row)
     first: dict[str, list[np.ndarray]] = {}
     for path in sorted(folder.glob("*.onnx")):
         name, form = path.stem.rsplit(".", 1) if "." in path.stem else (path.stem, "")
-        row = table[name.split("_")[0]]
+        row = tools[name.split("_")[0]]
         outputs = examine(path, row)
         print(path.stem, "refused" if outputs is None else "compared", flush=True)
         if outputs is None or form not in ("qonnx", "qdq"):
@@ -87,19 +82,17 @@ def measure(folder: Path) -> dict[str, Row]:
             row.pairs += 1
             row.same += len(outputs) == len(first[name]) and all(map(np.array_equal, outputs, first[name]))
         first.setdefault(name, outputs)
-    return dict(table)
+    return dict(tools)
 
 
-def page(table: dict[str, Row]) -> str:
-    titles = ("tool", "files", "exact", "refused", "rules proven", "codes compared", "ties", "different",
-              "same in two forms")
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for tool, row in table.items():
-        cells = (tool, row.files, row.exact, len(row.refused), f"{row.proven:,} of {row.rows:,}", f"{row.codes:,}",
-                 row.ties, row.different, f"{row.same} of {row.pairs}" if row.pairs else "-")
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    refused = [f"* {text}" for row in table.values() for text in row.refused]
-    return "\n".join([*lines, "", "Refused, by name:", "", *(refused or ["* none"])]) + "\n"
+def page(tools: dict[str, Row]) -> str:
+    titles = ["tool", "files", "exact", "refused", "rules proven", "codes compared", "ties", "different",
+              "same in two forms"]
+    rows = [[tool, row.files, row.exact, len(row.refused), f"{row.proven:,} of {row.rules:,}", f"{row.codes:,}",
+             row.ties, row.different, f"{row.same} of {row.pairs}" if row.pairs else "-"]
+            for tool, row in tools.items()]
+    refused = [f"* {text}" for row in tools.values() for text in row.refused]
+    return "\n".join([*table(titles, *rows), "Refused, by name:", "", *(refused or ["* none"])]) + "\n"
 
 
 def main() -> None:
@@ -111,8 +104,7 @@ def main() -> None:
     text = page(measure(options.folder))
     print(text)
     if options.write:
-        head, rest = PAGE.read_text().split(BEGIN, 1)
-        PAGE.write_text(f"{head}{BEGIN}\n{text}{END}{rest.split(END, 1)[1]}")
+        write_between(PAGE, text)
 
 
 if __name__ == "__main__":

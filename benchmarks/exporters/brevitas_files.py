@@ -5,6 +5,7 @@ random batches (seed 0).
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 import sys
 
@@ -107,13 +108,13 @@ def networks() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
     found: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {}
     for bits in (2, 3, 4, 6, 8):
         for name, weights in (("channel", Int8WeightPerChannelFloat), ("po2", Int8WeightPerTensorFixedPoint)):
-            found[f"mlp_{name}_{bits}"] = (lambda bits=bits, weights=weights: Mlp(bits, weights)), VECTOR
+            found[f"mlp_{name}_{bits}"] = partial(Mlp, bits, weights), VECTOR
         for name, whole in (("global", True), ("windows", False)):
-            found[f"residual_{name}_{bits}"] = (lambda bits=bits, whole=whole: Residual(bits, whole)), MAP
-        found[f"sum_{bits}"] = (lambda bits=bits: Sum(bits)), MAP
+            found[f"residual_{name}_{bits}"] = partial(Residual, bits, whole), MAP
+        found[f"sum_{bits}"] = partial(Sum, bits), MAP
     for bits in (4, 8):
         for act in ("relu", "relu6", "leaky_relu", "prelu", "hardtanh", "sigmoid", "hardswish"):
-            found[f"depthwise_{act}_{bits}"] = (lambda bits=bits, act=act: Depthwise(bits, act)), MAP
+            found[f"depthwise_{act}_{bits}"] = partial(Depthwise, bits, act), MAP
     return found
 
 

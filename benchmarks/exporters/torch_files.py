@@ -17,7 +17,7 @@ from torch.nn import functional
 
 
 class Residual(nn.Module):
-    """Batch norm, a depthwise branch, an add, a max pool and a global average of 8x8 codes."""
+    """Batch norm, a depthwise branch, an add, a max pool and a global average."""
 
     def __init__(self) -> None:
         super().__init__()

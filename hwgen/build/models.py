@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 IMAGES = "test_images.npz"
 FILE = "{0}.onnx"
 GENERATOR = "network.py"
-INPUT = "hwgen.input"
-"""Metadata of a model file: what the codes of its input are."""
 GENERATED_IMAGES = 3
 RANDOM_IMAGES = 16
 """Images that are made up for a small network that comes without any."""
@@ -51,7 +49,11 @@ class Model:
         if self.options is not None:
             return _generator(self.path)(self.name, self.options).model()
         data = self.path.read_bytes()
-        return data if self.input_codes is None else annotated(data, self.input_codes)
+        if self.input_codes is None:
+            return data
+        from hwgen.frontend.model_file import annotated
+
+        return annotated(data, self.input_codes)
 
     @property
     def file(self) -> tuple[Path | str, bytes | None]:
@@ -72,7 +74,7 @@ class Model:
         from hwgen.frontend import load
 
         path, data = self.file
-        return load(path) if data is None else load(path, data=data)
+        return load(path, data=data)
 
     def inputs(self, graph: Graph) -> tuple[np.ndarray, np.ndarray | None, bool]:
         """Codes (n, channels, height, width), labels (n,) or None, and whether the images belong to the network.
@@ -143,23 +145,6 @@ def input_codes(text: str) -> str:
         raise HwgenError(f"model option {text!r}: write what the codes of the file's input mean, as in "
                          "net.onnx@bits=8,scale=1/255,zero=0")
     return json.dumps(values)
-
-
-def annotated(data: bytes, text: str) -> bytes:
-    """The ONNX file with metadata ``hwgen.input``.  A damaged file stays as it is: who reads it says so."""
-    from google.protobuf.message import DecodeError
-    from onnx import ModelProto
-
-    model = ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError:
-        return data
-    kept = [entry for entry in model.metadata_props if entry.key != INPUT]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    model.metadata_props.add(key=INPUT, value=text)
-    return model.SerializeToString(deterministic=True)
 
 
 def load_images(path: Path, graph: Graph) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import NodeProto
 
-from hwgen.frontend.settle import on_grid
+from hwgen.frontend.settle import on_grid, proportional
 from hwgen.frontend.values import Codes, Layer, Pending, PoolSource, Refusal, Shape
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def _inner(x: Pending) -> tuple[int, int] | None:
         return None
     if source.strides != source.kernel and x.shape[1:] != (1, 1):
         return None
-    count, zero = math.prod(source.kernel), source.input.quantizer.code_zero
-    if not (x.slope[0] > 0 and all(a == x.slope[0] for a in x.slope)
-            and all(b == -x.slope[0] * count * zero for b in x.intercept)):
+    if not proportional(x, math.prod(source.kernel) * source.input.quantizer.code_zero):
         return None
     most = 255 // source.input.quantizer.high
     sides = [[side for side in range(1, kernel + 1) if kernel % side == 0] for kernel in source.kernel]

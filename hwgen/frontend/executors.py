@@ -16,7 +16,7 @@ from onnx import TensorProto
 from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
 from hwgen.frontend.inputs import CHANNELS_LAST_DOMAIN
-from hwgen.frontend.model_file import ModelFile, attributes
+from hwgen.frontend.model_file import ModelFile, attributes, parse
 from hwgen.frontend.quantizers import Quantizer, round_array
 from hwgen.frontend.values import Codes
 
@@ -126,14 +126,6 @@ def _inner(codes: Codes, array: np.ndarray) -> np.ndarray:
     return whole.to_map(array)[:, :, top:top + height, left:left + width]
 
 
-def _model(file: ModelFile) -> onnx.ModelProto:
-    if file.data is None:
-        return onnx.load(str(file.path))
-    model = onnx.load_from_string(file.data)
-    onnx.load_external_data_for_model(model, str(file.path.parent))
-    return model
-
-
 # -- onnxruntime -----------------------------------------------------------------------
 
 
@@ -141,7 +133,7 @@ def _onnxruntime(file: ModelFile, names: list[str]) -> tuple[Runner, int]:
     """A runner that gives the named tensors, and the images it takes at a time: the file's own batch, or one."""
     import onnxruntime
 
-    model = _model(file)
+    model = parse(file.path, file.data)
     listed = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in listed)
     options = onnxruntime.SessionOptions()
@@ -185,7 +177,8 @@ def _context(file: ModelFile, image: np.ndarray, models: dict, fixed: bool) -> d
         from qonnx.transformation.infer_shapes import InferShapes
 
         if len(image) not in models:
-            model = ModelWrapper(_model(file) if fixed else with_batch(_model(file), len(image)))
+            model = parse(file.path, file.data)
+            model = ModelWrapper(model if fixed else with_batch(model, len(image)))
             models[len(image)] = model.transform(InferShapes())
         model = models[len(image)]
         shape = model.get_tensor_shape(file.input)

@@ -71,15 +71,16 @@ def _evaluate(path: Path, op: str, options: dict, inputs: Operands, what: str) -
         return np.full(shape, fill.reshape(-1)[0])
     if op in ARITHMETIC or op in FUNCTIONS:
         _checked(np.broadcast_shapes(*(array.shape for array in inputs)))
-    if op in FUNCTIONS:
-        return _executed(op, inputs)
-    if op in ARITHMETIC:
-        if op == "Div" and inputs[0].dtype.kind in "iu":
-            sign = np.sign(inputs[0]) * np.sign(inputs[1])
-            return (sign * (abs(inputs[0]) // abs(inputs[1]))).astype(inputs[0].dtype)
-        return np.asarray(reduce(ARITHMETIC[op], inputs) if op in ("Min", "Max") else ARITHMETIC[op](*inputs),
-                          inputs[0].dtype)
+        return _executed(op, inputs) if op in FUNCTIONS else _arithmetic(op, inputs)
     return _move(op, options, inputs)
+
+
+def _arithmetic(op: str, inputs: Operands) -> np.ndarray:
+    if op == "Div" and inputs[0].dtype.kind in "iu":
+        sign = np.sign(inputs[0]) * np.sign(inputs[1])
+        return (sign * (abs(inputs[0]) // abs(inputs[1]))).astype(inputs[0].dtype)
+    function = ARITHMETIC[op]
+    return np.asarray(reduce(function, inputs) if op in ("Min", "Max") else function(*inputs), inputs[0].dtype)
 
 
 def _executed(op: str, inputs: Operands) -> np.ndarray:

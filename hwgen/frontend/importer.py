@@ -11,7 +11,7 @@ from hwgen.frontend.folding import fold
 from hwgen.frontend.host import host_step
 from hwgen.frontend.join import Joined, common_grid
 from hwgen.frontend.lookup import UNKNOWN, Skipped
-from hwgen.frontend.model_file import QDQ_OPS, QUANT_OPS, attributes, node_name
+from hwgen.frontend.model_file import INPUT, QDQ_OPS, QUANT_OPS, attributes, node_name
 from hwgen.frontend.network import HostValue, Network, NodeReport, Problem
 from hwgen.frontend.picked import Picked
 from hwgen.frontend.quantizers import Quantizer
@@ -106,7 +106,7 @@ class Importer(Weights):
         """The graph's input: an image to quantize, or codes that metadata or an annotation describes."""
         file = self.file
         flat = file.input_rank == 2
-        text = file.metadata.get("hwgen.input")
+        text = file.metadata.get(INPUT)
         if text is None:
             if file.input_type is None:
                 return Image(file.input_shape, flat, file.input_axes)
@@ -117,11 +117,11 @@ class Importer(Weights):
                 fields = json.loads(text)
                 scale, zero, bits = Fraction(fields["scale"]), int(fields.get("zero_point", 0)), int(fields["bits"])
             except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                self.problem(file.input, "metadata hwgen.input", f"cannot be read: {text!r}",
+                self.problem(file.input, f"metadata {INPUT}", f"cannot be read: {text!r}",
                              'write JSON like {"bits": 8, "scale": 0.0039, "zero_point": 0}')
                 return UNKNOWN
             if not (scale > 0 and 1 <= bits <= 8 and 0 <= zero < 1 << bits):
-                self.problem(file.input, "metadata hwgen.input", "scale, bits or zero_point is out of range",
+                self.problem(file.input, f"metadata {INPUT}", "scale, bits or zero_point is out of range",
                              "bits are 1 to 8, the scale is positive, the zero point is a code")
                 return UNKNOWN
             quantizer = Quantizer(scale, zero, bits)

@@ -131,15 +131,10 @@ class Lookup:
         raw: integers will do, too.
         """
         value = self.codes_or_skip(name, raw)
-        if isinstance(value, Image):
-            means = f"{self.file.path.name}@bits=8,scale=1/255,zero=0"
-            self.note(node, Refusal("the network's input is not quantized",
-                                    f"start the network with {self.quantizing}, or say what its codes mean: {means}"))
-            return Codes(name, value.shape, Quantizer(Fraction(1)), value.flat, value.axes)
         if isinstance(value, Pending):
             value = self.regained(name, value)
-        if isinstance(value, Pending):
-            self.note(node, Refusal(f"its input {name!r} is not quantized", f"put {self.quantizing} before it"))
+        if isinstance(value, (Image, Pending)):
+            self.note(node, self._not_quantized(name, value))
             return Codes(name, value.shape, Quantizer(Fraction(1)), value.flat, value.axes)
         if isinstance(value, Joined):
             value = self.joined(value, common_grid(value), value.tensor, value.name)
@@ -158,6 +153,13 @@ class Lookup:
             self.network.layers.append(layer)
             self.values[name] = value
         return value
+
+    def _not_quantized(self, name: str, value: Image | Pending) -> Refusal:
+        if isinstance(value, Pending):
+            return Refusal(f"its input {name!r} is not quantized", f"put {self.quantizing} before it")
+        means = f"{self.file.path.name}@bits=8,scale=1/255,zero=0"
+        return Refusal("the network's input is not quantized",
+                       f"start the network with {self.quantizing}, or say what its codes mean: {means}")
 
     def copy(self, value: Picked) -> Codes:
         """A tensor of some channels of another, made once."""

@@ -28,6 +28,7 @@ from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Resc
 from hwgen.graph.ranges import accumulator_range
 from hwgen.graph.thresholds import parts_of
 
+
 def lower(network: Network, m_bits: int | None = None) -> Graph:
     """The integer network of a file without problems.
 

@@ -15,6 +15,8 @@ from hwgen.frontend.inputs import input_shape, integer_type
 
 QUANT_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
 QDQ_OPS = ("QuantizeLinear", "DequantizeLinear")
+INPUT = "hwgen.input"
+"""Metadata of a model file: what the codes of its input are."""
 
 
 @dataclass(eq=False)
@@ -71,7 +73,7 @@ def read(path, data: bytes | None = None) -> ModelFile:
     several inputs, dynamic or empty shapes, and for a model without any Quant or QuantizeLinear node.
     """
     path = Path(path)
-    model = _parse(path, _contents(path) if data is None else data)
+    model = parse(path, data)
     graph = model.graph
     constants = {}
     for tensor in graph.initializer:
@@ -94,6 +96,20 @@ def read(path, data: bytes | None = None) -> ModelFile:
                      inputs[0].type.tensor_type.elem_type, qdq, data)
 
 
+def annotated(data: bytes, text: str) -> bytes:
+    """The ONNX file with metadata ``INPUT``.  A damaged file stays as it is: who reads it says so."""
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        return data
+    kept = [entry for entry in model.metadata_props if entry.key != INPUT]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=INPUT, value=text)
+    return model.SerializeToString(deterministic=True)
+
+
 def _contents(path: Path) -> bytes:
     if not path.exists():
         raise HwgenError(f"{path}: no such file; give the path of an ONNX file or the name of a model")
@@ -105,7 +121,9 @@ def _contents(path: Path) -> bytes:
         raise HwgenError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _parse(path: Path, data: bytes) -> onnx.ModelProto:
+def parse(path: Path, data: bytes | None = None) -> onnx.ModelProto:
+    """The model at ``path``, or with these contents, external data loaded; HwgenError where it cannot be."""
+    data = _contents(path) if data is None else data
     if not data:
         raise HwgenError(f"{path}: the file is empty")
     model = onnx.ModelProto()

@@ -50,6 +50,12 @@ def check_layer(x: Pending, quantizer: Quantizer) -> None:
         raise Refusal("a leaky ReLU rounded to or from zero that does not bend at 0", "use ROUND or FLOOR")
 
 
+def proportional(x: Pending, zero: int) -> bool:
+    """Whether every value is ``slope * (v - zero)`` of the source's integer, with one positive slope."""
+    slope = x.slope[0]
+    return slope > 0 and all(a == slope for a in x.slope) and all(b == -slope * zero for b in x.intercept)
+
+
 def on_grid(x: Pending) -> Quantizer | None:
     """The quantizer whose grid holds every value of ``x``: codes that met nothing but limits on their own grid.
 
@@ -66,12 +72,13 @@ def on_grid(x: Pending) -> Quantizer | None:
         if x.coefficient != x.slope:
             return None
     if isinstance(x.source, PoolSource) or x.residual is not None:
-        if top > 255 or x.slope[0] <= 0:
+        if top > 255:
             return None
         unit = Quantizer(x.slope[0], zero, top.bit_length())
+    if not proportional(x, zero) or x.slope[0] != unit.scale:
+        return None
     limits = {x.low[0], x.high[0]} - {None}
-    plain = (all(a == unit.scale for a in x.slope) and all(b == -unit.scale * unit.code_zero for b in x.intercept)
-             and len(set(x.low)) == len(set(x.high)) == 1)
+    plain = len(set(x.low)) == len(set(x.high)) == 1
     exact = all((limit / unit.scale).denominator == 1 for limit in limits if limit is not None)
     return unit if plain and exact and not unit.bipolar else None
 

@@ -39,12 +39,12 @@ def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape, g
 
 def conv(importer: Importer, node: NodeProto, options: dict):
     picked = importer.codes_or_skip(node.input[0])
-    read: Summands | None = None
     if isinstance(picked, Picked):
-        x = picked.one_axis().seen
+        seen = picked.one_axis().seen
+        read = Summands(seen, seen.shape)
     else:
         read = summands(importer, node, node.input[0], border=True)
-        x = replace(read.codes, shape=read.shape)
+    x = replace(read.codes, shape=read.shape)
     letters = spatial(x)
     group = int(options.get("group", 1))
     grid = importer.weight(node.input[1], 2 + len(letters))
@@ -67,7 +67,7 @@ def conv(importer: Importer, node: NodeProto, options: dict):
     rows = importer.rows(node, grid)
     bias = importer.vector(node.input[2], "its bias", count) if len(node.input) > 2 and node.input[2] else None
     strides, pads, size = window(options, x, grid.integers.shape[2:])
-    if read and read.repeat != (1, 1):
+    if read.repeat != (1, 1):
         (high, wide), x = read.repeat, read.codes
         if any(pads) and x.shape[1:] != (high * read.shape[1], wide * read.shape[2]):
             raise Refusal("padding behind an average that is not quantized and leaves rows or columns out",
