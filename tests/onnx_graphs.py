@@ -4,6 +4,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 QONNX = "qonnx.custom_op.general"
+MODES = ("ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN")
+"""Roundings of a Quant node."""
 
 
 class Hand:

@@ -8,7 +8,8 @@ from onnx_graphs import Hand
 import pytest
 
 from hwgen.frontend import load
-from hwgen.frontend.quantizers import Quantizer, quantize_constant, round_array, round_exact
+from hwgen.frontend.grids import quantize_constant
+from hwgen.frontend.quantizers import Quantizer, round_array, round_exact
 from hwgen.golden import run
 
 HALF = Fraction(1, 2)

@@ -215,7 +215,7 @@ def test_everything_refused_at_once(tmp_path):
     x = hand.dq(hand.q(x, 0.5, np.uint8(0), name="one"), 0.25, np.uint8(0), name="other")
     x = hand.node("Conv", x, hand.const(np.full((3, 3, 1, 1), 0.3)), name="float")
     x = hand.qdq(x, 1.0, np.uint16(0), name="word")
-    x = hand.qdq(hand.node("MaxPool", x, kernel_shape=[2, 2], name="pool"), [0.5, 1.0], np.zeros(2, np.uint8), "per")
+    x = hand.qdq(hand.node("MaxPool", x, kernel_shape=[2, 2], name="pool"), [0.5, 1.0], np.uint8([0, 9]), "per")
     x = hand.q(hand.node("Sigmoid", x, name="curve"), -1.0, np.uint8(0), name="negative")
     found = problems(hand, tmp_path / "a.onnx", x)
     for name, reason in (("wide (Conv)", "row 0 of its weight holds integers from 229 to 230"),

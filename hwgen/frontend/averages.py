@@ -44,10 +44,12 @@ class Summands:
 def summands(importer: "Importer", node: NodeProto, name: str, border: bool = False) -> Summands:
     """The codes behind the activation ``name``; where it is neither quantized nor such an average that is noted."""
     value = importer.codes_or_skip(name)
-    if isinstance(value, Pending) and on_grid(value) is None:
-        inner = _inner(value)
+    if isinstance(value, Pending):
+        factors = value.source.input.factors
+        plain = value if factors is None else value.divided(factors)
+        inner = _inner(plain) if on_grid(plain) is None else None
         if inner is not None:
-            return _parts(importer, name, value, inner)
+            return _parts(importer, name, plain, inner)
     codes = importer.codes(node, name, border=border)
     return Summands(codes, codes.shape)
 
@@ -82,7 +84,8 @@ def _parts(importer: "Importer", name: str, x: Pending, inner: tuple[int, int]) 
                        shape=(channels, height // inner[0], width // inner[1]))
         quantizer = on_grid(sums)
         assert quantizer is not None
-        importer.network.layers.append(Layer(sums, quantizer, part, source.name, internal=True))
-        codes = Codes(part, sums.shape, quantizer, x.flat, x.axes)
+        layer = Layer(sums, quantizer, part, source.name, internal=True, factors=source.input.factors)
+        importer.network.layers.append(layer)
+        codes = layer.codes
     importer.values[part] = codes
     return Summands(codes, x.shape, repeat)

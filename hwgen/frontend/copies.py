@@ -34,14 +34,14 @@ def as_convolution(x: Pending) -> Pending:
 def padded(codes: Codes) -> tuple[Layer, Codes]:
     """A map with its border, for readers that cannot take the border over."""
     assert codes.border is not None
-    x = as_convolution(pending_codes(codes.border.name, replace(codes, border=None)))
+    x = as_convolution(pending_codes(codes.border.name, replace(codes, border=None, factors=None)))
     assert isinstance(x.source, ConvSource)
     top, left, bottom, right = codes.border.pads
     channels, height, width = codes.shape
     shape = (channels, height + top + bottom, width + left + right)
     target = replace(codes, tensor=codes.border.name, shape=shape, border=None)
     moved = replace(x, source=replace(x.source, pads=codes.border.pads), shape=shape)
-    return Layer(moved, codes.quantizer, target.tensor, codes.border.name), target
+    return Layer(moved, codes.quantizer, target.tensor, codes.border.name, factors=codes.factors), target
 
 
 def embedded(x: Pending, first: int, channels: int) -> Pending:

@@ -17,7 +17,7 @@ from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
 from hwgen.frontend.inputs import CHANNELS_LAST_DOMAIN
 from hwgen.frontend.model_file import ModelFile, attributes, parse
-from hwgen.frontend.quantizers import Quantizer, round_array
+from hwgen.frontend.quantizers import round_array
 from hwgen.frontend.values import Codes
 
 BATCH = 100
@@ -61,14 +61,15 @@ def real_image(network: Network, codes: np.ndarray) -> np.ndarray:
     return ((real - float(offset)) / float(factor)).astype(np.float32)
 
 
-def to_codes(tensor: np.ndarray, quantizer: Quantizer) -> np.ndarray:
-    """Codes, uint8: of the file's integers, or of values on the quantizer's grid.
+def to_codes(tensor: np.ndarray, codes: Codes) -> np.ndarray:
+    """Codes, uint8, of a map (images, channels, height, width): of the file's integers, or of values on the grid.
 
     float32's error is far below half a step there.
     """
     if tensor.dtype.kind in "iu":
-        return (tensor.astype(np.int64) + quantizer.sign_offset).astype(np.uint8)
-    return (np.round(tensor.astype(np.float64) / float(quantizer.scale)) + quantizer.code_zero).astype(np.uint8)
+        return (tensor.astype(np.int64) + codes.quantizer.sign_offset).astype(np.uint8)
+    scales = np.array([float(scale) for scale in codes.scales]).reshape(-1, 1, 1)
+    return (np.round(tensor.astype(np.float64) / scales) + codes.quantizer.code_zero).astype(np.uint8)
 
 
 def execute(network: Network, images: np.ndarray, wanted: Iterable[Codes],
@@ -89,7 +90,7 @@ def execute(network: Network, images: np.ndarray, wanted: Iterable[Codes],
             part = feed[start:start + batch]
             tensors = {**run(part), file.input: part}
             for name, codes in found.items():
-                parts[name].append(_inner(codes, to_codes(tensors[name], codes.quantizer))[:len(part)])
+                parts[name].append(to_codes(_inner(codes, tensors[name]), codes)[:len(part)])
             for name, codes in maps.items():
                 parts[name].append(codes.to_map(tensors[name].astype(np.float64))[:len(part)])
     except Exception as error:  # the executors raise a class of their own for every fault

@@ -15,7 +15,7 @@ from hwgen.frontend.model_file import INPUT, QDQ_OPS, QUANT_OPS, attributes, nod
 from hwgen.frontend.network import HostValue, Network, NodeReport, Problem
 from hwgen.frontend.picked import Picked
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import Codes, Image, Pending, Refusal
+from hwgen.frontend.values import Codes, Image, Pending, Refusal, pending_codes
 from hwgen.frontend.weights import Weights
 from hwgen.frontend.wide import float_output
 
@@ -140,7 +140,9 @@ class Importer(Weights):
                 steps = value.steps
                 value = value.codes
             try:
-                if isinstance(value, Pending):
+                if isinstance(value, Codes) and value.factors is not None:
+                    value = pending_codes(value.tensor, value)
+                elif isinstance(value, Pending):
                     value = self.regained(steps[0].input[0] if steps else name, value)
                 if isinstance(value, Pending):
                     value = self._float_output(value, steps[0].input[0] if steps else name)

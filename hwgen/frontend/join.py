@@ -7,10 +7,9 @@ accumulator or for its residual, so both roundings stay those of the file.
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import reduce
-import math
 
 from hwgen.frontend.copies import as_convolution, embedded
+from hwgen.frontend.grids import common_step
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.values import Codes, Layer, Pending, Refusal, Shape, pending_codes
 
@@ -51,6 +50,9 @@ class Joined:
     def scaled(self, factor: list[Fraction], offset: list[Fraction], size: list[Fraction] | None = None) -> "Joined":
         return self._each(lambda x, i: x.scaled(factor[i], offset[i], None if size is None else size[i]))
 
+    def divided(self, factors: tuple[Fraction, ...]) -> "Joined":
+        return self._each(lambda x, i: x.divided(factors[i]))
+
     def limited(self, low: Fraction | None, high: Fraction | None) -> "Joined":
         return self._each(lambda x, i: x.limited(low, high))
 
@@ -60,27 +62,25 @@ class Joined:
 
 def common_grid(joined: Joined) -> Quantizer:
     """The coarsest grid of at most 8 bits that holds every code of every branch; Refusal if there is none."""
-    quantizers = []
+    branches = []
     for part in joined.parts:
         if not isinstance(part, Codes):
             raise Refusal("a branch that is not quantized", "put a Quant node before or behind the concatenation")
-        quantizers.append(part.quantizer)
-    if all(quantizer == quantizers[0] for quantizer in quantizers):
-        return quantizers[0]
-    scale = reduce(_gcd, (quantizer.scale for quantizer in quantizers))
-    ends = [quantizer.scale * (code - quantizer.code_zero) / scale
-            for quantizer in quantizers for code in (quantizer.low, quantizer.high)]
+        branches.append(part)
+    first = branches[0].quantizer
+    if all(part.quantizer == first and part.factors is None for part in branches):
+        return first
+    steps = {(part.quantizer, step) for part in branches for step in part.scales}
+    scale = common_step([step for _, step in steps])
+    ends = [step * (code - quantizer.code_zero) / scale
+            for quantizer, step in steps for code in (quantizer.low, quantizer.high)]
     low, high = int(min([*ends, Fraction(0)])), int(max(ends))
     bits = max(1, (high - low).bit_length())
     if bits > 8:
-        scales = ", ".join(f"{float(quantizer.scale):g}" for quantizer in quantizers)
+        scales = ", ".join(dict.fromkeys(f"{float(step):g}" for part in branches for step in part.scales))
         raise Refusal(f"its branches have the scales {scales}, and no grid of 8 bits holds all their values",
                       "put a Quant node behind the concatenation")
     return Quantizer(scale, -low, bits)
-
-
-def _gcd(a: Fraction, b: Fraction) -> Fraction:
-    return Fraction(math.gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
 
 
 def realize(joined: Joined, quantizer: Quantizer, output: str, node: str, quantize) -> list[Layer]:

@@ -56,7 +56,8 @@ class Judge:
         self.graph, self.ops = graph, {op.output: op for op in graph.ops}
         wanted = [network.input, *(target(layer) for layer in layers
                                    if not (isinstance(layer, Layer) and layer.internal))]
-        outputs = {output.tensor: output for output in network.floats}
+        made = {codes.tensor for codes in wanted}
+        outputs = {output.tensor: output for output in network.floats if output.tensor not in made}
         real = [replace(output.codes[-1], tensor=name) for name, output in outputs.items()]
         self.tensors = execute(network, images, wanted, real)
         self._input(network, network.input, images)
@@ -151,8 +152,7 @@ def target(layer: Layer | PoolLayer) -> Codes:
     """The file's tensor that a layer makes."""
     if isinstance(layer, PoolLayer):
         return replace(layer.input, tensor=layer.output, shape=layer.step.shape, border=None)
-    x = layer.pending
-    return Codes(layer.output, x.shape, layer.quantizer, x.flat, x.axes, x.border)
+    return layer.codes
 
 
 def _max_pool(step: MaxPoolStep, codes: np.ndarray) -> np.ndarray:

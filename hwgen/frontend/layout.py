@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
+from hwgen.frontend.grids import Grid
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
-from hwgen.frontend.quantizers import Grid
 from hwgen.frontend.shapes import with_axes
 from hwgen.frontend.values import Codes, Image, Pending, PoolLayer, Refusal
 

@@ -9,13 +9,14 @@ import numpy as np
 from onnx import NodeProto
 
 from hwgen.frontend.copies import padded
+from hwgen.frontend.grids import Grid
 from hwgen.frontend.join import Joined, common_grid, realize
 from hwgen.frontend.model_file import ModelFile, exact, node_name
 from hwgen.frontend.network import HostValue, Network, Problem
 from hwgen.frontend.picked import Picked, copied
-from hwgen.frontend.quantizers import Grid, Quantizer
-from hwgen.frontend.settle import check_layer, on_grid, settled
-from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal, pending_codes
+from hwgen.frontend.quantizers import Quantizer
+from hwgen.frontend.settle import check_layer, on_grid, scaled_codes, settled
+from hwgen.frontend.values import Codes, Factors, Image, Layer, Pending, Refusal, pending_codes
 
 UNKNOWN = object()
 
@@ -74,7 +75,8 @@ class Lookup:
         array = self.constant(name, what)
         return exact(array), array.shape
 
-    def per_channel(self, name: str, what: str, x: "Pending | Joined", axis: int | None = None) -> list[Fraction]:
+    def per_channel(self, name: str, what: str, x: "Codes | Pending | Joined",
+                    axis: int | None = None) -> list[Fraction]:
         """A constant that broadcasts over a tensor, one number per channel.
 
         axis: where its shape begins, in files up to opset 6; by default shapes end together.
@@ -132,7 +134,7 @@ class Lookup:
         """
         value = self.codes_or_skip(name, raw)
         if isinstance(value, Pending):
-            value = self.regained(name, value)
+            value = scaled_codes(value) or self.regained(name, value)
         if isinstance(value, (Image, Pending)):
             self.note(node, self._not_quantized(name, value))
             return Codes(name, value.shape, Quantizer(Fraction(1)), value.flat, value.axes)
@@ -171,13 +173,15 @@ class Lookup:
 
     def regained(self, name: str, value: Pending) -> Codes | Pending:
         """Codes where the values are on their codes' grid without a quantizer (Relu of a quantized tensor)."""
-        quantizer = on_grid(value)
+        factors = value.source.input.factors
+        plain = value if factors is None else value.divided(factors)
+        quantizer = on_grid(plain)
         if quantizer is None:
             return value
-        self.network.layers.append(Layer(value, quantizer, name, value.source.name))
-        codes = Codes(name, value.shape, quantizer, value.flat, value.axes)
-        self.values[name] = codes
-        return codes
+        layer = Layer(plain, quantizer, name, value.source.name, factors=factors)
+        self.network.layers.append(layer)
+        self.values[name] = layer.codes
+        return layer.codes
 
     def real(self, node: NodeProto, name: str) -> Pending:
         """An activation as real values."""
@@ -191,13 +195,16 @@ class Lookup:
         value = self.codes_or_skip(name)
         return value if isinstance(value, Joined) else self.real(node, name)
 
-    def joined(self, value: Joined, quantizer: Quantizer, output: str, node: str) -> Codes:
+    def joined(self, value: Joined, quantizer: Quantizer, output: str, node: str, factors: Factors = None) -> Codes:
         """Adds the layers of a concatenation."""
         def quantize(part: Pending, name: str) -> tuple[Sequence[Layer], Codes]:
             part = settled(part, quantizer)
             check_layer(part, quantizer)
-            codes = Codes(name, part.shape, quantizer, part.flat, part.axes)
-            return [Layer(part, quantizer, name, node, internal=True)], codes
+            layer = Layer(part, quantizer, name, node, internal=True)
+            return [layer], layer.codes
 
-        self.network.layers += realize(value, quantizer, output, node, quantize)
-        return Codes(output, value.shape, quantizer, value.flat, value.axes)
+        whole = value if factors is None else value.divided(factors)
+        *before, last = realize(whole, quantizer, output, node, quantize)
+        last = replace(last, factors=factors)
+        self.network.layers += [*before, last]
+        return last.codes

@@ -14,7 +14,7 @@ from hwgen.frontend.model_file import exact, node_name
 from hwgen.frontend.quantize_nodes import activation
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.steps import by_switch_points
-from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal
+from hwgen.frontend.values import Image, Layer, Pending, Refusal
 from hwgen.graph.thresholds import parts_of
 
 LAYOUTS = {3: "NWC", 4: "NCHW"}
@@ -56,7 +56,7 @@ def multi_threshold(importer: Importer, node: NodeProto, options: dict):
     importer.network.layers.append(layer)
     how = f", counted by {layers} layers" if layers > 1 else ""
     words = f"{quantizer.bits}-bit codes of {count} thresholds{how}"
-    return words, Codes(node.output[0], x.shape, quantizer, x.flat, x.axes)
+    return words, layer.codes
 
 
 def _layers_of(layer: Layer) -> int:

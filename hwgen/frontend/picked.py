@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.frontend.copies import MAX_COPY
-from hwgen.frontend.quantizers import Grid
+from hwgen.frontend.grids import Grid, by_rows
 from hwgen.frontend.values import Codes, ConvSource, Layer, Pending, Refusal, pending_codes
 
 
@@ -26,7 +26,10 @@ class Picked:
     @property
     def seen(self) -> Codes:
         """A tensor of these channels."""
-        return replace(self.codes, shape=(self.index.size, *self.codes.shape[1:]))
+        factors = self.codes.factors
+        if factors is not None:
+            factors = tuple(factors[channel] for channel in self.index.reshape(-1).tolist())
+        return replace(self.codes, shape=(self.index.size, *self.codes.shape[1:]), factors=factors)
 
     @property
     def key(self) -> tuple[str, bytes]:
@@ -63,21 +66,20 @@ def selected(name: str, picked: Picked) -> Pending:
     weight[np.arange(rows), picked.index] = 1
     source = ConvSource(name, replace(codes, raw=False), weight, ("sp2",) * rows,
                         np.full(rows, float(codes.quantizer.scale)), (1, 1), (0, 0, 0, 0))
-    return replace(pending_codes(name, picked.seen), source=source)
+    return replace(pending_codes(name, replace(picked.seen, factors=None)), source=source)
 
 
 def copied(picked: Picked) -> tuple[Layer, Codes]:
     """The layer that makes a tensor of the channels, and the tensor."""
     target = replace(picked.seen, tensor=f"{picked.name}.channels")
-    return Layer(selected(target.tensor, picked), target.quantizer, target.tensor, picked.name, internal=True), target
+    return Layer(selected(target.tensor, picked), target.quantizer, target.tensor, picked.name, internal=True,
+                 factors=target.factors), target
 
 
 def spread(grid: Grid, picked: Picked) -> Grid:
-    """A weight (rows, channels of ``picked``, ...) with one scale per row as one of all channels, 0 for the others."""
-    scales = grid.row_scales()
-    if scales is None:
-        raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
+    """A weight (rows, channels of ``picked``, ...) as one of all channels, 0 for the others."""
+    grid = by_rows(grid)
     rows, _, *kernel = grid.integers.shape
     full: np.ndarray = np.zeros((rows, picked.codes.shape[0], *kernel), grid.integers.dtype)
     full[:, picked.index] = grid.integers
-    return replace(grid, integers=full, scales=scales.reshape(rows, *[1] * (1 + len(kernel))))
+    return replace(grid, integers=full)

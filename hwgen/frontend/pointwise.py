@@ -10,9 +10,9 @@ import numpy as np
 from onnx import NodeProto
 
 from hwgen.frontend.copies import as_convolution
+from hwgen.frontend.grids import Grid
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import node_name
-from hwgen.frontend.quantizers import Grid
 from hwgen.frontend.values import Codes, ConvSource, Image, Pending, PoolSource, Refusal, pending_codes, with_residual
 
 
@@ -163,7 +163,7 @@ def _limit(importer: Importer, node: NodeProto, low: Fraction | None, high: Frac
     x = importer.codes_or_skip(node.input[0])
     if isinstance(x, Codes):
         quantizer = x.quantizer
-        least, most = (quantizer.scale * (code - quantizer.code_zero) for code in (quantizer.low, quantizer.high))
+        least, most = (max(x.scales) * (code - quantizer.code_zero) for code in (quantizer.low, quantizer.high))
         if (low is None or low <= least) and (high is None or high >= most):
             return "nothing: the codes are within the limits already", x
     return "limits of the codes", importer.real_or_joined(node, node.input[0]).limited(low, high)

@@ -66,12 +66,11 @@ def _pool_window(options: dict, x: Codes | Pending, kernel: tuple[int, int]):
 
 
 def _average(node: NodeProto, x: Codes, kernel, strides, pads, shape) -> Pending:
-    quantizer, channels = x.quantizer, x.shape[0]
     source = PoolSource(node_name(node), replace(x, border=None), kernel, strides, pads)
-    slope = quantizer.scale / (kernel[0] * kernel[1])
-    none = [None] * channels
-    return Pending(source, shape, [slope] * channels, [-quantizer.scale * quantizer.code_zero] * channels,
-                   [Fraction(0)] * channels, list(none), list(none), axes=x.axes)
+    slope = [scale / (kernel[0] * kernel[1]) for scale in x.scales]
+    none = [None] * x.channels
+    return Pending(source, shape, slope, [-scale * x.quantizer.code_zero for scale in x.scales],
+                   [Fraction(0)] * x.channels, list(none), list(none), axes=x.axes)
 
 
 def average_pool(importer: Importer, node: NodeProto, options: dict):

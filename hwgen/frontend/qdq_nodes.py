@@ -11,14 +11,15 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from hwgen.frontend import pointwise
+from hwgen.frontend.grids import Grid
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import attributes
 from hwgen.frontend.network import HostValue
 from hwgen.frontend.picked import Picked
 from hwgen.frontend.pointwise import limits
-from hwgen.frontend.quantize_nodes import activation
-from hwgen.frontend.quantizers import Grid, Quantizer
-from hwgen.frontend.values import Codes, Image, Refusal
+from hwgen.frontend.quantize_nodes import activation, activation_scale
+from hwgen.frontend.quantizers import Quantizer
+from hwgen.frontend.values import Codes, Factors, Image, Refusal
 
 TYPES: dict[int, tuple[int, bool]] = {
     TensorProto.UINT8: (8, False), TensorProto.INT8: (8, True), TensorProto.UINT16: (16, False),
@@ -54,14 +55,14 @@ class _Fields:
         zero = np.broadcast_to(self.zero.reshape(-1), (self.scale.size,))
         return self.scale.reshape(shape).astype(np.float64), zero.reshape(shape).astype(np.int64)
 
-    def quantizer(self) -> Quantizer:
-        """Of an activation."""
-        if self.scale.size != 1:
-            raise Refusal("an activation with one scale or zero point per channel", "use one per tensor")
+    def quantizer(self, importer: Importer, node: NodeProto) -> tuple[Quantizer, Factors]:
+        """Of an activation, and the scales of its channels."""
+        if (self.zero != self.zero.flat[0]).any():
+            raise Refusal("an activation with one zero point per channel", "use one per tensor")
         if self.bits > 8:
             raise Refusal(f"an activation of {self.bits} bits", "use uint8 or int8")
-        return Quantizer(Fraction(self.scale.reshape(-1)[0].item()), 0, self.bits, self.signed,
-                         after=int(self.zero.reshape(-1)[0]))
+        step, factors = activation_scale(importer, node, self.axis)
+        return Quantizer(step, 0, self.bits, self.signed, after=int(self.zero.flat[0])), factors
 
 
 def quantize_linear(importer: Importer, node: NodeProto, options: dict):
@@ -73,12 +74,13 @@ def quantize_linear(importer: Importer, node: NodeProto, options: dict):
     value = importer.values.get(name)
     if isinstance(value, HostValue):
         return "left to the host", value
-    node, quantizer = _with_clip(importer, node, fields.quantizer())
+    plain, factors = fields.quantizer(importer, node)
+    node, quantizer = _with_clip(importer, node, plain)
     known = importer.network.input
     if isinstance(value, Image) and known is not None and known.quantizer == quantizer and \
             (value.factor, value.offset) == importer.network.before and value.border == known.border:
         return "the input's codes again", known
-    words, codes = activation(importer, node, quantizer)
+    words, codes = activation(importer, node, quantizer, factors=factors)
     if isinstance(codes, Picked):
         return words, replace(codes, codes=replace(codes.codes, raw=True))
     return words, replace(codes, raw=True)
@@ -104,19 +106,22 @@ def dequantize_linear(importer: Importer, node: NodeProto, options: dict):
         return "values of the constant", replace(value, zeros=None)
     value = importer.codes_or_skip(name, raw=True)
     if isinstance(value, Picked):
-        return "values of the codes", replace(value, codes=_real(importer, node, options, value.codes))
-    return "values of the codes", _real(importer, node, options, value)
+        return "values of the codes", replace(value, codes=_real(importer, node, options, value.codes,
+                                                                 value.seen.factors))
+    return "values of the codes", _real(importer, node, options, value, getattr(value, "factors", None))
 
 
-def _real(importer: Importer, node: NodeProto, options: dict, codes: object) -> Codes:
-    """The same codes as real values."""
+def _real(importer: Importer, node: NodeProto, options: dict, codes: object, expected: Factors) -> Codes:
+    """The same codes as real values; ``expected``: scales of the channels that the node reads."""
     if not isinstance(codes, Codes) or not (codes.raw or codes.guessed):
         raise Refusal("its input is real values", "put QuantizeLinear before it")
     if codes.guessed:
         return replace(codes, raw=False)
     old = codes.quantizer
-    new = _fields(importer, node, options, TensorProto.INT8 if old.signed else TensorProto.UINT8).quantizer()
-    if (new.scale, new.after, new.signed) != (old.scale, old.code_zero - old.sign_offset, old.signed):
+    fields = _fields(importer, node, options, TensorProto.INT8 if old.signed else TensorProto.UINT8)
+    new, factors = fields.quantizer(importer, node)
+    if (new.scale, new.after, new.signed, factors) != \
+            (old.scale, old.code_zero - old.sign_offset, old.signed, expected):
         raise Refusal("its scale or zero point is not that of the QuantizeLinear before it", _SAME)
     return replace(codes, raw=False)
 
@@ -244,7 +249,7 @@ def _image(importer: Importer, node: NodeProto, options: dict, image: Image):
     kind = importer.file.input_element
     if kind not in (TensorProto.UINT8, TensorProto.INT8):
         raise Refusal("the network's input is not quantized", f"start the network with {importer.quantizing}")
-    quantizer = _fields(importer, node, options, kind).quantizer()
+    quantizer, _ = _fields(importer, node, options, kind).quantizer(importer, node)
     if (quantizer.bits, quantizer.signed) != TYPES[kind]:
         raise Refusal("its zero point has another type than its input", "export the model again")
     codes = Codes(node.input[0], image.shape, quantizer, image.flat, image.axes, image.border)

@@ -10,9 +10,10 @@ from hwgen.frontend.join import Joined
 from hwgen.frontend.model_file import node_name
 from hwgen.frontend.network import HostValue
 from hwgen.frontend.picked import Picked
-from hwgen.frontend.quantizers import MODES, Quantizer, bipolar_constant, quantize_constant
+from hwgen.frontend.grids import bipolar_constant, quantize_constant
+from hwgen.frontend.quantizers import MODES, Quantizer
 from hwgen.frontend.settle import check_layer, settled
-from hwgen.frontend.values import Codes, Image, Layer, Pending, Refusal
+from hwgen.frontend.values import Codes, Factors, Image, Layer, Pending, Refusal
 
 
 def quant_fields(importer: Importer, node: NodeProto,
@@ -47,20 +48,20 @@ def quant(importer: Importer, node: NodeProto, options: dict):
         except ValueError as error:
             raise Refusal(str(error), "export the model again") from error
         return f"{bits}-bit constant", grid
-    if (scale != scale.flat[0]).any() or (zero != zero.flat[0]).any():
-        raise Refusal("an activation with one scale or zero point per channel", "use one per tensor")
+    if (zero != zero.flat[0]).any():
+        raise Refusal("an activation with one zero point per channel", "use one per tensor")
     if bits > 8:
         raise Refusal(f"an activation of {bits} bits", "use at most 8")
-    step, origin = Fraction(scale.flat[0].item()), int(zero.flat[0])
+    (step, factors), origin = activation_scale(importer, node), int(zero.flat[0])
     if bits == 1 and signed:  # QONNX executes this as the sign of x/scale + zero
         if origin:
             raise Refusal("a signed 1-bit activation with a zero point", "use zero point 0")
-        return activation(importer, node, Quantizer(step, bits=1, bipolar=True))
+        return activation(importer, node, Quantizer(step, bits=1, bipolar=True), factors=factors)
     quantizer = Quantizer(step, origin, bits, signed, narrow, mode)
     if not 0 <= quantizer.code_zero < 1 << bits:
         raise Refusal(f"the zero point {origin} is outside the range of its {bits} bits",
                       "use a range that contains the real value 0")
-    return activation(importer, node, quantizer)
+    return activation(importer, node, quantizer, factors=factors)
 
 
 def bipolar_quant(importer: Importer, node: NodeProto, options: dict):
@@ -76,14 +77,34 @@ def bipolar_quant(importer: Importer, node: NodeProto, options: dict):
             return "1-bit constant", bipolar_constant(real, scale, name)
         except ValueError as error:
             raise Refusal(str(error), "export the model again") from error
-    if (scale != scale.flat[0]).any():
-        raise Refusal("an activation with one scale per channel", "use one per tensor")
-    return activation(importer, node, Quantizer(Fraction(scale.flat[0].item()), bits=1, bipolar=True))
+    step, factors = activation_scale(importer, node)
+    return activation(importer, node, Quantizer(step, bits=1, bipolar=True), factors=factors)
 
 
-def activation(importer: Importer, node: NodeProto, quantizer: Quantizer, x: Pending | None = None):
-    """Ends a layer: the codes of ``x`` (by default the node's input) on the grid of ``quantizer``."""
-    words = f"{quantizer.code_bits}-bit codes"
+def activation_scale(importer: Importer, node: NodeProto, axis: int | None = None) -> tuple[Fraction, Factors]:
+    """The scale of an activation's quantizer; 1 and factors where every channel has its own.
+
+    axis: the one along which it lies; by default shapes end together.
+    """
+    numbers, _ = importer.numbers(node.input[1], "its scale")
+    if len(set(numbers)) == 1:
+        return numbers[0], None
+    value = importer.codes_or_skip(node.input[0], raw=True)
+    if isinstance(value, Image):
+        raise Refusal("one scale per channel of the network's input", "use one per tensor")
+    seen = value.one_axis().seen if isinstance(value, Picked) else value
+    if not isinstance(seen, (Codes, Pending, Joined)):
+        return Fraction(1), None
+    return Fraction(1), tuple(importer.per_channel(node.input[1], "its scale", seen, axis))
+
+
+def activation(importer: Importer, node: NodeProto, quantizer: Quantizer, x: Pending | None = None,
+               factors: Factors = None):
+    """Ends a layer: the codes of ``x`` (by default the node's input) on the grid of ``quantizer``.
+
+    factors: steps of the grid per channel, in units of the quantizer's scale.
+    """
+    words = f"{quantizer.code_bits}-bit codes{', a scale per channel' if factors else ''}"
     if x is None:
         value = importer.codes_or_skip(node.input[0])
         if isinstance(value, HostValue):
@@ -91,18 +112,18 @@ def activation(importer: Importer, node: NodeProto, quantizer: Quantizer, x: Pen
         if isinstance(value, Image):
             return _image(importer, node, quantizer, value)
         if isinstance(value, Joined):
-            return words, importer.joined(value, quantizer, node.output[0], node_name(node))
-        if isinstance(value, Codes) and _keeps(value.quantizer, quantizer):
-            return "nothing: the codes are on this grid already", value
-        if isinstance(value, Picked) and _keeps(value.codes.quantizer, quantizer):
+            return words, importer.joined(value, quantizer, node.output[0], node_name(node), factors)
+        codes = value.seen if isinstance(value, Picked) else value
+        if isinstance(codes, Codes) and codes.factors == factors and _keeps(codes.quantizer, quantizer):
             return "nothing: the codes are on this grid already", value
         x = importer.real(node, node.input[0])
     if x.border is not None and quantizer.bipolar:
         raise Refusal("1-bit signed activations of a padded tensor", "put Pad behind the Quant node")
-    x = settled(x, quantizer)
+    x = settled(x if factors is None else x.divided(factors), quantizer)
     check_layer(x, quantizer)
-    importer.network.layers.append(Layer(x, quantizer, node.output[0], node_name(node)))
-    return words, Codes(node.output[0], x.shape, quantizer, x.flat, x.axes, x.border)
+    layer = Layer(x, quantizer, node.output[0], node_name(node), factors=factors)
+    importer.network.layers.append(layer)
+    return words, layer.codes
 
 
 def _keeps(old: Quantizer, new: Quantizer) -> bool:

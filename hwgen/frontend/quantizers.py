@@ -1,4 +1,4 @@
-"""Quantizers as exact numbers: of activations, and of weights.
+"""Quantizers of activations as exact numbers, and their roundings.
 
 QONNX: ``Quant(x) = scale * (round(clamp(x/scale + zero)) - zero)``; clamping to integers and
 rounding commute, so it is read as clamp(round(...)).  Source of the formula: the QONNX
@@ -8,7 +8,6 @@ QDQ: ``QuantizeLinear(x) = clamp(round(x/scale) + zero)``, half to even: the zer
 the rounding, which decides ties where it is odd.  Source: the ONNX operator description.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 import math
@@ -18,9 +17,6 @@ import numpy as np
 MODES = {"ROUND": "HALF_EVEN", "HALF_EVEN": "HALF_EVEN", "ROUND_TO_ZERO": "DOWN", "DOWN": "DOWN", "UP": "UP",
          "CEIL": "CEIL", "FLOOR": "FLOOR", "HALF_UP": "HALF_UP", "HALF_DOWN": "HALF_DOWN"}
 """QONNX's rounding names; UP and DOWN are away from and towards zero, HALF_x ties likewise."""
-
-CHUNK = 1 << 20
-"""Numbers of a constant that are rounded at a time."""
 
 
 def round_exact(value: Fraction, mode: str) -> int:
@@ -118,46 +114,6 @@ class Quantizer:
         return (self.scale, self.code_zero) == (other.scale, other.code_zero)
 
 
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """A quantized constant: ``integers * scales`` (zero point already subtracted)."""
-
-    integers: np.ndarray
-    """int8 where that holds them, else int64."""
-    scales: np.ndarray
-    """float64, broadcastable to the integers' shape; exactly the file's numbers."""
-    bits: int
-    source: str
-    """Name of the initializer."""
-    zeros: np.ndarray | None = None
-    """Only between QuantizeLinear and DequantizeLinear: the zero point, broadcastable to the integers' shape."""
-
-    def transpose(self, perm) -> "Grid":
-        return self._moved(lambda array: array.transpose(perm))
-
-    def reshape(self, shape) -> "Grid":
-        return self._moved(lambda array: array.reshape(shape))
-
-    def _moved(self, move: Callable[[np.ndarray], np.ndarray]) -> "Grid":
-        scales, zeros = (None if array is None else move(np.broadcast_to(array, self.integers.shape))
-                         for array in (self.scales, self.zeros))
-        assert scales is not None
-        return Grid(move(self.integers), scales, self.bits, self.source, zeros)
-
-    def values(self) -> list[Fraction]:
-        """Every element, in C order."""
-        scales = np.broadcast_to(self.scales, self.integers.shape).reshape(-1).tolist()
-        return [integer * Fraction(scale)
-                for integer, scale in zip(self.integers.reshape(-1).tolist(), scales, strict=True)]
-
-    def row_scales(self) -> np.ndarray | None:
-        """One scale per row (first axis), shape (rows,); None if scales differ within a row."""
-        if self.scales.ndim == self.integers.ndim and self.scales.size == self.scales.shape[0]:
-            return np.array(np.broadcast_to(self.scales.reshape(-1), len(self.integers)))
-        scales = np.broadcast_to(self.scales, self.integers.shape).reshape(len(self.integers), -1)
-        return scales[:, 0].copy() if (scales == scales[:, :1]).all() else None
-
-
 def round_array(real: np.ndarray, scales: np.ndarray, zeros: np.ndarray, mode: str) -> np.ndarray:
     """``round(real/scale + zero)`` of float arrays as exact rationals, int64, shape of ``real``.
 
@@ -184,39 +140,3 @@ def round_array(real: np.ndarray, scales: np.ndarray, zeros: np.ndarray, mode: s
         value = Fraction(float(real[index])) / Fraction(float(scales[index])) + Fraction(float(zeros[index]))
         rounded[index] = round_exact(value, mode)
     return rounded.reshape(shape)
-
-
-def quantize_constant(real: np.ndarray, scale: np.ndarray, zero: np.ndarray, bits: int, signed: bool, narrow: bool,
-                      mode: str, source: str) -> Grid:
-    """A constant through its Quant node."""
-    low = (1 if narrow else 0) - (1 << (bits - 1)) if signed else 0
-    high = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1 - (1 if narrow else 0)
-    scales = np.asarray(scale, np.float64)
-    if bits == 1 and signed:
-        position = np.asarray(real, np.float64) / scales + zero
-        integers = np.where(position >= 0, 1, -1).astype(np.int64)
-        return Grid(integers - np.asarray(zero, np.int64), _trim(scales, integers), bits, source)
-    origin = np.asarray(zero, np.int64)
-    slim = low - origin.max() >= -128 and high - origin.min() <= 127
-    integers = np.empty(np.shape(real), np.int8 if slim else np.int64)
-    _trim(scales, integers)
-    # Row by row in blocks: the largest constants have a hundred million numbers.
-    rows = max(1, CHUNK // max(1, integers.size // max(1, len(real)))) if integers.ndim else 1
-    for start in range(0, len(real) if integers.ndim else 1, rows):
-        part = (slice(start, start + rows),) if integers.ndim else ()
-        scales_, origin_ = (np.broadcast_to(array, integers.shape)[part] for array in (scales, origin))
-        integers[part] = np.clip(round_array(real[part], scales_, origin_, mode), low, high) - origin_
-    return Grid(integers, scales, bits, source)
-
-
-def bipolar_constant(real: np.ndarray, scale: np.ndarray, source: str) -> Grid:
-    """A constant through BipolarQuant: +1 where it is at least 0."""
-    integers = np.where(np.asarray(real) >= 0, 1, -1).astype(np.int64)
-    return Grid(integers, _trim(np.asarray(scale, np.float64), integers), 1, source)
-
-
-def _trim(scales: np.ndarray, integers: np.ndarray) -> np.ndarray:
-    """Fails with ValueError when the scales do not broadcast to the constant's shape."""
-    if np.broadcast_shapes(scales.shape, integers.shape) != integers.shape:
-        raise ValueError(f"a scale of shape {scales.shape} does not fit a constant of shape {integers.shape}")
-    return scales

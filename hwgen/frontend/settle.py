@@ -6,7 +6,7 @@ import math
 
 from hwgen.frontend.copies import as_convolution
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import ConvSource, Pending, PoolSource, Refusal
+from hwgen.frontend.values import Codes, CodeSource, ConvSource, Pending, PoolSource, Refusal
 
 
 def code_limits(x: Pending, quantizer: Quantizer) -> tuple[list[int], list[int]]:
@@ -81,6 +81,17 @@ def on_grid(x: Pending) -> Quantizer | None:
     plain = len(set(x.low)) == len(set(x.high)) == 1
     exact = all((limit / unit.scale).denominator == 1 for limit in limits if limit is not None)
     return unit if plain and exact and not unit.bipolar else None
+
+
+def scaled_codes(x: Pending) -> Codes | None:
+    """The codes that met nothing but positive factors, with those as scales of their channels; else None."""
+    if not isinstance(x.source, CodeSource) or x.residual or x.pools or x.clipped or x.bend:
+        return None
+    codes = x.source.input
+    if not all(a > 0 and b == -a * codes.quantizer.code_zero for a, b in zip(x.slope, x.intercept, strict=True)):
+        return None
+    return replace(codes, flat=x.flat, axes=x.axes, border=x.border,
+                   factors=tuple(slope / codes.quantizer.scale for slope in x.slope))
 
 
 def directed(quantizer: Quantizer) -> bool:

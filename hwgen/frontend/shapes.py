@@ -11,11 +11,11 @@ from onnx import NodeProto, TensorProto
 
 from hwgen.frontend import channels
 from hwgen.frontend.folding import resolved
+from hwgen.frontend.grids import Grid
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.inputs import CHANNELS_LAST, NAMED, channels_last
 from hwgen.frontend.join import Joined
 from hwgen.frontend.picked import Picked
-from hwgen.frontend.quantizers import Grid
 from hwgen.frontend.values import Codes, Image, Pending, Refusal
 
 Seen = Codes | Pending | Image | Joined

@@ -71,8 +71,8 @@ def _scalar(importer: Importer, name: str, what: str) -> Fraction:
 
 def _log2(ratio: Fraction) -> int:
     exponent = round(math.log2(ratio)) if ratio > 0 else -1
-    if not 0 <= exponent <= 40:
-        raise Refusal(f"an output scale of {float(ratio):g} input scales", "use a power of two from 1 on")
+    if not -8 <= exponent <= 40:  # below 0: Brevitas widens sums that are shorter than its codes
+        raise Refusal(f"an output scale of {float(ratio):g} input scales", "use a power of two from 1/256 on")
     return exponent
 
 

@@ -24,6 +24,8 @@ from hwgen.frontend.quantizers import Quantizer
 Shape = tuple[int, int, int]
 Sides = tuple[int, int, int, int]
 """(top, left, bottom, right)."""
+Factors = tuple[Fraction, ...] | None
+"""Scales of channels beside their quantizer's, positive; None where all have just that."""
 
 
 class Refusal(Exception):
@@ -80,6 +82,17 @@ class Codes:
     """The integers of a QuantizeLinear, which a DequantizeLinear has yet to make real values."""
     guessed: bool = False
     """Stands in for the result of a refused quantizer."""
+    factors: Factors = None
+    """What the values of every channel are multiplied by, positive; None where all have the quantizer's scale."""
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    @property
+    def scales(self) -> list[Fraction]:
+        """The real value of a step, per channel."""
+        return [self.quantizer.scale * factor for factor in self.factors or (Fraction(1),) * self.channels]
 
     def to_map(self, array: np.ndarray) -> np.ndarray:
         """The file's tensor, batch first, as (batch, channels, height, width)."""
@@ -187,6 +200,10 @@ class Pending:
             coefficient=[a * m for a, m in zip(self.coefficient, factor, strict=True)] if self.residual else [],
             bend=self.bend and self.bend.moved(factor, offset))
 
+    def divided(self, factors: tuple[Fraction, ...]) -> "Pending":
+        """``y / factor`` per channel."""
+        return self.scaled([1 / factor for factor in factors], [Fraction(0)] * self.channels)
+
     def limited(self, low: Fraction | None, high: Fraction | None) -> "Pending":
         """``min(max(y, low), high)``."""
         if self.border and ((low is not None and low > 0) or (high is not None and high < 0)):
@@ -233,20 +250,19 @@ def sorted_limits(low, high, factor: Fraction, offset: Fraction):
 
 def pending_codes(name: str, codes: Codes) -> Pending:
     """``y = scale * (q - z)`` of a quantized tensor."""
-    quantizer, channels = codes.quantizer, codes.shape[0]
-    offset = -quantizer.scale * quantizer.code_zero
-    return Pending(CodeSource(name, codes), codes.shape, [quantizer.scale] * channels, [offset] * channels,
+    scales, channels, zero = codes.scales, codes.channels, codes.quantizer.code_zero
+    return Pending(CodeSource(name, codes), codes.shape, scales, [-scale * zero for scale in scales],
                    [Fraction(0)] * channels, [None] * channels, [None] * channels, flat=codes.flat, axes=codes.axes,
                    border=codes.border)
 
 
 def with_residual(pending: Pending, codes: Codes, sign: int = 1) -> Pending:
     """``y + sign * scale * (r - z)``."""
-    quantizer = codes.quantizer
-    factor = sign * quantizer.scale
-    moved = pending.scaled([Fraction(1)] * pending.channels, [-factor * quantizer.code_zero] * pending.channels,
+    factors = [sign * scale for scale in codes.scales]
+    moved = pending.scaled([Fraction(1)] * pending.channels,
+                           [-factor * codes.quantizer.code_zero for factor in factors],
                            [Fraction(0)] * pending.channels)
-    return replace(moved, residual=codes, coefficient=[factor] * pending.channels)
+    return replace(moved, residual=codes, coefficient=factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +280,14 @@ class Layer:
     """The output is a step in between that the file has no tensor of."""
     digit: int | None = None
     """Of an internal layer: the code is digit number so much, to the base 256, of a value that has more above it."""
+    factors: Factors = None
+    """Of the codes; ``pending`` is divided by them."""
+
+    @property
+    def codes(self) -> Codes:
+        """The tensor that it makes."""
+        x = self.pending
+        return Codes(self.output, x.shape, self.quantizer, x.flat, x.axes, x.border, factors=self.factors)
 
     def exact(self, channel: int, value: int, residual: int = 0) -> Fraction:
         """The real value before it is quantized, of an integer ``v`` and the residual's code."""

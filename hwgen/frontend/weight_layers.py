@@ -11,10 +11,10 @@ import numpy as np
 from onnx import NodeProto
 
 from hwgen.frontend.averages import Summands, summands
+from hwgen.frontend.grids import Grid, by_rows
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import node_name
 from hwgen.frontend.picked import Picked, spread
-from hwgen.frontend.quantizers import Grid
 from hwgen.frontend.values import Codes, ConvSource, Pending, Refusal
 from hwgen.frontend.weights import Rows
 from hwgen.frontend.windows import in_map_order, spatial, window
@@ -26,12 +26,15 @@ MAX_WEIGHTS = 1 << 27
 def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape, groups: int = 1) -> Pending:
     """``y = s_in * alpha_r * (acc - z_in * sum w) + bias``."""
     quantizer = x.quantizer
-    slope = [quantizer.scale * Fraction(scale) for scale in rows.scales.tolist()]
+    scales = [Fraction(scale) for scale in rows.scales.tolist()]
+    if rows.units is not None:
+        scales = [scale * unit for scale, unit in zip(scales, rows.units, strict=True)]
+    slope = [quantizer.scale * scale for scale in scales]
     sums = rows.integers.reshape(len(slope), -1).sum(axis=1, dtype=np.int64).tolist()
     bias = bias or [Fraction(0)] * len(slope)
     intercept = [b - a * quantizer.code_zero * total for a, b, total in zip(slope, bias, sums, strict=True)]
-    source = ConvSource(name, replace(x, border=None), rows.integers, rows.schemes, rows.scales, strides, pads,
-                        groups)
+    source = ConvSource(name, replace(x, border=None), rows.integers, rows.schemes,
+                        np.array([float(scale) for scale in scales]), strides, pads, groups)
     none = [None] * len(slope)
     return Pending(source, shape, slope, intercept, [abs(b) for b in bias], list(none), list(none), flat=x.flat,
                    axes=x.axes)
@@ -54,7 +57,7 @@ def conv(importer: Importer, node: NodeProto, options: dict):
     if group < 1 or count % group or x.shape[0] % group:
         importer.note(node, Refusal(f"{group} groups for {x.shape[0]} input and {count} output channels",
                                     "export the model again"))
-        group = 1
+        group, x = 1, replace(x, factors=None)
     elif x.shape[0] != channels * group:
         raise Refusal(f"its weight has {channels} input channels{f' in each of {group} groups' if group > 1 else ''}, "
                       f"its input has {x.shape[0]}", "export the model again")
@@ -64,7 +67,7 @@ def conv(importer: Importer, node: NodeProto, options: dict):
             x, grid = picked.codes, spread(grid, picked)
         else:
             x = importer.codes(node, node.input[0])
-    rows = importer.rows(node, grid)
+    rows = importer.rows(node, grid, x, group)
     bias = importer.vector(node.input[2], "its bias", count) if len(node.input) > 2 and node.input[2] else None
     strides, pads, size = window(options, x, grid.integers.shape[2:])
     if read.repeat != (1, 1):
@@ -99,12 +102,10 @@ def _dilated(grid: Grid, dilations: tuple[int, int]) -> Grid:
     if rows * channels * math.prod(reach) > MAX_WEIGHTS:
         raise Refusal(f"dilation {dilations} makes a weight of {rows * channels * math.prod(reach):,} numbers",
                       "use a smaller dilation")
-    scales = grid.row_scales()
-    if scales is None:
-        raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
+    grid = by_rows(grid)
     spaced: np.ndarray = np.zeros((rows, channels, *reach), grid.integers.dtype)
     spaced[:, :, ::dilations[0], ::dilations[1]] = grid.integers
-    return replace(grid, integers=spaced, scales=scales.reshape(rows, 1, 1, 1))
+    return replace(grid, integers=spaced)
 
 
 def _linear(importer: Importer, node: NodeProto, name: str, grid: Grid, bias):
@@ -120,14 +121,12 @@ def _linear(importer: Importer, node: NodeProto, name: str, grid: Grid, bias):
     # features of a file come in the order of its axes, those of the engine in that of a map
     sides = [shape["CHW".index(axis)] for axis in x.axes]
     kept = [axis for axis in "CHW" if axis in x.axes]
-    scales = grid.row_scales()
-    if scales is None:
-        raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
+    grid = by_rows(grid)
     ordered = grid.integers.reshape(rows, *sides).transpose(0, *(1 + x.axes.index(axis) for axis in kept))
     weight = read.stretched(np.ascontiguousarray(ordered.reshape(rows, *shape)))
     # positions of the map that no window of an average reached
     weight = np.pad(weight, [(0, 0), (0, 0), *((0, a - b) for a, b in zip(x.shape[1:], weight.shape[2:], strict=True))])
-    found = importer.rows(node, replace(grid, integers=weight, scales=scales.reshape(rows, 1, 1, 1)))
+    found = importer.rows(node, replace(grid, integers=weight, scales=grid.scales.reshape(rows, 1, 1, 1)), x)
     y = _weight_layer(node_name(node), x, found, bias, (1, 1), (0, 0, 0, 0), (rows, 1, 1))
     return f"linear layer, {features} to {rows} features", replace(y, axes="CHW")
 
@@ -140,12 +139,10 @@ def _pointwise(importer: Importer, node: NodeProto, read: Summands, grid: Grid, 
         raise Refusal("its input is a map, not a vector", "put Flatten before it")
     if x.shape[0] != features:
         raise Refusal(f"its weight has {features} input features, its input has {x.shape[0]}", "export the model again")
-    scales = grid.row_scales()
-    if scales is None:
-        raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
+    grid = by_rows(grid)
     grid = replace(grid, integers=read.stretched(grid.integers.reshape(rows, features, 1, 1)),
-                   scales=scales.reshape(rows, 1, 1, 1))
-    y = _weight_layer(node_name(node), x, importer.rows(node, grid), bias, read.repeat, (0, 0, 0, 0),
+                   scales=grid.scales.reshape(rows, 1, 1, 1))
+    y = _weight_layer(node_name(node), x, importer.rows(node, grid, x), bias, read.repeat, (0, 0, 0, 0),
                       (rows, *read.shape[1:]))
     return f"convolution 1x1, {features} to {rows} channels", y
 

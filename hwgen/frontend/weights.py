@@ -7,10 +7,10 @@ import json
 import numpy as np
 from onnx import NodeProto
 
+from hwgen.frontend.grids import Grid, by_rows, times
 from hwgen.frontend.lookup import UNKNOWN, Lookup, Skipped
 from hwgen.frontend.model_file import node_name
-from hwgen.frontend.quantizers import Grid
-from hwgen.frontend.values import Refusal
+from hwgen.frontend.values import Codes, Refusal
 from hwgen.schemes import DISCOVERY_ORDER, NAMES, discover, get, signed_bits, values_of
 
 
@@ -22,6 +22,8 @@ class Rows:
     scales: np.ndarray
     """Real value of integer 1, float64 (rows,)."""
     schemes: tuple[str, ...]
+    units: list[Fraction] | None = None
+    """What the scales are multiplied by; None for 1."""
 
 
 class Weights(Lookup):
@@ -51,18 +53,20 @@ class Weights(Lookup):
             raise Refusal(f"its weight has {value.bits} bits", "use at most 8")
         return value
 
-    def rows(self, node: NodeProto, grid: Grid) -> Rows:
-        """Integers, scale and scheme of every row of a weight whose first axis is the row."""
-        scales = grid.row_scales()
-        if scales is None:
-            raise Refusal("its weight's scale differs within a row", "use one scale per output channel")
+    def rows(self, node: NodeProto, grid: Grid, x: Codes, groups: int = 1) -> Rows:
+        """Integers, scale and scheme of every row of a weight (rows, channels of a group, ...) that reads ``x``."""
+        grid, units = by_rows(grid), None
+        scales = grid.scales.reshape(-1)
+        if x.factors is not None:
+            integers, units = times(grid.integers, x.factors, groups)
+            grid = replace(grid, integers=integers)
         listed = self.listed(node, grid)
         count = len(grid.integers)
         if listed is not None and len(listed) != count:
             raise Refusal(f"hwgen.schemes has {len(listed)} schemes for its {count} rows", "list one per row")
         if listed is None:
             grid, scales = divided(grid, scales)
-            return Rows(grid.integers, scales, self._discovered(node, values_of(grid.integers)))
+            return Rows(grid.integers, scales, self._discovered(node, values_of(grid.integers)), units)
         found = []
         for index, row in enumerate(grid.integers):
             try:
@@ -71,7 +75,7 @@ class Weights(Lookup):
                 self.note(node, refusal)
                 found = ["fixed8"] * count
                 break
-        return Rows(grid.integers, scales, tuple(found))
+        return Rows(grid.integers, scales, tuple(found), units)
 
     def listed(self, node: NodeProto, grid: Grid) -> list[str] | None:
         """The schemes that the metadata gives the rows of a layer, by its name or that of its weight."""

@@ -84,12 +84,11 @@ def float_output(x: Pending, tensor: str) -> FloatOutput:
     layers: list[Layer] = []
     parts: list[Codes] = []
     for digit in reversed(range(n_digits)):
-        codes = Codes(f"{tensor}.digit{digit}", x.shape, GRID, x.flat, x.axes)
         unit = Fraction(1, 256**digit)
         part = replace(plain, slope=[unit] * x.channels, intercept=[-unit * value for value in base])
-        layers.append(Layer(part, GRID, codes.tensor, x.source.name, internal=True,
+        layers.append(Layer(part, GRID, f"{tensor}.digit{digit}", x.source.name, internal=True,
                             digit=digit if layers else None))
-        parts.append(codes)
+        parts.append(layers[-1].codes)
     return FloatOutput(tensor, x, low, tuple(parts), tuple(layers))
 
 

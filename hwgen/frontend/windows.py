@@ -3,7 +3,7 @@
 A node lists them in the order of the file's axes; a map is (channels, height, width).
 """
 
-from hwgen.frontend.quantizers import Grid
+from hwgen.frontend.grids import Grid
 from hwgen.frontend.values import Codes, Pending, Refusal, Sides
 
 MAX_PAD = 1 << 16

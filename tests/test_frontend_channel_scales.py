@@ -1,0 +1,287 @@
+"""Activations with a scale per channel, as Brevitas has them in front of depthwise layers: against the executors.
+
+A depthwise layer takes any scales; a layer over several channels those that 8-bit integers hold in its weights.
+"""
+
+import numpy as np
+from onnx_graphs import QONNX, Hand
+import pytest
+from qdq_networks import QdqHand
+
+from hwgen.errors import HwgenError
+from hwgen.frontend import load, read_network
+from hwgen.frontend.execute import compare
+from hwgen.golden import run
+from hwgen.graph.ir import Conv, MaxPool
+
+ODD = np.array([0.3, 1.7, 0.09, 0.55])
+POWERS = np.array([0.5, 2.0, 0.25, 0.5])
+
+
+def ints(*shape, seed=3, most=7):
+    return np.random.default_rng(seed).integers(-most, most + 1, shape)
+
+
+def per(scales):
+    return np.asarray(scales).reshape(1, -1, 1, 1)
+
+
+def start(hand, scales, bits=4.0, signed=0, zero=0.0, relu=True, **options):
+    """A layer of 4 channels that ends in a Quant node with a scale per channel."""
+    channels = hand.shape[1]
+    if not hand.nodes:
+        hand.quant("image", 1.0, bits=3.0, name="input")
+    x = hand.node("Conv", "input_out", hand.weight(ints(4, channels, 3, 3), 0.03),
+                  hand.const(np.array([0.4, -0.2, 0.1, 0.3])), pads=[1, 1, 1, 1])
+    return hand.quant(hand.node("Relu", x) if relu else x, per(scales), zero, bits, signed, **options)
+
+
+def exact(path, images=30):
+    """All rules proven, every code of every layer the executor's or within float32's error of a tie; the graph."""
+    graph = load(path)
+    for op in graph.ops:
+        assert isinstance(op, MaxPool) or (op.requant.proven == len(op.weight) if isinstance(op, Conv)
+                                           else op.rescale.proven), op.name
+    tensor = graph.tensors[graph.input]
+    codes = np.random.default_rng(7).integers(0, 1 << tensor.bits, (images, *tensor.shape))
+    found = compare(path, graph, codes, every_layer=True)
+    assert found.ok and found.different == 0, found.first_difference
+    assert sum(layer.ties for layer in found.layers) * 20 < sum(layer.compared for layer in found.layers)
+    assert all(len(np.unique(array)) > 3 for array in run(graph, codes).values())
+    return graph
+
+
+def end(hand, y, path, scale=0.37):
+    return exact(hand.save(path / "net.onnx", hand.quant(y, scale, signed=1, bits=8.0)))
+
+
+def refused(hand, y, path) -> str:
+    with pytest.raises(HwgenError) as caught:
+        load(hand.save(path / "net.onnx", y))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("signed, zero, relu", [(0, 0.0, True), (1, 0.0, False), (0, 3.0, False)])
+@pytest.mark.parametrize("bits", [2.0, 4.0, 8.0])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_depthwise(tmp_path, signed, zero, relu, bits, strides):
+    hand = Hand((1, 3, 6, 7))
+    x = start(hand, ODD, bits, signed, zero, relu)
+    y = hand.node("Conv", x, hand.weight(ints(4, 1, 3, 3), np.array([0.2, 0.3, 0.1, 0.7]).reshape(4, 1, 1, 1)),
+                  hand.const(np.arange(4.0)), group=4, pads=[1, 1, 1, 1], strides=[strides] * 2)
+    graph = end(hand, hand.node("Relu", y), tmp_path)
+    assert [type(op) for op in graph.ops] == [Conv, Conv]
+
+
+def test_rows_of_a_depthwise_layer_with_two_outputs_per_channel(tmp_path):
+    hand = Hand((1, 3, 6, 7))
+    end(hand, hand.node("Conv", start(hand, ODD), hand.weight(ints(8, 1, 3, 3)), group=4), tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["ROUND", "FLOOR", "CEIL", "UP", "DOWN", "HALF_UP", "HALF_DOWN"])
+def test_rounding_modes(tmp_path, mode):
+    hand = Hand((1, 3, 6, 7))
+    x = start(hand, POWERS, signed=1, relu=False, mode=mode, narrow=1)
+    end(hand, hand.node("Conv", x, hand.weight(ints(4, 1, 3, 3)), group=4), tmp_path)
+
+
+def test_convolution_with_the_scales_in_its_weights(tmp_path):
+    """Ratios of 1, 2, 4 and 8 make 6-bit integers of 3-bit ones; a row without the small channel is shorter."""
+    hand = Hand((1, 3, 6, 7))
+    integers = ints(5, 4, 3, 3, most=3)
+    integers[1, 2] = 0
+    graph = end(hand, hand.node("Conv", start(hand, POWERS), hand.weight(integers, bits=3.0), pads=[1, 1, 1, 1]),
+                tmp_path)
+    ratios = np.array([2, 8, 1, 2]).reshape(4, 1, 1)
+    assert np.array_equal(graph.ops[-1].weight[0], integers[0] * ratios)
+    assert np.array_equal(graph.ops[-1].weight[1], integers[1] * ratios // 2)
+
+
+def test_linear_layers(tmp_path):
+    """Behind Flatten every channel has several features; behind a MatMul as 1x1 convolution one."""
+    hand = Hand((1, 3, 4, 5))
+    end(hand, hand.node("Gemm", hand.node("Flatten", start(hand, POWERS)), hand.weight(ints(6, 80)),
+                        hand.const(np.arange(6.0)), transB=1, alpha=0.5), tmp_path)
+    hand = Hand((1, 3, 4, 5))
+    x = hand.node("Transpose", start(hand, POWERS), perm=[0, 2, 3, 1])
+    end(hand, hand.node("MatMul", x, hand.weight(ints(4, 6))), tmp_path)
+
+
+def test_of_a_vector(tmp_path):
+    hand = Hand((1, 12))
+    x = hand.node("MatMul", hand.quant("image", bits=3.0), hand.weight(ints(12, 4), 0.1))
+    x = hand.quant(x, POWERS.reshape(1, 4), bits=4.0)
+    end(hand, hand.node("MatMul", x, hand.weight(ints(4, 6))), tmp_path)
+
+
+@pytest.mark.parametrize("scales, most", [(ODD, 1), (POWERS * np.array([1, 1, 0.125, 1]), 3)])
+def test_scales_that_weights_cannot_hold(tmp_path, scales, most):
+    hand = Hand((1, 3, 6, 7))
+    y = hand.node("Conv", start(hand, scales), hand.weight(ints(5, 4, 3, 3, most=most)), name="dense")
+    text = refused(hand, hand.quant(y), tmp_path)
+    assert "dense (Conv): its input has a scale per channel, from" in text and "8 bits" in text
+
+
+def test_pools(tmp_path):
+    for op, options in (("MaxPool", {"strides": [2, 2]}), ("AveragePool", {}), ("AveragePool", {"strides": [2, 2]})):
+        hand = Hand((1, 3, 6, 8))
+        y = hand.node(op, start(hand, ODD, signed=1, relu=False), kernel_shape=[2, 2], **options)
+        y = y if op == "MaxPool" else hand.quant(y, per(ODD[::-1]), bits=5.0, signed=1)
+        end(hand, hand.node("Conv", y, hand.weight(ints(4, 1, 3, 3)), group=4), tmp_path)
+
+
+def test_average_without_a_quantizer(tmp_path):
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("Flatten", hand.node("GlobalAveragePool", start(hand, POWERS, 8.0)))
+    end(hand, hand.node("MatMul", y, hand.weight(ints(4, 5))), tmp_path)
+
+
+def test_sums(tmp_path):
+    """Two tensors with scales of their own, and one of them with a layer's sums."""
+    hand = Hand((1, 3, 6, 8))
+    one, two = start(hand, ODD), start(hand, ODD[::-1], signed=1, relu=False)
+    end(hand, hand.node("Add", one, two), tmp_path, 0.11)
+    hand = Hand((1, 3, 6, 8))
+    one = start(hand, ODD)
+    y = hand.node("Conv", one, hand.weight(ints(4, 1, 3, 3)), group=4, pads=[1, 1, 1, 1])
+    end(hand, hand.node("Sub", one, y), tmp_path, 0.61)
+
+
+def test_limits_and_constants_behind(tmp_path):
+    """A ReLU of signed codes needs no quantizer; a factor does."""
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("Relu", start(hand, ODD, signed=1, relu=False))
+    end(hand, hand.node("Conv", y, hand.weight(ints(4, 1, 3, 3)), group=4), tmp_path)
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("Mul", start(hand, ODD), hand.const(per(1 / ODD)))
+    y = hand.quant(y, 1.5, bits=3.0)
+    end(hand, hand.node("Conv", y, hand.weight(ints(5, 4, 3, 3))), tmp_path)
+
+
+@pytest.mark.parametrize("op, by, group", [("Mul", per(POWERS), 1), ("Div", per(ODD), 4), ("Mul", np.array(0.3), 1)])
+def test_factors_between_a_quantizer_and_a_layer(tmp_path, op, by, group):
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node(op, start(hand, np.full(4, 0.4)), hand.const(by))
+    graph = end(hand, hand.node("Conv", y, hand.weight(ints(4, 4 // group, 3, 3)), group=group), tmp_path)
+    assert len(graph.ops) == 2
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0])
+def test_quantized_again(tmp_path, scale):
+    """The same scales do nothing, one scale for all makes codes of another grid."""
+    hand = Hand((1, 3, 6, 8))
+    x = start(hand, ODD)
+    y = hand.quant(hand.quant(x, per(ODD), bits=4.0, name="same"), scale, bits=4.0, name="other")
+    graph = end(hand, hand.node("Conv", y, hand.weight(ints(5, 4, 3, 3))), tmp_path)
+    assert "same_out" not in graph.tensors and "other_out" in graph.tensors
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+def test_concatenations(tmp_path, quantized):
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("Concat", start(hand, POWERS), start(hand, POWERS[::-1], 3.0), axis=1)
+    if quantized:
+        y = hand.quant(y, per(np.arange(1, 9) * 0.21), bits=4.0)
+    end(hand, hand.node("Conv", y, hand.weight(ints(8, 1, 3, 3)), group=8), tmp_path)
+
+
+def test_some_channels(tmp_path):
+    """Split, and a shuffle of channels: a dense layer reads the whole tensor, a depthwise one gets a copy."""
+    for group in (1, 2):
+        hand = Hand((1, 3, 6, 8))
+        x = start(hand, POWERS)
+        hand.node("Split", x, hand.const(np.array([2, 2])), name="part", outputs=2, axis=1)
+        first, second = hand.nodes[-1].output
+        y = hand.node("Conv", second, hand.weight(ints(4, 2 // group, 3, 3)), group=group)
+        z = hand.node("Conv", first, hand.weight(ints(4, 2 // group, 3, 3, seed=5)), group=group)
+        end(hand, hand.node("Add", hand.quant(y, 0.4, signed=1), hand.quant(z, 0.3, signed=1)), tmp_path)
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("Reshape", start(hand, ODD), hand.const(np.array([1, 2, 2, 6, 8])))
+    y = hand.node("Reshape", hand.node("Transpose", y, perm=[0, 2, 1, 3, 4]), hand.const(np.array([1, 4, 6, 8])))
+    end(hand, hand.node("Conv", y, hand.weight(ints(4, 1, 3, 3)), group=4), tmp_path)
+
+
+@pytest.mark.parametrize("reader", ["Conv", "MaxPool"])
+def test_borders(tmp_path, reader):
+    """Zeros that the next layer takes over, and those that must be stored."""
+    hand = Hand((1, 3, 6, 8))
+    x = start(hand, ODD, signed=1, relu=False)
+    y = hand.node("Pad", x, hand.const(np.array([0, 0, 1, 2, 0, 0, 0, 1])))
+    if reader == "MaxPool":
+        y = hand.node("MaxPool", y, kernel_shape=[2, 2])
+    end(hand, hand.node("Conv", y, hand.weight(ints(4, 1, 3, 3)), group=4), tmp_path)
+
+
+@pytest.mark.parametrize("op", ["Quant", "BipolarQuant"])
+def test_signs(tmp_path, op):
+    hand = Hand((1, 3, 6, 8))
+    x = hand.node("Conv", hand.quant("image", bits=3.0), hand.weight(ints(4, 3, 3, 3)),
+                  hand.const(np.array([0.25, -0.75, 0.25, 0.75])))
+    if op == "Quant":
+        x = hand.quant(x, per(POWERS), bits=1.0, signed=1)
+    else:
+        x = hand.node(op, x, hand.const(per(POWERS)), domain=QONNX)
+    end(hand, hand.node("Conv", x, hand.weight(ints(5, 4, 3, 3))), tmp_path)
+
+
+def test_output_left_to_the_host(tmp_path):
+    """The host multiplies the codes of every channel with its own number; the executor's real values are equal."""
+    hand = Hand((1, 3, 6, 7))
+    path = hand.save(tmp_path / "net.onnx", start(hand, ODD))
+    graph, network = load(path), read_network(path)
+    assert network.host[0].op == "Affine" and np.allclose(network.host[0].options["slope"], ODD)
+    found = compare(path, graph, np.random.default_rng(4).integers(0, 8, (30, 3, 6, 7)), every_layer=True)
+    assert found.ok and len(found.layers) == 2
+
+
+def test_weights_with_scales_within_a_row(tmp_path):
+    """A scale per input channel, or per weight: integers of their common step."""
+    hand = Hand((1, 4, 6, 7))
+    scales = POWERS.reshape(1, 4, 1, 1) * np.array([0.3, 1.0, 0.7]).reshape(3, 1, 1, 1)
+    weight = hand.weight(ints(3, 4, 3, 3), np.float32(scales))
+    graph = end(hand, hand.node("Conv", hand.quant("image", bits=3.0), weight), tmp_path)
+    assert graph.ops[0].weight.max() > 7
+    hand = Hand((1, 12))
+    weight = hand.weight(ints(12, 5), 0.5 ** np.random.default_rng(1).integers(0, 4, (12, 5)))
+    end(hand, hand.node("MatMul", hand.quant("image", bits=3.0), weight), tmp_path)
+
+
+@pytest.mark.parametrize("change", ["scale", "zero"])
+def test_what_is_refused(tmp_path, change):
+    hand = Hand((1, 3, 6, 7))
+    if change == "scale":
+        x, text = hand.quant("image", per([1.0, 0.5, 1.0]), name="bad"), "one scale per channel of the network's input"
+    else:
+        zero = hand.const(per([0.0, 1.0, 0.0, 0.0]))
+        x = hand.node("Conv", hand.quant("image"), hand.weight(ints(4, 3, 3, 3)))
+        x = hand.node("Quant", x, hand.const(np.float64(1.0)), zero, hand.const(np.float64(4.0)), name="bad",
+                      domain=QONNX, signed=0, narrow=0, rounding_mode="ROUND")
+        text = "one zero point per channel"
+    assert f"bad (Quant): {'an activation with ' if change == 'zero' else ''}{text}" in refused(hand, x, tmp_path)
+
+
+# -- QuantizeLinear with an axis -------------------------------------------------------
+
+
+def qdq(hand, x, scales, zero, axis=1, factor=1, back=None):
+    """Both nodes; the second may have other scales or another axis."""
+    scales, zeros = np.float32(scales), np.full(len(scales), zero)
+    return hand.dq(hand.q(x, scales, zeros, axis=axis), scales * factor, zeros, axis=back or axis, name="back")
+
+
+@pytest.mark.parametrize("zero", [np.uint8(0), np.uint8(9), np.int8(0), np.int8(-5)])
+@pytest.mark.parametrize("axis", [1, -3])
+def test_qdq(tmp_path, zero, axis):
+    hand = QdqHand((1, 2, 6, 7))
+    x = hand.node("Conv", hand.qdq("image", 0.25), hand.weight(ints(4, 2, 3, 3, most=100), 0.03125))
+    x = qdq(hand, x, ODD, zero, axis)
+    y = hand.node("Conv", x, hand.weight(ints(4, 1, 3, 3, most=100)), group=4, pads=[1, 1, 1, 1])
+    exact(hand.save(tmp_path / "net.onnx", hand.q(y, 64.0, np.int8(3))))
+
+
+@pytest.mark.parametrize("back", [{"factor": 2}, {"back": 2}])
+def test_dequantized_otherwise(tmp_path, back):
+    hand = QdqHand((1, 2, 6, 6))
+    x = qdq(hand, hand.conv_of(hand.qdq("image")), ODD[:3], np.uint8(0), **back)
+    text = refused(hand, hand.q(hand.node("MaxPool", x, kernel_shape=[2, 2])), tmp_path)
+    assert "back (DequantizeLinear)" in text
