@@ -14,6 +14,9 @@ from brevitas.export import export_onnx_qcdq, export_qonnx
 from brevitas.quant import Int8ActPerTensorFloat as Signed
 from brevitas.quant import Int8WeightPerChannelFloat, Int8WeightPerTensorFixedPoint
 from brevitas.quant import Uint8ActPerTensorFloat as Unsigned
+from brevitas_examples.bnn_pynq.models import model_with_cfg
+from brevitas_examples.imagenet_classification.models.mobilenetv1 import MobileNet
+from brevitas_examples.imagenet_classification.models.proxylessnas import ProxylessNAS
 import torch
 from torch import Tensor, nn
 
@@ -115,7 +118,29 @@ def networks() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
     for bits in (4, 8):
         for act in ("relu", "relu6", "leaky_relu", "prelu", "hardtanh", "sigmoid", "hardswish"):
             found[f"depthwise_{act}_{bits}"] = partial(Depthwise, bits, act), MAP
+    return found | examples()
+
+
+def examples() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
+    """Brevitas's own networks; those for ImageNet with fewer channels and blocks, for smaller images.
+
+    MobileNet-v1 and ProxylessNAS have a scale per channel in front of their depthwise layers.
+    """
+    mobilenet = partial(MobileNet, [[8], [16], [32, 32], [64, 64], [64, 64, 64], [128, 128]], False, 4, 4,
+                        avg_pool_kernel_size=2, num_classes=10)
+    proxyless = partial(ProxylessNAS, [[8], [16, 16], [24, 24], [32, 32, 32]], 16, 64, [[1], [1, 1], [1, 1], [1, 1, 0]],
+                        [[0], [0, 1], [0, 1], [0, 1, 1]], [[3], [5, 3], [7, 3], [5, 7, 5]],
+                        [[1], [3, 3], [3, 6], [6, 3, 3]], 4, 4, 8, False, num_classes=10)
+    found: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+        "mobilenet_v1_4": (mobilenet, (3, 64, 64)), "proxylessnas_4": (proxyless, (3, 112, 112))}
+    for name in ("tfc_1w1a", "tfc_1w2a", "tfc_2w2a", "cnv_1w1a", "cnv_1w2a", "cnv_2w2a", "resnet18_4w4a"):
+        found[name] = partial(_configured, name), (1, 28, 28) if name.startswith("tfc") else (3, 32, 32)
     return found
+
+
+def _configured(name: str) -> nn.Module:
+    network, _ = model_with_cfg(name, False)
+    return network
 
 
 def main(folder: Path) -> None:
@@ -125,9 +150,11 @@ def main(folder: Path) -> None:
         torch.manual_seed(0)
         network = make().train()
         for _ in range(8):
-            network(torch.randn(32, *shape))
+            network(torch.randn(32 if shape[-1] < 64 else 4, *shape))
         network.eval()
         for form, export in (("qonnx", export_qonnx), ("qdq", export_onnx_qcdq)):
+            if form == "qdq" and "1w" in name:
+                continue  # 1-bit weights have no QDQ form
             export(network, args=torch.randn(1, *shape), export_path=str(folder / f"brevitas_{name}.{form}.onnx"),
                    dynamo=False)
         print(name, flush=True)
