@@ -20,7 +20,9 @@ from hwgen.quantize.recipe import find_recipe
 from hwgen.quantize.train import Job, float_accuracy, integer_accuracy
 
 POLICIES = ("float", "fixed4", "pot4", "sp2", "msq_60_40", "msq_67_33", "msp", "rmsmp_60_35_5", "rmsmp_65_30_5",
-            "fixed8")
+            "fixed8", *(f"{name}+fixed8" for name in ("fixed4", "msq_60_40", "msq_67_33", "rmsmp_60_35_5",
+                                                      "rmsmp_65_30_5")))
+"""``+fixed8``: the first and the last layer have 8 bits."""
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 RUNS = "accuracy_runs.json"
 
@@ -130,7 +132,8 @@ def plot(tree: dict, found: dict, path: Path) -> None:
             axes.plot([column] * len(values), values, "o", color="#2f7fb8", markersize=4)
             axes.plot([column - 0.25, column + 0.25], [sum(values) / len(values)] * 2, color="#c4442d")
         axes.axhline(0, color="#888888", linewidth=0.8)
-        axes.set_xticks(range(len(shown)), [policy.replace("_", "\n", 1) for policy in shown], fontsize=7)
+        names = [policy.replace("_", "\n", 1).replace("+", "\n+") for policy in shown]
+        axes.set_xticks(range(len(shown)), names, fontsize=7)
         axes.set_title(f"{name}: points above or below float ({base:.2f} %)", fontsize=9)
     figure.savefig(path, metadata={"Date": None})
 

@@ -114,7 +114,8 @@ def quantize(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A network in models/ with a recipe, or the path of a "
                                                                  "recipe.py.")],
     policy: Annotated[str, typer.Option(help="msq, msp, rmsmp, ilmpq (also with a ratio: msq_67_33), fixed4, pot4, sp2 "
-                                             "or fixed8.")] = "msq",
+                                             "or fixed8; msq+fixed8 has 8 bits in the first and the last "
+                                             "layer.")] = "msq",
     part: Annotated[str | None, typer.Option(help="Take the ratio that the planner finds best for this FPGA: "
                                                   f"{', '.join(list_parts())}.")] = None,
     epochs: Annotated[int | None, typer.Option(help="With quantizers; default: the recipe's.")] = None,

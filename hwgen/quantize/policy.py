@@ -141,8 +141,15 @@ class Policy:
     def parse(cls, text: str, part: str | None = None, **settings: Any) -> "Policy":
         """A name with an optional ratio, as in ``msq``, ``msq_67_33``, ``rmsmp_65_30_5``, ``fixed8``.
 
-        ``part`` goes to the four policies that have a ratio.  Raises HwgenError.
+        ``msq+fixed8`` has another scheme in the first and the last layer (``ends``).  ``part`` goes to the four
+        policies that have a ratio.  Raises HwgenError.
         """
+        whole, (text, plus, ends) = text, text.partition("+")
+        if plus:
+            if not ends:
+                raise HwgenError(f"policy {whole!r} ends in '+'; name the scheme of the first and the last layer: "
+                                 "msq+fixed8")
+            settings["ends"] = ends
         name, *numbers = text.split("_")
         if name in SIMPLE and not numbers:
             if part is not None:

@@ -78,6 +78,8 @@ def test_names():
     assert Policy.parse("rmsmp_65_30_5") == Policy.rmsmp((65, 30, 5))
     assert Policy.parse("ilmpq") == Policy.rmsmp((65, 30, 5), reassign_every=0)
     assert Policy.parse("msq", "xc7z020").part == "xc7z020"
+    assert Policy.parse("msq_67_33+fixed8") == Policy.msq((67, 33), ends="fixed8")
+    assert Policy.parse("fixed4+sp2") == Policy.fixed4(ends="sp2")
 
 
 @pytest.mark.parametrize(("make", "message"), [
@@ -98,6 +100,8 @@ def test_names():
     (lambda: Policy.parse("best"), "unknown policy 'best'; known are fixed4"),
     (lambda: Policy.parse("fixed4_1"), "unknown policy"),
     (lambda: Policy.parse("msq_a"), "unknown policy"),
+    (lambda: Policy.parse("msq+"), "name the scheme of the first and the last layer"),
+    (lambda: Policy.parse("msq+fixed9"), "unknown weight scheme"),
     (lambda: Policy.parse("fixed8", part="XC7Z020"), "leave --part out"),
     (lambda: rows_of(Policy.own(lambda name, weight: ("sp2",)), np.ones((2, 2))), "1 schemes for the 2 rows of layer"),
     (lambda: rows_of(Policy.own(lambda name, weight: ("sp", "sp2")), np.ones((2, 2))), "unknown weight scheme 'sp'"),
