@@ -166,6 +166,46 @@ def test_factors_between_a_quantizer_and_a_layer(tmp_path, op, by, group):
     assert len(graph.ops) == 2
 
 
+@pytest.mark.parametrize("std, group", [(np.full(3, 0.226), 1), (np.array([0.229, 0.224, 0.225]), 3),
+                                        (np.array([0.25, -0.5, 0.25]), 1), (np.array([-0.229, 0.224, 0.225]), 3)])
+def test_normalized_inputs(tmp_path, std, group):
+    """Mean and deviation per channel between the input's codes and the first layer, which has no padding."""
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("Sub", hand.quant("image", 1 / 255), hand.const(per([0.485, 0.456, 0.406])))
+    y = hand.node("Div", y, hand.const(per(std)))
+    y = hand.node("Conv", y, hand.weight(ints(6, 3 // group, 3, 3), 0.1), hand.const(np.arange(6) / 4), group=group)
+    graph = end(hand, y, tmp_path)
+    assert len(graph.ops) == 1
+
+
+def test_batch_norm_before_linear_layers(tmp_path):
+    """Factors whose ratios are powers of two, with one variance; and a Mul and an Add."""
+    hand = Hand((1, 12))
+    constants = [hand.const(values.repeat(3)) for values in (POWERS, ODD, ODD / 3, np.full(4, 0.7))]
+    y = hand.node("BatchNormalization", hand.quant("image", 0.2, bits=3.0), *constants, epsilon=1e-5)
+    end(hand, hand.node("MatMul", y, hand.weight(ints(12, 4))), tmp_path)
+    hand = Hand((1, 12))
+    y = hand.node("Mul", hand.quant("image", 0.2, bits=3.0), hand.const(POWERS.repeat(3)))
+    y = hand.node("Add", y, hand.const(ODD.repeat(3)))
+    end(hand, hand.node("Gemm", y, hand.weight(ints(4, 12)), hand.const(np.arange(4.0)), transB=1), tmp_path)
+
+
+def test_negative_factors_before_a_border_and_a_max_pool(tmp_path):
+    """The largest value is that of the smallest code there."""
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("Pad", hand.node("Neg", start(hand, ODD)), hand.const(np.array([0, 0, 1, 1, 0, 0, 1, 1])))
+    text = refused(hand, hand.quant(hand.node("MaxPool", y, kernel_shape=[2, 2])), tmp_path)
+    assert "a max pool of a padded tensor that is not quantized" in text
+
+
+def test_padding_behind_an_offset(tmp_path):
+    """Zeros of the border are real zeros there, which no code is."""
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("Sub", hand.quant("image", 1 / 255), hand.const(per([0.485, 0.456, 0.406])))
+    y = hand.conv(y, rows=4, channels=3, name="first", pads=[1, 1, 1, 1])
+    assert "first (Conv): padding behind an offset that is not quantized" in refused(hand, hand.quant(y), tmp_path)
+
+
 @pytest.mark.parametrize("scale", [0.25, 1.0])
 def test_quantized_again(tmp_path, scale):
     """The same scales do nothing, one scale for all makes codes of another grid."""

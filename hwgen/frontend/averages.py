@@ -5,13 +5,14 @@ reads the codes of the window, or sums of parts of it that fit, and has its weig
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import NodeProto
 
-from hwgen.frontend.settle import on_grid, proportional
+from hwgen.frontend.settle import moved_codes, on_grid, proportional
 from hwgen.frontend.values import Codes, Layer, Pending, PoolSource, Refusal, Shape
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Summands:
     """Of the values that the file has there; ``codes`` may have several positions for each of them."""
     repeat: tuple[int, int] = (1, 1)
     """Positions (vertical, horizontal) of a value; their sum is the value."""
+    zeros: tuple[Fraction, ...] | None = None
+    """The codes of 0 per channel, where they are not the quantizer's zero point; no whole numbers in general."""
 
     def stretched(self, weight: np.ndarray) -> np.ndarray:
         """A weight (rows, channels, height, width) with every position repeated; Refusal where it grows too large."""
@@ -50,6 +53,10 @@ def summands(importer: "Importer", node: NodeProto, name: str, border: bool = Fa
         inner = _inner(plain) if on_grid(plain) is None else None
         if inner is not None:
             return _parts(importer, name, plain, inner)
+        moved = moved_codes(value)
+        if moved is not None and (border or moved[0].border is None):
+            codes, zeros = moved
+            return Summands(codes, codes.shape, zeros=zeros)
     codes = importer.codes(node, name, border=border)
     return Summands(codes, codes.shape)
 

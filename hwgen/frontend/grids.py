@@ -92,15 +92,15 @@ def _trim(scales: np.ndarray, integers: np.ndarray) -> np.ndarray:
 
 
 def common_step(steps: list[Fraction]) -> Fraction:
-    """The largest number of which all ``steps`` are multiples."""
+    """The largest number of which all ``steps`` are multiples, positive."""
     return reduce(lambda a, b: Fraction(math.gcd(a.numerator * b.denominator, b.numerator * a.denominator),
-                                        a.denominator * b.denominator), steps)
+                                        a.denominator * b.denominator), steps, Fraction(0))
 
 
 def _multiples(steps: list[Fraction]) -> tuple[Fraction, np.ndarray]:
-    """The common step, and how often each of ``steps`` has it (more than 2^16 count as 2^16)."""
+    """The common step, and how often each of ``steps`` has it (beyond 2^16 it is 2^16)."""
     unit = common_step(steps)
-    return unit, np.array([min(int(step / unit), 1 << 16) for step in steps], np.int64)
+    return unit, np.array([max(min(int(step / unit), 1 << 16), -1 << 16) for step in steps], np.int64)
 
 
 def _checked(integers: np.ndarray, what: str, help: str) -> np.ndarray:
@@ -129,7 +129,7 @@ def by_rows(grid: Grid) -> Grid:
 
 
 def times(integers: np.ndarray, factors: tuple[Fraction, ...], groups: int) -> tuple[np.ndarray, list[Fraction]]:
-    """Weights (rows, channels of a group, ...) times a positive factor per input channel.
+    """Weights (rows, channels of a group, ...) times a factor per input channel, none of them 0.
 
     As integers and a factor per row; Refusal where those do not fit 8 bits.  A row of a depthwise layer reads one
     channel, so any factor will do there.

@@ -85,13 +85,23 @@ def on_grid(x: Pending) -> Quantizer | None:
 
 def scaled_codes(x: Pending) -> Codes | None:
     """The codes that met nothing but positive factors, with those as scales of their channels; else None."""
-    if not isinstance(x.source, CodeSource) or x.residual or x.pools or x.clipped or x.bend:
+    found = moved_codes(x)
+    return found[0] if found and found[1] is None and min(x.slope) > 0 else None
+
+
+def moved_codes(x: Pending) -> tuple[Codes, tuple[Fraction, ...] | None] | None:
+    """Codes that met nothing but factors and offsets; None where ``x`` is something else.
+
+    The factors, which may be negative here, are scales of the codes' channels.  With them their zero points, in codes
+    and no whole numbers in general; None where these are the quantizer's.
+    """
+    if not isinstance(x.source, CodeSource) or x.residual or x.pools or x.clipped or x.bend or not all(x.slope):
         return None
     codes = x.source.input
-    if not all(a > 0 and b == -a * codes.quantizer.code_zero for a, b in zip(x.slope, x.intercept, strict=True)):
-        return None
-    return replace(codes, flat=x.flat, axes=x.axes, border=x.border,
-                   factors=tuple(slope / codes.quantizer.scale for slope in x.slope))
+    zeros = tuple(-b / a for a, b in zip(x.slope, x.intercept, strict=True))
+    factors = tuple(slope / codes.quantizer.scale for slope in x.slope)
+    return (replace(codes, flat=x.flat, axes=x.axes, border=x.border, factors=factors),
+            None if set(zeros) == {codes.quantizer.code_zero} else zeros)
 
 
 def directed(quantizer: Quantizer) -> bool:

@@ -23,21 +23,43 @@ MAX_WEIGHTS = 1 << 27
 """Numbers of a weight with the zeros of its dilation."""
 
 
-def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape, groups: int = 1) -> Pending:
-    """``y = s_in * alpha_r * (acc - z_in * sum w) + bias``."""
+def _weight_layer(name: str, x: Codes, rows: Rows, bias, strides, pads, shape, groups: int = 1,
+                  zeros: tuple[Fraction, ...] | None = None) -> Pending:
+    """``y = s_in * alpha_r * (acc - z_in * sum w) + bias``; ``zeros``: ``z_in`` of every channel."""
     quantizer = x.quantizer
     scales = [Fraction(scale) for scale in rows.scales.tolist()]
     if rows.units is not None:
         scales = [scale * unit for scale, unit in zip(scales, rows.units, strict=True)]
     slope = [quantizer.scale * scale for scale in scales]
-    sums = rows.integers.reshape(len(slope), -1).sum(axis=1, dtype=np.int64).tolist()
     bias = bias or [Fraction(0)] * len(slope)
+    size = [abs(b) for b in bias]
+    if zeros is not None:
+        if any(pads):
+            raise Refusal("padding behind an offset that is not quantized",
+                          "put a Quant node before the layer, or the offset behind it")
+        moves = _products(rows.integers, [quantizer.code_zero - zero for zero in zeros], groups)
+        bias = [b + a * move for a, b, (move, _) in zip(slope, bias, moves, strict=True)]
+        size = [b + abs(a) * reach for a, b, (_, reach) in zip(slope, size, moves, strict=True)]
+    sums = rows.integers.reshape(len(slope), -1).sum(axis=1, dtype=np.int64).tolist()
     intercept = [b - a * quantizer.code_zero * total for a, b, total in zip(slope, bias, sums, strict=True)]
     source = ConvSource(name, replace(x, border=None), rows.integers, rows.schemes,
                         np.array([float(scale) for scale in scales]), strides, pads, groups)
     none = [None] * len(slope)
-    return Pending(source, shape, slope, intercept, [abs(b) for b in bias], list(none), list(none), flat=x.flat,
-                   axes=x.axes)
+    return Pending(source, shape, slope, intercept, size, list(none), list(none), flat=x.flat, axes=x.axes)
+
+
+def _products(weight: np.ndarray, moves: list[Fraction], groups: int) -> list[tuple[Fraction, Fraction]]:
+    """Per row the sum of ``w * move`` and that of its magnitudes; ``moves`` has a number per input channel."""
+    rows, channels = weight.shape[:2]
+    whole, sizes = ((array.reshape(rows, channels, -1).sum(axis=2, dtype=np.int64)).tolist()
+                    for array in (weight, np.abs(weight.astype(np.int64))))
+    found = []
+    for row in range(rows):
+        first = row // (rows // groups) * channels
+        own = moves[first:first + channels]
+        found.append((sum((a * b for a, b in zip(whole[row], own, strict=True)), Fraction(0)),
+                      sum((a * abs(b) for a, b in zip(sizes[row], own, strict=True)), Fraction(0))))
+    return found
 
 
 def conv(importer: Importer, node: NodeProto, options: dict):
@@ -77,7 +99,7 @@ def conv(importer: Importer, node: NodeProto, options: dict):
                           "quantize the average pool before it")
         rows, strides = replace(rows, integers=read.stretched(rows.integers)), (strides[0] * high, strides[1] * wide)
         pads = pads[0] * high, pads[1] * wide, pads[2] * high, pads[3] * wide
-    y = _weight_layer(node_name(node), x, rows, bias, strides, pads, (count, *size), group)
+    y = _weight_layer(node_name(node), x, rows, bias, strides, pads, (count, *size), group, read.zeros)
     words = f"convolution {kernel[0]}x{kernel[1]}, {channels * group} to {count} channels"
     if group > 1:
         words += ", depthwise" if group == x.shape[0] else f", {group} groups"
@@ -127,7 +149,7 @@ def _linear(importer: Importer, node: NodeProto, name: str, grid: Grid, bias):
     # positions of the map that no window of an average reached
     weight = np.pad(weight, [(0, 0), (0, 0), *((0, a - b) for a, b in zip(x.shape[1:], weight.shape[2:], strict=True))])
     found = importer.rows(node, replace(grid, integers=weight, scales=grid.scales.reshape(rows, 1, 1, 1)), x)
-    y = _weight_layer(node_name(node), x, found, bias, (1, 1), (0, 0, 0, 0), (rows, 1, 1))
+    y = _weight_layer(node_name(node), x, found, bias, (1, 1), (0, 0, 0, 0), (rows, 1, 1), zeros=read.zeros)
     return f"linear layer, {features} to {rows} features", replace(y, axes="CHW")
 
 
@@ -143,7 +165,7 @@ def _pointwise(importer: Importer, node: NodeProto, read: Summands, grid: Grid, 
     grid = replace(grid, integers=read.stretched(grid.integers.reshape(rows, features, 1, 1)),
                    scales=grid.scales.reshape(rows, 1, 1, 1))
     y = _weight_layer(node_name(node), x, importer.rows(node, grid, x), bias, read.repeat, (0, 0, 0, 0),
-                      (rows, *read.shape[1:]))
+                      (rows, *read.shape[1:]), zeros=read.zeros)
     return f"convolution 1x1, {features} to {rows} channels", y
 
 
