@@ -43,7 +43,8 @@ def joined(h):
     y = h.node("LeakyRelu", h.conv(x), alpha=0.1)
     z = h.node("MultiThreshold", h.conv(x, ints(2, 2, 3, 3)), h.const(np.arange(7)[None] * 9.0), domain=QONNX,
                out_dtype="UINT3")
-    x = h.quant(h.node("Concat", y, z, axis=1), 2.513)
+    x = h.quant(h.node("Concat", y, z, axis=1), np.arange(1, 6).reshape(1, 5, 1, 1) * 0.913)
+    x = h.node("Sub", h.node("Mul", x, h.const(np.float32(1.5))), h.const(np.arange(5).reshape(1, 5, 1, 1) / 4))
     x = h.quant(h.node("Conv", x, h.weight(ints(5, 1, 3, 3)), group=5, dilations=[2, 2]), 3.3, bits=5.0)
     return h.node("Softmax", h.node("Squeeze", h.quant(h.node("GlobalAveragePool", x), 0.3), h.const(np.array([2, 3]))))
 
