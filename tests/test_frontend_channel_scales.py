@@ -178,6 +178,22 @@ def test_normalized_inputs(tmp_path, std, group):
     assert len(graph.ops) == 1
 
 
+def test_factor_before_a_max_pool(tmp_path):
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("MaxPool", hand.node("Mul", start(hand, ODD), hand.const(per(POWERS))), kernel_shape=[2, 2])
+    end(hand, hand.node("Conv", y, hand.weight(ints(4, 1, 3, 3)), group=4), tmp_path)
+
+
+def test_layers_that_no_quantizer_follows(tmp_path):
+    """The message is that of any other layer, whatever its input's scales."""
+    for op, options in (("Conv", {}), ("GlobalAveragePool", None)):
+        hand = Hand((1, 3, 6, 8))
+        y = hand.node("Conv", start(hand, POWERS), hand.weight(ints(6, 4, 3, 3, most=1)))
+        y = hand.node(op, y, hand.weight(ints(5, 6, 3, 3)), name="second") if options is not None else \
+            hand.node(op, y, name="second")
+        assert f"second ({op}): its input" in refused(hand, hand.quant(y), tmp_path)
+
+
 def test_batch_norm_before_linear_layers(tmp_path):
     """Factors whose ratios are powers of two, with one variance; and a Mul and an Add."""
     hand = Hand((1, 12))

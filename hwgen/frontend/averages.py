@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import NodeProto
 
-from hwgen.frontend.settle import moved_codes, on_grid, proportional
+from hwgen.frontend.settle import moved_codes, on_grid, proportional, unscaled
 from hwgen.frontend.values import Codes, Layer, Pending, PoolSource, Refusal, Shape
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def summands(importer: "Importer", node: NodeProto, name: str, border: bool = Fa
     """The codes behind the activation ``name``; where it is neither quantized nor such an average that is noted."""
     value = importer.codes_or_skip(name)
     if isinstance(value, Pending):
-        factors = value.source.input.factors
-        plain = value if factors is None else value.divided(factors)
+        plain, _ = unscaled(value)
         inner = _inner(plain) if on_grid(plain) is None else None
         if inner is not None:
             return _parts(importer, name, plain, inner)

@@ -15,7 +15,7 @@ from hwgen.frontend.model_file import ModelFile, exact, node_name
 from hwgen.frontend.network import HostValue, Network, Problem
 from hwgen.frontend.picked import Picked, copied
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.settle import check_layer, on_grid, scaled_codes, settled
+from hwgen.frontend.settle import check_layer, on_grid, scaled_codes, settled, unscaled
 from hwgen.frontend.values import Codes, Factors, Image, Layer, Pending, Refusal, pending_codes
 
 UNKNOWN = object()
@@ -173,8 +173,7 @@ class Lookup:
 
     def regained(self, name: str, value: Pending) -> Codes | Pending:
         """Codes where the values are on their codes' grid without a quantizer (Relu of a quantized tensor)."""
-        factors = value.source.input.factors
-        plain = value if factors is None else value.divided(factors)
+        plain, factors = unscaled(value)
         quantizer = on_grid(plain)
         if quantizer is None:
             return value

@@ -10,6 +10,7 @@ from onnx import NodeProto
 
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.model_file import node_name
+from hwgen.frontend.settle import scaled_codes
 from hwgen.frontend.shapes import with_axes
 from hwgen.frontend.values import Codes, MaxPoolStep, Pending, PoolLayer, PoolSource, Refusal
 from hwgen.frontend.windows import kernel_of, spatial, window
@@ -37,7 +38,7 @@ def global_max_pool(importer: Importer, node: NodeProto, options: dict):
 
 def _maxed(importer: Importer, node: NodeProto) -> Codes | Pending:
     x = importer.codes_or_skip(node.input[0], raw=True)
-    if not isinstance(x, Pending):
+    if not isinstance(x, Pending) or scaled_codes(x) is not None:
         return importer.codes(node, node.input[0], border=True, raw=True)
     if x.border:
         raise Refusal("a max pool of a padded tensor that is not quantized", "put a Quant node before Pad")

@@ -6,7 +6,7 @@ import math
 
 from hwgen.frontend.copies import as_convolution
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import Codes, CodeSource, ConvSource, Pending, PoolSource, Refusal
+from hwgen.frontend.values import Codes, CodeSource, ConvSource, Factors, Pending, PoolSource, Refusal
 
 
 def code_limits(x: Pending, quantizer: Quantizer) -> tuple[list[int], list[int]]:
@@ -81,6 +81,12 @@ def on_grid(x: Pending) -> Quantizer | None:
     plain = len(set(x.low)) == len(set(x.high)) == 1
     exact = all((limit / unit.scale).denominator == 1 for limit in limits if limit is not None)
     return unit if plain and exact and not unit.bipolar else None
+
+
+def unscaled(x: Pending) -> tuple[Pending, Factors]:
+    """``x`` divided by the scales of its source's channels, and those; the rows of a layer have none."""
+    factors = None if isinstance(x.source, ConvSource) else x.source.input.factors
+    return (x if factors is None else x.divided(factors)), factors
 
 
 def scaled_codes(x: Pending) -> Codes | None:
