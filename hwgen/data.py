@@ -4,6 +4,9 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 
+GENERATOR = "network.py"
+"""File in a folder of ``models`` that makes a network of generated weights."""
+
 
 def data_folder(name: str) -> Path:
     """The folder ``boards`` or ``models``.

@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 
 from hwgen.build.graph_io import parse_npz
-from hwgen.data import entries
+from hwgen.data import GENERATOR, entries
 from hwgen.errors import HwgenError
 from hwgen.golden import check_codes
 from hwgen.graph.ir import Graph
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 IMAGES = "test_images.npz"
 FILE = "{0}.onnx"
-GENERATOR = "network.py"
 GENERATED_IMAGES = 3
 RANDOM_IMAGES = 16
 """Images that are made up for a small network that comes without any."""

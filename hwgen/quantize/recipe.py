@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hwgen.data import entries
+from hwgen.data import GENERATOR, entries
 from hwgen.errors import HwgenError
 from hwgen.quantize.datasets import Data
 
@@ -50,6 +50,9 @@ def find_recipe(name: str) -> tuple[str, Recipe]:
     """The network's name and its recipe, by a name in models/ or the path of a recipe file.  Raises HwgenError."""
     known = entries("models", FILE)
     path = known.get(name, Path(name))
+    if not path.is_file() and name in entries("models", GENERATOR):
+        raise HwgenError(f"models/{name} has generated weights and no data to train with; prepare a torch network of "
+                         "your own with hwgen.quantize, or give the path of a recipe.py (docs/training.md)")
     if not path.is_file():
         raise HwgenError(f"no recipe {name!r}: there is no such file, and models/ has {', '.join(known) or 'none'}")
     return (name if name in known else path.resolve().parent.name), _load(path)

@@ -98,6 +98,7 @@ def test_post_training_by_command(policy, recipe, tmp_path, capsys):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["nothing"], "no recipe 'nothing': .*models/ has .*fmnist_mlp"),
+    (["resnet18"], "models/resnet18 has generated weights and no data"),
     (["RECIPE", "--policy", "best"], "unknown policy 'best'"),
     (["RECIPE", "--part", "none"], "unknown part 'none'"),
     (["RECIPE", "--policy", "fixed4", "--part", "XC7Z020"], "leave --part out"),
