@@ -316,6 +316,30 @@ def test_what_is_refused(tmp_path, change):
     assert f"bad (Quant): {'an activation with ' if change == 'zero' else ''}{text}" in refused(hand, x, tmp_path)
 
 
+# -- other forms of these networks, which test_network_forms.py makes ------------------
+
+
+def scales_before_depthwise(h):
+    x = h.quant(h.node("Relu", h.conv(h.quant("image", 0.5, bits=3.0), rows=4)), per(ODD * 9), bits=4.0)
+    y = h.node("Conv", x, h.weight(ints(4, 1, 3, 3)), group=4, pads=[1, 1, 1, 1])
+    return h.quant(y, 3.1, bits=8.0, signed=1)
+
+
+def scales_before_a_pool_and_a_convolution(h):
+    x = h.quant(h.conv(h.quant("image", 0.5, bits=3.0), rows=4), per(POWERS * 9), bits=4.0, signed=1)
+    y = h.node("Conv", h.node("MaxPool", x, kernel_shape=[2, 2]), h.weight(ints(5, 4, 2, 2)))
+    return h.quant(y, 31.1, bits=8.0, signed=1)
+
+
+def scales_of_a_sum(h):
+    x = h.quant("image", 0.5, bits=3.0)
+    parts = [h.quant(h.conv(x, rows=4), per(scales * 9), bits=4.0, signed=1) for scales in (ODD, ODD[::-1])]
+    return h.quant(h.node("Add", *parts), 4.7, bits=8.0, signed=1)
+
+
+CASES = scales_before_depthwise, scales_before_a_pool_and_a_convolution, scales_of_a_sum
+
+
 # -- QuantizeLinear with an axis -------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import onnx
 from onnx import helper
 from onnx_graphs import Hand
 import pytest
+import test_frontend_channel_scales as scales
 import test_frontend_channels as channels
 import test_frontend_layouts as layouts
 import test_frontend_reader as reader
@@ -19,8 +20,8 @@ from hwgen.graph.ir import Conv
 
 SHAPE = 1, 2, 6, 6
 CASES = {case.__name__: (case, shape) for cases, shape in (
-    (reader.CASES, SHAPE), (channels.CASES, SHAPE), (layouts.WINDOWS, SHAPE), (layouts.ONE_DIMENSION, (1, 3, 17)),
-    (layouts.LAST, (1, 6, 7, 2))) for case in cases}
+    (reader.CASES, SHAPE), (channels.CASES, SHAPE), (scales.CASES, SHAPE), (layouts.WINDOWS, SHAPE),
+    (layouts.ONE_DIMENSION, (1, 3, 17)), (layouts.LAST, (1, 6, 7, 2))) for case in cases}
 
 
 def widths(h, bits, signed, narrow):
@@ -116,6 +117,8 @@ UNLIKE = {"ceil_mode": "uneven padding of a pool", "max_pool_before_quant": "une
           **dict.fromkeys(("same_upper", "same_lower", "valid", "same_pool", "keras_conv", "keras_flatten",
                            "keras_output_channels_last", "keras_pool_between"), "auto_pad"),
           **dict.fromkeys(("dense_on_a_map", "residual_channels_last"), "channels are last already"),
+          **dict.fromkeys(("scales_before_depthwise", "scales_before_a_pool_and_a_convolution"),
+                          "qonnx leaves the scales along the axis that the channels had before"),
           "ceil_mode_whose_last_window_is_beyond": "qonnx infers a size that onnxruntime does not have",
           "add_to_itself": "its cleaning gives a file with a missing tensor"}
 """Networks for which qonnx has no channels-last form, and why."""
