@@ -271,14 +271,14 @@ def test_all_unsupported_at_once(tmp_path):
     hand = Hand()
     x = hand.quant("image")
     x = hand.quant(hand.conv(x, name="groups", rows=2, channels=1, group=3, pads=[1, 1, 1, 1]))
-    x = hand.quant(hand.node("Sigmoid", x, name="sigmoid"))
+    x = hand.quant(hand.node("Selu", x, name="selu"))
     x = hand.node("MaxPool", x, name="holes", kernel_shape=[2, 2], dilations=[3, 3])
     x = hand.node("Resize", x, "", hand.const([1.0, 1.0, 2.0, 2.0]), name="resize")
     x = hand.node("ConvTranspose", x, hand.weight(np.ones((2, 2, 3, 3))), name="deconv")
     y = hand.node("Elu", x, name="elu")
     path = hand.save(tmp_path / "a.onnx", y)
     text = message(path)
-    for name, reason in (("groups (Conv)", "3 groups"), ("sigmoid (Sigmoid)", "not supported"),
+    for name, reason in (("groups (Conv)", "3 groups"), ("selu (Selu)", "not supported"),
                          ("holes (MaxPool)", "dilation"),
                          ("resize (Resize)", "resizing"), ("deconv (ConvTranspose)", "transposed"),
                          ("elu (Elu)", "not supported")):
@@ -288,7 +288,7 @@ def test_all_unsupported_at_once(tmp_path):
     found = inspect(path)
     assert not found.ok and len(found.problems) == 6
     assert {report.node for report in found.nodes if report.problems} == {
-        "groups", "sigmoid", "holes", "resize", "deconv", "elu"}
+        "groups", "selu", "holes", "resize", "deconv", "elu"}
     assert found.to_json()["problems"][0]["node"] == "groups"
 
 

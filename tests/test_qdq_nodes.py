@@ -216,13 +216,13 @@ def test_everything_refused_at_once(tmp_path):
     x = hand.node("Conv", x, hand.const(np.full((3, 3, 1, 1), 0.3)), name="float")
     x = hand.qdq(x, 1.0, np.uint16(0), name="word")
     x = hand.qdq(hand.node("MaxPool", x, kernel_shape=[2, 2], name="pool"), [0.5, 1.0], np.uint8([0, 9]), "per")
-    x = hand.q(hand.node("Sigmoid", x, name="curve"), -1.0, np.uint8(0), name="negative")
+    x = hand.q(hand.node("Elu", x, name="curve"), -1.0, np.uint8(0), name="negative")
     found = problems(hand, tmp_path / "a.onnx", x)
     for name, reason in (("wide (Conv)", "row 0 of its weight holds integers from 229 to 230"),
                          ("other (DequantizeLinear)", "not that of the QuantizeLinear before it"),
                          ("float (Conv)", "its weight is not quantized; put DequantizeLinear"),
                          ("word (QuantizeLinear)", "16 bits"), ("per (QuantizeLinear)", "per channel"),
-                         ("curve (Sigmoid)", "not supported"), ("negative (QuantizeLinear)", "must be positive")):
+                         ("curve (Elu)", "not supported"), ("negative (QuantizeLinear)", "must be positive")):
         assert any(line.startswith(name) and reason in line for line in found), (name, found)
     assert len(found) == 7
 

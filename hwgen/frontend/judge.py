@@ -194,8 +194,12 @@ def _codes(layer: Layer, channel: int, acc: int, reach: int, other: int, terms: 
     error = (terms + 20) * UNIT * (size + abs(real))
     if pending.bend is not None:
         real, error = pending.bend.apply(channel, real), error * max(Fraction(1), pending.bend.factor[channel])
-    exact, least, most = (layer.code(channel, layer.limited(channel, value))
-                          for value in (real, real - error, real + error))
+    ends = [layer.limited(channel, value) for value in (real, real - error, real + error)]
+    exact, least, most = (layer.code(channel, value) for value in ends)
+    if layer.curve is not None:  # values lie between -1 and 1; executors approximate them to a few units of float32
+        slack = 16 * UNIT * (1 + abs(quantizer.zero) * quantizer.scale)
+        low, high = (Fraction(layer.curve.value(float(value))) for value in ends[1:])
+        least, most = min(least, quantizer.code(low - slack)), max(most, quantizer.code(high + slack))
     return exact, least, most
 
 

@@ -13,9 +13,8 @@ from hwgen.frontend.join import Joined
 from hwgen.frontend.model_file import exact, node_name
 from hwgen.frontend.quantize_nodes import activation
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.steps import by_switch_points
+from hwgen.frontend.steps import counted_by
 from hwgen.frontend.values import Image, Layer, Pending, Refusal
-from hwgen.graph.thresholds import parts_of
 
 LAYOUTS = {3: "NWC", 4: "NCHW"}
 """What the operator assumes by rank where nothing is said."""
@@ -52,17 +51,11 @@ def multi_threshold(importer: Importer, node: NodeProto, options: dict):
     if x.pools and x.bend is not None:
         raise Refusal("MultiThreshold of a max pool of a leaky ReLU", "quantize before the max pool")
     layer = Layer(as_convolution(x), quantizer, node.output[0], node_name(node), tuple(rows))
-    layers = _layers_of(layer) if quantizer.bits > 4 else 1
+    layers = counted_by(layer) if quantizer.bits > 4 else 1
     importer.network.layers.append(layer)
     how = f", counted by {layers} layers" if layers > 1 else ""
     words = f"{quantizer.bits}-bit codes of {count} thresholds{how}"
     return words, layer.codes
-
-
-def _layers_of(layer: Layer) -> int:
-    """How many layers the engine needs to count the thresholds: one where a multiplier is exact."""
-    requant = by_switch_points(layer)
-    return 1 if requant.thresholds is None else len(parts_of(requant))
 
 
 def _check_layout(x: Pending, options: dict, rows: int) -> None:

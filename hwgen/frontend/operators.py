@@ -6,6 +6,7 @@ A handler is ``(importer, node, options) -> (words, value)``; it raises Refusal.
 from onnx import NodeProto
 
 from hwgen.frontend import channels, padding, pointwise, pools, shapes
+from hwgen.frontend.curves import curved
 from hwgen.frontend.host import on_host
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.inputs import CHANNELS_LAST_DOMAIN
@@ -25,7 +26,6 @@ def _refused(reason: str, help: str):
 
 
 _AS_QDQ = "quantize with quantize_static and QuantFormat.QDQ"
-_TABLE = "use Relu, LeakyRelu or Clip; tables for other functions are planned"
 _LOWERED = "give the QONNX file from before the convolutions were lowered to matrix products"
 
 HANDLERS = {
@@ -48,8 +48,7 @@ HANDLERS = {
     "DepthToSpace": _refused("pixels made of channels are not supported", "end the network before it"),
     "Resize": _refused("resizing is not supported", "use strides or pools"),
     "Upsample": _refused("resizing is not supported", "use strides or pools"),
-    "Sigmoid": _refused("Sigmoid is not supported yet", _TABLE),
-    "Tanh": _refused("Tanh is not supported yet", _TABLE),
+    "Sigmoid": curved, "Tanh": curved,
     "QuantAvgPool2d": _refused("QuantAvgPool2d is not supported", "use AveragePool followed by Trunc or Quant"),
     "FloatQuant": _refused("FloatQuant (minifloat) is not supported", "use Quant"),
     **{f"{CHANNELS_LAST_DOMAIN}.{op}": channels_last(handler) for op, handler in (

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 from onnx import NodeProto
 
+from hwgen.frontend.curves import Curved, quantized
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
 from hwgen.frontend.model_file import node_name
@@ -90,8 +91,9 @@ def activation_scale(importer: Importer, node: NodeProto, axis: int | None = Non
     if len(set(numbers)) == 1:
         return numbers[0], None
     value = importer.codes_or_skip(node.input[0], raw=True)
-    if isinstance(value, Image):
-        raise Refusal("one scale per channel of the network's input", "use one per tensor")
+    if isinstance(value, (Image, Curved)):
+        what = "the network's input" if isinstance(value, Image) else f"a {value.curve.name}"
+        raise Refusal(f"one scale per channel of {what}", "use one per tensor")
     seen = value.one_axis().seen if isinstance(value, Picked) else value
     if not isinstance(seen, (Codes, Pending, Joined)):
         return Fraction(1), None
@@ -111,6 +113,8 @@ def activation(importer: Importer, node: NodeProto, quantizer: Quantizer, x: Pen
             return "left to the host", value
         if isinstance(value, Image):
             return _image(importer, node, quantizer, value)
+        if isinstance(value, Curved):
+            return quantized(importer, node, quantizer, value)
         if isinstance(value, Joined):
             return words, importer.joined(value, quantizer, node.output[0], node_name(node), factors)
         codes = value.seen if isinstance(value, Picked) else value

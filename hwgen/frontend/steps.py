@@ -5,11 +5,12 @@ import math
 
 import numpy as np
 
+from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.values import ConvSource, Layer
 from hwgen.graph.ir import Requant
 from hwgen.graph.requant_steps import boundary
 from hwgen.graph.requantize import compile_affine
-from hwgen.graph.thresholds import requant_of, threshold_steps
+from hwgen.graph.thresholds import parts_of, requant_of, threshold_steps
 
 ROUNDINGS = {"HALF_EVEN": "half_even", "FLOOR": "floor", "CEIL": "ceil", "DOWN": "toward_zero",
              "UP": "away_from_zero", "HALF_UP": "half_away", "HALF_DOWN": "half_toward_zero"}
@@ -37,8 +38,8 @@ def by_switch_points(layer: Layer, m_bits: int = 18) -> Requant:
     low = min(ends[0] if limit is None else layer.code(channel, limit) for channel, limit in enumerate(x.low))
     high = max(ends[1] if limit is None else layer.code(channel, limit) for channel, limit in enumerate(x.high))
     if given is None:
-        starts, strict = _uniform(layer, low, high)
-        table = [starts] * x.channels
+        starts, strict = starts_of(layer.quantizer, low, high)
+        table: list[list[Fraction | float]] = [list(starts)] * x.channels
     else:
         table, strict = [list(row[low:high]) for row in given], [False] * (high - low)
     if low == high:
@@ -50,15 +51,20 @@ def by_switch_points(layer: Layer, m_bits: int = 18) -> Requant:
         least = low if least is None else max(least, low)
         most = high if most is None else most
         points.append([-math.inf if code <= least else math.inf if code > most else
-                       start if x.bend is None else x.bend.undo(channel, start)
+                       start if x.bend is None or isinstance(start, float) else x.bend.undo(channel, start)
                        for code, start in enumerate(row, low + 1)])
     steps = threshold_steps(x.slope, x.intercept, points, *reach(layer), strict)
     return requant_of(steps, x.slope, points, low, m_bits, most=MOST)
 
 
-def _uniform(layer: Layer, low: int, high: int) -> tuple[list[Fraction], list[bool]]:
+def counted_by(layer: Layer) -> int:
+    """How many layers the engine needs to count the thresholds: one where a multiplier is exact."""
+    requant = by_switch_points(layer)
+    return 1 if requant.thresholds is None else len(parts_of(requant))
+
+
+def starts_of(quantizer: Quantizer, low: int, high: int) -> tuple[list[Fraction], list[bool]]:
     """Where the codes low + 1 to high begin, in real units, and whether the start itself is excluded."""
-    quantizer = layer.quantizer
     if low == high:
         return [], []
     twice, strict = boundary(ROUNDINGS[quantizer.mode], np.arange(low + 1, high + 1) - quantizer.offset)

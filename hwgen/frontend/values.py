@@ -13,6 +13,7 @@ axes of the file's tensor behind the batch ("CHW", "HWC", "CW" of a 1-D layer), 
 them flattened into one, in that order.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -266,6 +267,16 @@ def with_residual(pending: Pending, codes: Codes, sign: int = 1) -> Pending:
 
 
 @dataclass(frozen=True, eq=False)
+class Curve:
+    """A function that rises from ``low`` to 1 without reaching either."""
+
+    name: str
+    low: int
+    value: Callable[[float], float]
+    inverse: Callable[[Fraction], Fraction]
+
+
+@dataclass(frozen=True, eq=False)
 class Layer:
     """A value that met its Quant node: one operation of the integer network (plus max pools)."""
 
@@ -274,14 +285,18 @@ class Layer:
     output: str
     node: str
     """Name of the Quant or QuantizeLinear node."""
-    thresholds: tuple[tuple[Fraction, ...], ...] | None = None
-    """Of a MultiThreshold node, sorted, per channel in real units: the code is the number of those reached."""
+    thresholds: tuple[tuple[Fraction | float, ...], ...] | None = None
+    """Of a MultiThreshold node or a curve, sorted, per channel in real units: the code is the number of those reached.
+
+    Infinite ones are always or never reached."""
     internal: bool = False
     """The output is a step in between that the file has no tensor of."""
     digit: int | None = None
     """Of an internal layer: the code is digit number so much, to the base 256, of a value that has more above it."""
     factors: Factors = None
     """Of the codes; ``pending`` is divided by them."""
+    curve: Curve | None = None
+    """What the file computes of ``pending`` before it quantizes; the thresholds know of it."""
 
     @property
     def codes(self) -> Codes:
