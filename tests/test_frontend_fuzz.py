@@ -52,7 +52,8 @@ def joined(h):
 def last(h):
     x = h.node("Transpose", h.quant("image", 0.9871, 0.0, 4.0), perm=[0, 3, 1, 2])
     y = h.node("Conv", x, h.weight(ints(3, 6, 3, 2)), auto_pad="SAME_UPPER")
-    y = h.node("Transpose", h.quant(y, 3.1, bits=4.0, signed=1, mode="DOWN"), perm=[0, 2, 3, 1])
+    y = h.quant(h.node("Tanh", h.quant(y, 3.1, bits=4.0, signed=1, mode="DOWN")), 0.17, bits=4.0, signed=1)
+    y = h.node("Transpose", y, perm=[0, 2, 3, 1])
     y = h.node("Reshape", y, h.node("Concat", h.const(np.array([1])), h.const(np.array([-1])), axis=0))
     y = h.node("MatMul", y, h.weight(ints(36, 3)))
     constants = [h.const(np.float32(value)) for value in (2.5, 0.0, 8.0, 4.0)]

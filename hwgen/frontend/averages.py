@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import NodeProto
 
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.settle import moved_codes, on_grid, proportional, unscaled
-from hwgen.frontend.values import Codes, Layer, Pending, PoolSource, Refusal, Shape
+from hwgen.frontend.values import Codes, Pending, PoolSource, Refusal, Shape
 
 if TYPE_CHECKING:
     from hwgen.frontend.importer import Importer

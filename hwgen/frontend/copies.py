@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from hwgen.frontend.values import Codes, ConvSource, Layer, Pending, PoolSource, Refusal, pending_codes
+from hwgen.frontend.layers import Layer
+from hwgen.frontend.values import Codes, ConvSource, Pending, PoolSource, Refusal, pending_codes
 from hwgen.graph.groups import dense
 
 MAX_COPY = 1 << 24

@@ -14,9 +14,11 @@ from onnx import NodeProto
 from hwgen.frontend.copies import as_convolution
 from hwgen.frontend.host import on_host
 from hwgen.frontend.importer import Importer
+from hwgen.frontend.layers import Curve, Layer
 from hwgen.frontend.model_file import node_name
+from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.steps import counted_by, starts_of
-from hwgen.frontend.values import Curve, Layer, Pending, Refusal
+from hwgen.frontend.values import Pending, Refusal
 
 QUANTIZERS = {"Quant", "IntQuant", "QuantizeLinear"}
 DIGITS = 80
@@ -58,7 +60,7 @@ def curved(importer: Importer, node: NodeProto, options: dict):
     return "switch points of the quantizer behind it", Curved(x, CURVES[op])
 
 
-def quantized(importer: Importer, node: NodeProto, quantizer, value: Curved):
+def quantized(importer: Importer, node: NodeProto, quantizer: Quantizer, value: Curved):
     """The layer that a quantizer behind a curve makes."""
     curve, x = value.curve, as_convolution(value.pending)
     if quantizer.bipolar:

@@ -7,7 +7,8 @@ import numpy as np
 from hwgen.frontend import executors, load, read_network
 from hwgen.frontend.importer import Network
 from hwgen.frontend.judge import Judge, LayerComparison, target
-from hwgen.frontend.values import Codes, Layer
+from hwgen.frontend.layers import Layer
+from hwgen.frontend.values import Codes
 from hwgen.golden import check_codes, run
 from hwgen.graph.ir import Graph
 

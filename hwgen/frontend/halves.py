@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import Layer, PoolSource
+from hwgen.frontend.values import PoolSource
 from hwgen.graph.ir import Requant, Rescale
 
 

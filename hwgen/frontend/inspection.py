@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.network import HostStep, Network, NodeReport, Problem
 from hwgen.frontend.steps import reach
-from hwgen.frontend.values import ConvSource, Layer
+from hwgen.frontend.values import ConvSource
 from hwgen.graph.groups import sparse_pairs, weight_count
 from hwgen.schemes import DISCOVERY_ORDER, discover, signed_bits, values_of
 

@@ -10,8 +10,9 @@ from fractions import Fraction
 
 from hwgen.frontend.copies import as_convolution, embedded
 from hwgen.frontend.grids import common_step
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import Codes, Layer, Pending, Refusal, Shape, pending_codes
+from hwgen.frontend.values import Codes, Pending, Refusal, Shape, pending_codes
 
 
 @dataclass(frozen=True, eq=False)

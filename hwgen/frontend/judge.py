@@ -14,8 +14,9 @@ import numpy as np
 
 from hwgen.frontend.executors import execute, executor_name, input_codes
 from hwgen.frontend.importer import Network
+from hwgen.frontend.layers import Layer, PoolLayer
 from hwgen.frontend.lower import between, needed
-from hwgen.frontend.values import Codes, ConvSource, Layer, MaxPoolStep, Pending, PoolLayer, PoolSource
+from hwgen.frontend.values import Codes, ConvSource, MaxPoolStep, Pending, PoolSource
 from hwgen.frontend.wide import FloatOutput
 from hwgen.golden import apply, conv_accumulators, operations, pool_sums
 from hwgen.graph.check import inputs

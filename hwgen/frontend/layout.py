@@ -11,8 +11,9 @@ from onnx import NodeProto
 from hwgen.frontend.grids import Grid
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
+from hwgen.frontend.layers import PoolLayer
 from hwgen.frontend.shapes import with_axes
-from hwgen.frontend.values import Codes, Image, Pending, PoolLayer, Refusal
+from hwgen.frontend.values import Codes, Image, Pending, Refusal
 
 SUFFIX = ".channels_first"
 """Of the names under which an operator's inputs stand while it is read."""

@@ -11,12 +11,13 @@ from onnx import NodeProto
 from hwgen.frontend.copies import padded
 from hwgen.frontend.grids import Grid
 from hwgen.frontend.join import Joined, common_grid, realize
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.model_file import ModelFile, exact, node_name
 from hwgen.frontend.network import HostValue, Network, Problem
 from hwgen.frontend.picked import Picked, copied
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.settle import check_layer, on_grid, scaled_codes, settled, unscaled
-from hwgen.frontend.values import Codes, Factors, Image, Layer, Pending, Refusal, pending_codes
+from hwgen.frontend.values import Codes, Factors, Image, Pending, Refusal, pending_codes
 
 UNKNOWN = object()
 

@@ -9,20 +9,11 @@ import numpy as np
 from hwgen.errors import HwgenError
 from hwgen.frontend.importer import Network
 from hwgen.frontend.halves import even_sum, halves, has_ties, tied
+from hwgen.frontend.layers import Layer, PoolLayer
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.rules import M_BITS, compile_requant, compile_sum
 from hwgen.frontend.settle import by_steps, code_limits, split_at
-from hwgen.frontend.values import (
-    Codes,
-    CodeSource,
-    ConvSource,
-    Layer,
-    MaxPoolStep,
-    Pending,
-    PoolLayer,
-    PoolSource,
-    Refusal,
-)
+from hwgen.frontend.values import Codes, CodeSource, ConvSource, MaxPoolStep, Pending, PoolSource, Refusal
 from hwgen.graph.check import check
 from hwgen.graph.ir import Add, AvgPool, Conv, Graph, MaxPool, Op, Requant, Rescale, Tensor
 from hwgen.graph.ranges import accumulator_range

@@ -10,11 +10,12 @@ from onnx import NodeProto
 from hwgen.frontend.copies import as_convolution
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.model_file import exact, node_name
 from hwgen.frontend.quantize_nodes import activation
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.steps import counted_by
-from hwgen.frontend.values import Image, Layer, Pending, Refusal
+from hwgen.frontend.values import Image, Pending, Refusal
 
 LAYOUTS = {3: "NWC", 4: "NCHW"}
 """What the operator assumes by rank where nothing is said."""

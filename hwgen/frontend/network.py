@@ -5,8 +5,9 @@ from fractions import Fraction
 
 from onnx import NodeProto
 
+from hwgen.frontend.layers import Layer, PoolLayer
 from hwgen.frontend.model_file import ModelFile
-from hwgen.frontend.values import Codes, Layer, Pending, PoolLayer
+from hwgen.frontend.values import Codes, Pending
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 
 from hwgen.frontend.copies import MAX_COPY
 from hwgen.frontend.grids import Grid, by_rows
-from hwgen.frontend.values import Codes, ConvSource, Layer, Pending, Refusal, pending_codes
+from hwgen.frontend.layers import Layer
+from hwgen.frontend.values import Codes, ConvSource, Pending, Refusal, pending_codes
 
 
 @dataclass(frozen=True, eq=False)

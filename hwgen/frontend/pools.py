@@ -9,10 +9,11 @@ from fractions import Fraction
 from onnx import NodeProto
 
 from hwgen.frontend.importer import Importer
+from hwgen.frontend.layers import PoolLayer
 from hwgen.frontend.model_file import node_name
 from hwgen.frontend.settle import scaled_codes
 from hwgen.frontend.shapes import with_axes
-from hwgen.frontend.values import Codes, MaxPoolStep, Pending, PoolLayer, PoolSource, Refusal
+from hwgen.frontend.values import Codes, MaxPoolStep, Pending, PoolSource, Refusal
 from hwgen.frontend.windows import kernel_of, spatial, window
 
 

@@ -8,13 +8,14 @@ from onnx import NodeProto
 from hwgen.frontend.curves import Curved, quantized
 from hwgen.frontend.importer import Importer
 from hwgen.frontend.join import Joined
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.model_file import node_name
 from hwgen.frontend.network import HostValue
 from hwgen.frontend.picked import Picked
 from hwgen.frontend.grids import bipolar_constant, quantize_constant
 from hwgen.frontend.quantizers import MODES, Quantizer
 from hwgen.frontend.settle import check_layer, settled
-from hwgen.frontend.values import Codes, Factors, Image, Layer, Pending, Refusal
+from hwgen.frontend.values import Codes, Factors, Image, Pending, Refusal
 
 
 def quant_fields(importer: Importer, node: NodeProto,

@@ -7,10 +7,11 @@ import math
 import numpy as np
 
 from hwgen.frontend.halves import bipolar_requant
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.settle import by_steps, code_limits
 from hwgen.frontend.steps import ROUNDINGS, by_switch_points
-from hwgen.frontend.values import Codes, CodeSource, Layer, Pending, PoolSource
+from hwgen.frontend.values import Codes, CodeSource, Pending, PoolSource
 from hwgen.frontend.wide import digit_requant
 from hwgen.graph.ir import Requant, Rescale
 from hwgen.graph.requantize import compile_affine, compile_fused

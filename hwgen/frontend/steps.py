@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.quantizers import Quantizer
-from hwgen.frontend.values import ConvSource, Layer
+from hwgen.frontend.values import ConvSource
 from hwgen.graph.ir import Requant
 from hwgen.graph.requant_steps import boundary
 from hwgen.graph.requantize import compile_affine

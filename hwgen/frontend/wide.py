@@ -11,10 +11,11 @@ from fractions import Fraction
 import numpy as np
 
 from hwgen.frontend.copies import as_convolution
+from hwgen.frontend.layers import Layer
 from hwgen.frontend.network import HostStep
 from hwgen.frontend.quantizers import Quantizer
 from hwgen.frontend.steps import reach
-from hwgen.frontend.values import Codes, CodeSource, ConvSource, Layer, Pending, Refusal
+from hwgen.frontend.values import Codes, CodeSource, ConvSource, Pending, Refusal
 from hwgen.graph.ir import Requant
 
 GRID = Quantizer(Fraction(1), bits=8, mode="FLOOR")
