@@ -184,6 +184,14 @@ def test_factor_before_a_max_pool(tmp_path):
     end(hand, hand.node("Conv", y, hand.weight(ints(4, 1, 3, 3)), group=4), tmp_path)
 
 
+def test_negative_factor_before_a_max_pool(tmp_path):
+    """The largest value is that of the smallest code, so that the pool works on codes of a quantizer behind it."""
+    hand = Hand((1, 3, 6, 8))
+    y = hand.node("MaxPool", hand.node("Mul", start(hand, ODD), hand.const(per(-POWERS))), kernel_shape=[2, 2])
+    y = hand.quant(y, 0.21, bits=5.0, signed=1)
+    end(hand, hand.node("Conv", y, hand.weight(ints(4, 1, 3, 3)), group=4), tmp_path)
+
+
 def test_layers_that_no_quantizer_follows(tmp_path):
     """The message is that of any other layer, whatever its input's scales."""
     for op, options in (("Conv", {}), ("GlobalAveragePool", None)):
