@@ -3,6 +3,7 @@
 from fractions import Fraction
 import math
 
+from exactness import assert_exact
 import numpy as np
 from onnx_graphs import MODES, Hand
 import pytest
@@ -11,9 +12,7 @@ from qdq_networks import QdqHand
 from hwgen.errors import HwgenError
 from hwgen.frontend import inspect, load, read_network
 from hwgen.frontend.curves import CURVES
-from hwgen.frontend.execute import compare
 from hwgen.golden import run
-from hwgen.graph.ir import Conv
 
 FUNCTIONS = {"Sigmoid": lambda y: 1 / (1 + np.exp(-y)), "Tanh": np.tanh}
 
@@ -23,15 +22,7 @@ def ints(*shape, seed=3):
 
 
 def exact(path, images=40, values=3):
-    graph = load(path)
-    assert all(op.requant.proven == len(op.weight) for op in graph.ops if isinstance(op, Conv))
-    tensor = graph.tensors[graph.input]
-    codes = np.random.default_rng(7).integers(0, 1 << tensor.bits, (images, *tensor.shape))
-    found = compare(path, graph, codes, every_layer=True)
-    assert found.ok and found.different == 0, found.first_difference
-    assert sum(layer.ties for layer in found.layers) * 50 < sum(layer.compared for layer in found.layers)
-    assert all(len(np.unique(array)) >= values for array in run(graph, codes).values())
-    return graph, codes
+    return assert_exact(path, images, values, 1 / 50)
 
 
 def layer(h, op, scale=0.011):

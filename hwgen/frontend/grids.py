@@ -10,6 +10,7 @@ import numpy as np
 
 from hwgen.frontend.quantizers import round_array
 from hwgen.frontend.values import Refusal
+from hwgen.graph.groups import first_channels
 
 CHUNK = 1 << 20
 """Numbers of a constant that are rounded at a time."""
@@ -136,8 +137,7 @@ def times(integers: np.ndarray, factors: tuple[Fraction, ...], groups: int) -> t
     """
     result, units = integers.astype(np.int64), []
     rows, channels = integers.shape[:2]
-    for row in range(rows):
-        first = row // (rows // groups) * channels
+    for row, first in enumerate(first_channels(rows, channels, groups).tolist()):
         used = np.flatnonzero(result[row].reshape(channels, -1).any(axis=1))
         unit = Fraction(1)
         if used.size:

@@ -30,7 +30,8 @@ class Layer:
     thresholds: tuple[tuple[Fraction | float, ...], ...] | None = None
     """Of a MultiThreshold node or a curve, sorted, per channel in real units: the code is the number of those reached.
 
-    Infinite ones are always or never reached."""
+    Infinite ones are always or never reached.
+    """
     internal: bool = False
     """The output is a step in between that the file has no tensor of."""
     digit: int | None = None

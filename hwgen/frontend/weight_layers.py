@@ -18,6 +18,7 @@ from hwgen.frontend.picked import Picked, spread
 from hwgen.frontend.values import Codes, ConvSource, Pending, Refusal
 from hwgen.frontend.weights import Rows
 from hwgen.frontend.windows import in_map_order, spatial, window
+from hwgen.graph.groups import first_channels
 
 MAX_WEIGHTS = 1 << 27
 """Numbers of a weight with the zeros of its dilation."""
@@ -54,8 +55,7 @@ def _products(weight: np.ndarray, moves: list[Fraction], groups: int) -> list[tu
     whole, sizes = ((array.reshape(rows, channels, -1).sum(axis=2, dtype=np.int64)).tolist()
                     for array in (weight, np.abs(weight.astype(np.int64))))
     found = []
-    for row in range(rows):
-        first = row // (rows // groups) * channels
+    for row, first in enumerate(first_channels(rows, channels, groups).tolist()):
         own = moves[first:first + channels]
         found.append((sum((a * b for a, b in zip(whole[row], own, strict=True)), Fraction(0)),
                       sum((a * abs(b) for a, b in zip(sizes[row], own, strict=True)), Fraction(0))))
